@@ -1,0 +1,186 @@
+"""Train, validation, test: at random as in the paper, or by actor as it should be; and what leaks (notebook 11)."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from sklearn.model_selection import train_test_split
+
+from serlib.errors import SerlibError, nearest
+
+PARTS = ("train", "validation", "test")
+
+FOLDS = {
+    # Luna-Jimenez et al. 2021 and 2022: five folds, each with all emotions, the sexes about even.
+    "luna-jimenez": ((2, 5, 14, 15, 16), (3, 6, 7, 13, 18), (10, 11, 12, 19, 20), (8, 17, 21, 23, 24), (1, 4, 9, 22)),
+    # EmoBox (Ma et al. 2024): six folds.
+    "emobox": (
+        (1, 11, 20, 21), (4, 10, 12, 14), (8, 9, 19, 23), (3, 5, 7, 24), (2, 15, 16, 18), (6, 13, 17, 22),
+    ),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Split:
+    """Three corpora with no clip in common: fit on train, choose on validation, measure once on test."""
+
+    name: str
+    train: pd.DataFrame
+    validation: pd.DataFrame
+    test: pd.DataFrame
+
+    def __post_init__(self):
+        clips = [clip for _, part in self.parts() for clip in part.index]
+        if len(set(clips)) < len(clips):
+            twice = next(clip for clip in clips if clips.count(clip) > 1)
+            raise SerlibError(f"clip {twice} stands twice in split {self.name}; a clip belongs to one part.")
+        _complete(self, ("train",))
+
+    def parts(self) -> list[tuple[str, pd.DataFrame]]:
+        """Return the three parts with their names, in order."""
+        return [(part, getattr(self, part)) for part in PARTS]
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """All classes of the three parts, in alphabetical order."""
+        return tuple(sorted({label for _, part in self.parts() for label in part["emotion"]}))
+
+    @property
+    def attrs(self) -> dict:
+        """What the corpus says about itself: name, synthetic."""
+        return self.train.attrs
+
+    def __repr__(self) -> str:
+        sizes = ", ".join(f"{len(frame):,} {part}" for part, frame in self.parts())
+        return f"Split {self.name}: {sizes} clips; {len(self.labels)} classes"
+
+
+def _complete(split: Split, parts: Iterable[str] = PARTS) -> Split:
+    """Return the split, or raise SerlibError when one of the parts lacks a class."""
+    for part in parts:
+        missing = sorted(set(split.labels) - set(getattr(split, part)["emotion"]))
+        if missing:
+            raise SerlibError(
+                f"the {part} part of split {split.name} has no clip of {', '.join(missing)}; "
+                "make that part larger or leave the class out of the corpus."
+            )
+    return split
+
+
+def stratified_split(
+    corpus: pd.DataFrame, test_size: float = 0.2, random_state: int = 101, validation_size: float = 0.1
+) -> Split:
+    """Split at random with the same share of each emotion everywhere (the paper, section 4.2: 1,152 and 288 clips).
+
+    The test part is what scikit-learn's ``train_test_split`` gives for the clips in the order of their names. Validation is
+    ``validation_size`` of the rest, cut the same way: the paper had none, and chose its checkpoints on the test part.
+    """
+    corpus = corpus.sort_index()
+    _check_classes(corpus)
+    try:
+        rest, test = train_test_split(
+            corpus, test_size=test_size, random_state=random_state, stratify=corpus["emotion"]
+        )
+        rest = rest.sort_index()
+        train, validation = train_test_split(
+            rest, test_size=validation_size, random_state=random_state, stratify=rest["emotion"]
+        )
+    except ValueError as error:
+        raise SerlibError(
+            f"{len(corpus)} clips of {corpus['emotion'].nunique()} classes cannot be split into shares of "
+            f"{test_size} and {validation_size}: {error}"
+        ) from error
+    return _complete(_split("stratified", corpus, train.index, validation.index, test.index))
+
+
+def _split(name: str, corpus: pd.DataFrame, train: pd.Index, validation: pd.Index, test: pd.Index) -> Split:
+    """Return the split whose parts hold the clips named, each sorted by name."""
+    return Split(name, *(corpus.loc[sorted(clips)] for clips in (train, validation, test)))
+
+
+def _check_classes(corpus: pd.DataFrame) -> None:
+    if corpus["emotion"].nunique() < 2:
+        raise SerlibError(f"the corpus has {corpus['emotion'].nunique()} class(es); telling apart needs at least two.")
+
+
+def _by_actor(name: str, corpus: pd.DataFrame, test: Iterable[str], validation: Iterable[str]) -> Split:
+    """Return the split with those actors in test and validation, and all others in train."""
+    corpus = corpus.sort_index()
+    in_test, in_validation = corpus["actor"].isin(list(test)), corpus["actor"].isin(list(validation))
+    index = corpus.index
+    return _split(name, corpus, index[~in_test & ~in_validation], index[in_validation], index[in_test])
+
+
+def _sexes(corpus: pd.DataFrame) -> pd.Series:
+    """Return actor -> sex, sorted; SerlibError when the corpus does not know who speaks."""
+    _check_classes(corpus)
+    if (corpus["actor"] == "").any():
+        raise SerlibError("a split by actor needs to know who speaks: some clips of the corpus have no actor.")
+    return corpus.groupby("actor")["sex"].first().sort_index()
+
+
+def _draw(sexes: pd.Series, n: int, random_state: int) -> list[str]:
+    """Draw n actors at random, the sexes in turn so that they stay as even as can be."""
+    random = np.random.default_rng(random_state)
+    queues = [list(random.permutation(actors.index)) for _, actors in sexes.groupby(sexes)]
+    queues.sort(key=len, reverse=True)
+    drawn = []
+    while len(drawn) < n:
+        for queue in queues:
+            if queue and len(drawn) < n:
+                drawn.append(queue.pop())
+    return sorted(drawn)
+
+
+def actor_split(corpus: pd.DataFrame, n_test: int = 5, n_validation: int = 3, random_state: int = 101) -> Split:
+    """Split so that nobody who is heard in training is heard in the test: speaker independent."""
+    sexes = _sexes(corpus)
+    if min(n_test, n_validation) < 1 or n_test + n_validation >= len(sexes):
+        raise SerlibError(
+            f"{n_test} test and {n_validation} validation actors leave none for training: "
+            f"the corpus has {len(sexes)}; each part needs one at least."
+        )
+    test = _draw(sexes, n_test, random_state)
+    validation = _draw(sexes.drop(test), n_validation, random_state)
+    return _complete(_by_actor("actors", corpus, test, validation))
+
+
+def actor_folds(
+    corpus: pd.DataFrame, folds: str | list[list[int | str]] = "luna-jimenez", random_state: int = 101
+) -> list[Split]:
+    """Return one speaker-independent split a fold; every actor is in the test part of exactly one.
+
+    ``folds`` is "luna-jimenez" (5 folds of RAVDESS), "emobox" (6), or lists of actors. One in eight of the training actors,
+    at least one, is set aside for validation.
+    """
+    sexes = _sexes(corpus)
+    name = folds if isinstance(folds, str) else "folds"
+    if isinstance(folds, str):
+        if folds not in FOLDS:
+            raise SerlibError(f"there are no actor folds named {folds}; {nearest(folds, FOLDS)}")
+        folds = FOLDS[folds]
+    groups = [[f"{a:02d}" if isinstance(a, int | np.integer) else str(a) for a in group] for group in folds]
+    everyone = [actor for group in groups for actor in group]
+    if sorted(everyone) != list(sexes.index):
+        odd = sorted(set(everyone) ^ set(sexes.index)) or sorted({a for a in everyone if everyone.count(a) > 1})
+        raise SerlibError(
+            f"folds {name} and the corpus do not have the same actors, each once: look at {', '.join(odd[:5])}."
+        )
+    return [
+        _complete(_with_validation(f"{name}-fold{number}", corpus, sexes, group, random_state))
+        for number, group in enumerate(groups, start=1)
+    ]
+
+
+def leave_one_actor_out(corpus: pd.DataFrame, random_state: int = 101) -> list[Split]:
+    """Return one split an actor, who alone is the test part; a test part may then lack a class."""
+    sexes = _sexes(corpus)
+    return [_with_validation(f"without-{actor}", corpus, sexes, [actor], random_state) for actor in sexes.index]
+
+
+def _with_validation(name: str, corpus: pd.DataFrame, sexes: pd.Series, test: list[str], random_state: int) -> Split:
+    rest = sexes.drop(test)
+    if len(rest) < 2:
+        raise SerlibError(f"split {name} leaves {len(rest)} actor(s) for training and validation; it needs two at least.")
+    return _by_actor(name, corpus, test, _draw(rest, max(1, round(len(rest) / 8)), random_state))

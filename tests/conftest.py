@@ -1,0 +1,63 @@
+"""Fixtures that several test files share: real data where there is some, and a tiny corpus where there is none."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+
+
+@pytest.fixture(scope="session")
+def ravdess_dir() -> Path:
+    """The folder of the real recordings."""
+    folder = os.environ.get("RAVDESS_DIR")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip("needs the real recordings: set RAVDESS_DIR")
+    return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def whisper_dir() -> Path:
+    """The folder of the pretrained Whisper tiny.en."""
+    folder = Path(os.environ.get("SERLIB_MODELS", "")) / "whisper-tiny.en"
+    if not os.environ.get("SERLIB_MODELS") or not folder.is_dir():
+        pytest.skip("needs pretrained weights: set SERLIB_MODELS to the folder that holds whisper-tiny.en")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory, monkeypatch) -> Path:
+    """Every test has a cache of its own unless it asks for the user's, and never sees the user's RAVDESS by accident."""
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("SERLIB_CACHE", str(folder))
+    monkeypatch.delenv("RAVDESS_DIR", raising=False)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_dir(tmp_path_factory) -> Path:
+    """A folder of 4 actors x 2 emotions x 2 takes of 0.6 s in RAVDESS's naming: happy is a tone, sad is noise."""
+    folder = tmp_path_factory.mktemp("tiny")
+    time = np.arange(9_600) / 16_000
+    for actor in range(1, 5):
+        random = np.random.default_rng(actor)
+        (folder / f"Actor_{actor:02d}").mkdir()
+        for repetition in (1, 2):
+            tone = 0.3 * np.sin(2 * np.pi * (150 + 50 * actor + 10 * repetition) * time)
+            noise = 0.1 * random.standard_normal(len(time))
+            for emotion, samples in (("03", tone), ("04", noise)):
+                name = f"03-01-{emotion}-01-01-{repetition:02d}-{actor:02d}.wav"
+                soundfile.write(folder / f"Actor_{actor:02d}" / name, samples, 16_000, subtype="PCM_16")
+    return folder
+
+
+@pytest.fixture
+def tiny_corpus(tiny_dir) -> pd.DataFrame:
+    """The tiny folder as a corpus: 16 clips, marked synthetic."""
+    from serlib.corpus import ravdess
+
+    corpus = ravdess(tiny_dir)
+    corpus.attrs |= {"name": "tiny", "synthetic": True}
+    return corpus
