@@ -1,7 +1,8 @@
-"""Train, validation, test: at random as in the paper, or by actor as it should be; and what leaks (notebook 11)."""
+"""Train, validation, test: at random as in the paper, or by actor; and what leaks (notebook 11)."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from html import escape
 
 import numpy as np
 import pandas as pd
@@ -11,9 +12,18 @@ from serlib.errors import SerlibError, nearest
 
 PARTS = ("train", "validation", "test")
 
+TAKE = "actor, emotion, intensity and statement (the other take)"
+SHARED = {
+    "actor": ["actor"],
+    "actor, emotion and statement": ["actor", "emotion", "statement"],
+    TAKE: ["actor", "emotion", "intensity", "statement"],
+}
+
 FOLDS = {
     # Luna-Jimenez et al. 2021 and 2022: five folds, each with all emotions, the sexes about even.
-    "luna-jimenez": ((2, 5, 14, 15, 16), (3, 6, 7, 13, 18), (10, 11, 12, 19, 20), (8, 17, 21, 23, 24), (1, 4, 9, 22)),
+    "luna-jimenez": (
+        (2, 5, 14, 15, 16), (3, 6, 7, 13, 18), (10, 11, 12, 19, 20), (8, 17, 21, 23, 24), (1, 4, 9, 22),
+    ),
     # EmoBox (Ma et al. 2024): six folds.
     "emobox": (
         (1, 11, 20, 21), (4, 10, 12, 14), (8, 9, 19, 23), (3, 5, 7, 24), (2, 15, 16, 18), (6, 13, 17, 22),
@@ -21,7 +31,7 @@ FOLDS = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Split:
     """Three corpora with no clip in common: fit on train, choose on validation, measure once on test."""
 
@@ -71,10 +81,11 @@ def _complete(split: Split, parts: Iterable[str] = PARTS) -> Split:
 def stratified_split(
     corpus: pd.DataFrame, test_size: float = 0.2, random_state: int = 101, validation_size: float = 0.1
 ) -> Split:
-    """Split at random with the same share of each emotion everywhere (the paper, section 4.2: 1,152 and 288 clips).
+    """Split at random with the same share of each emotion in each part (the paper, section 5.2).
 
-    The test part is what scikit-learn's ``train_test_split`` gives for the clips in the order of their names. Validation is
-    ``validation_size`` of the rest, cut the same way: the paper had none, and chose its checkpoints on the test part.
+    The test part is what scikit-learn's ``train_test_split`` gives for the clips in the order of their names,
+    288 of RAVDESS's 1,440. Validation is ``validation_size`` of the rest, cut the same way: the paper had
+    none, and chose its checkpoints on the test part. Raises SerlibError when a part would lack a class.
     """
     corpus = corpus.sort_index()
     _check_classes(corpus)
@@ -100,8 +111,13 @@ def _split(name: str, corpus: pd.DataFrame, train: pd.Index, validation: pd.Inde
 
 
 def _check_classes(corpus: pd.DataFrame) -> None:
+    if not corpus.index.is_unique:
+        twice = corpus.index[corpus.index.duplicated()][0]
+        raise SerlibError(f"clip {twice} is in the corpus twice; keep one.")
     if corpus["emotion"].nunique() < 2:
-        raise SerlibError(f"the corpus has {corpus['emotion'].nunique()} class(es); telling apart needs at least two.")
+        raise SerlibError(
+            f"the corpus has {corpus['emotion'].nunique()} class(es); telling apart needs at least two."
+        )
 
 
 def _by_actor(name: str, corpus: pd.DataFrame, test: Iterable[str], validation: Iterable[str]) -> Split:
@@ -116,7 +132,9 @@ def _sexes(corpus: pd.DataFrame) -> pd.Series:
     """Return actor -> sex, sorted; SerlibError when the corpus does not know who speaks."""
     _check_classes(corpus)
     if (corpus["actor"] == "").any():
-        raise SerlibError("a split by actor needs to know who speaks: some clips of the corpus have no actor.")
+        raise SerlibError(
+            "a split by actor needs to know who speaks: some clips of the corpus have no actor."
+        )
     return corpus.groupby("actor")["sex"].first().sort_index()
 
 
@@ -133,7 +151,9 @@ def _draw(sexes: pd.Series, n: int, random_state: int) -> list[str]:
     return sorted(drawn)
 
 
-def actor_split(corpus: pd.DataFrame, n_test: int = 5, n_validation: int = 3, random_state: int = 101) -> Split:
+def actor_split(
+    corpus: pd.DataFrame, n_test: int = 5, n_validation: int = 3, random_state: int = 101
+) -> Split:
     """Split so that nobody who is heard in training is heard in the test: speaker independent."""
     sexes = _sexes(corpus)
     if min(n_test, n_validation) < 1 or n_test + n_validation >= len(sexes):
@@ -151,8 +171,8 @@ def actor_folds(
 ) -> list[Split]:
     """Return one speaker-independent split a fold; every actor is in the test part of exactly one.
 
-    ``folds`` is "luna-jimenez" (5 folds of RAVDESS), "emobox" (6), or lists of actors. One in eight of the training actors,
-    at least one, is set aside for validation.
+    ``folds`` is "luna-jimenez" (5 folds of RAVDESS), "emobox" (6), or lists of actors. One in eight of the
+    training actors, at least one, is set aside for validation.
     """
     sexes = _sexes(corpus)
     name = folds if isinstance(folds, str) else "folds"
@@ -163,9 +183,11 @@ def actor_folds(
     groups = [[f"{a:02d}" if isinstance(a, int | np.integer) else str(a) for a in group] for group in folds]
     everyone = [actor for group in groups for actor in group]
     if sorted(everyone) != list(sexes.index):
-        odd = sorted(set(everyone) ^ set(sexes.index)) or sorted({a for a in everyone if everyone.count(a) > 1})
+        odd = sorted(set(everyone) ^ set(sexes.index)) or sorted(
+            {a for a in everyone if everyone.count(a) > 1}
+        )
         raise SerlibError(
-            f"folds {name} and the corpus do not have the same actors, each once: look at {', '.join(odd[:5])}."
+            f"folds {name} and the corpus do not name the same actors once each; look at {', '.join(odd[:5])}"
         )
     return [
         _complete(_with_validation(f"{name}-fold{number}", corpus, sexes, group, random_state))
@@ -176,11 +198,87 @@ def actor_folds(
 def leave_one_actor_out(corpus: pd.DataFrame, random_state: int = 101) -> list[Split]:
     """Return one split an actor, who alone is the test part; a test part may then lack a class."""
     sexes = _sexes(corpus)
-    return [_with_validation(f"without-{actor}", corpus, sexes, [actor], random_state) for actor in sexes.index]
+    return [
+        _with_validation(f"without-{actor}", corpus, sexes, [actor], random_state) for actor in sexes.index
+    ]
 
 
-def _with_validation(name: str, corpus: pd.DataFrame, sexes: pd.Series, test: list[str], random_state: int) -> Split:
+def _with_validation(
+    name: str, corpus: pd.DataFrame, sexes: pd.Series, test: list[str], random_state: int
+) -> Split:
     rest = sexes.drop(test)
     if len(rest) < 2:
-        raise SerlibError(f"split {name} leaves {len(rest)} actor(s) for training and validation; it needs two at least.")
+        raise SerlibError(
+            f"split {name} leaves {len(rest)} actor(s) for training and validation; it needs two at least."
+        )
     return _by_actor(name, corpus, test, _draw(rest, max(1, round(len(rest) / 8)), random_state))
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Leakage:
+    """What the clips of the test part share with what a model was trained and chosen on.
+
+    ``table`` has a row for each thing shared and the columns ``test_clips`` (how many share it) and ``share``
+    (of all test clips, 0 to 1); it is empty when the corpus does not say who speaks.
+    """
+
+    name: str
+    synthetic: bool
+    table: pd.DataFrame
+    test_actors: int
+    shared_actors: int
+
+    @property
+    def sentence(self) -> str:
+        """What the table means for the score."""
+        if self.table.empty:
+            text = "the corpus does not say who speaks, so nobody can tell what leaks"
+        elif not self.shared_actors:
+            text = f"none of the {self.test_actors} test actors is heard in training: speaker independent"
+        else:
+            many = "all" if self.shared_actors == self.test_actors else f"{self.shared_actors} of the"
+            text = f"{many} {self.test_actors} test actors are heard in training too"
+            if TAKE in self.table.index:
+                text += f", and for {self.table.at[TAKE, 'share']:.1%} of the test clips so is the other take"
+            text += ": the score says how well known voices are read, not new ones"
+        return f"Split {self.name}{' (synthetic speech)' if self.synthetic else ''}: {text}."
+
+    def _shown(self) -> pd.DataFrame:
+        shown = self.table.rename(columns={"test_clips": "test clips"})
+        return shown.assign(share=shown["share"].map("{:.1%}".format))
+
+    def __str__(self) -> str:
+        return self.sentence if self.table.empty else f"{self._shown().to_string()}\n{self.sentence}"
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return (
+            "" if self.table.empty else self._shown().to_html(border=0)
+        ) + f"<p>{escape(self.sentence)}</p>"
+
+
+def leakage(split: Split) -> Leakage:
+    """Count the test clips whose actor, statement or other take is in train or validation (notebook 11).
+
+    In a random split of RAVDESS all 24 actors stand on both sides, and four of five test clips have their
+    other take in training.
+    """
+    known = pd.concat([split.train, split.validation])
+    test = split.test
+    rows = {}
+    if (test["actor"] != "").all() and (known["actor"] != "").all():
+        for what, columns in SHARED.items():
+            if what == "actor" or (test["statement"] != 0).any():
+                there = set(known[columns].itertuples(index=False, name=None))
+                n = sum(row in there for row in test[columns].itertuples(index=False, name=None))
+                rows[what] = {"test_clips": n, "share": n / len(test)}
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=["test_clips", "share"])
+    actors = set(test["actor"])
+    return Leakage(
+        split.name,
+        bool(split.attrs.get("synthetic")),
+        table.rename_axis("shared with training"),
+        len(actors),
+        len(actors & set(known["actor"])),
+    )

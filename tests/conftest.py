@@ -1,4 +1,4 @@
-"""Fixtures that several test files share: real data where there is some, and a tiny corpus where there is none."""
+"""Fixtures that several test files share: the real data where there are any, and a tiny corpus."""
 
 import os
 from pathlib import Path
@@ -29,7 +29,7 @@ def whisper_dir() -> Path:
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path_factory, monkeypatch) -> Path:
-    """Every test has a cache of its own unless it asks for the user's, and never sees the user's RAVDESS by accident."""
+    """Every test has a cache of its own, and sees real recordings only through ``ravdess_dir``."""
     folder = tmp_path_factory.mktemp("cache")
     monkeypatch.setenv("SERLIB_CACHE", str(folder))
     monkeypatch.delenv("RAVDESS_DIR", raising=False)
@@ -38,7 +38,7 @@ def own_cache(tmp_path_factory, monkeypatch) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_dir(tmp_path_factory) -> Path:
-    """A folder of 4 actors x 2 emotions x 2 takes of 0.6 s in RAVDESS's naming: happy is a tone, sad is noise."""
+    """4 actors x 2 emotions x 2 takes of 0.6 s in RAVDESS's naming: happy is a tone, sad is noise."""
     folder = tmp_path_factory.mktemp("tiny")
     time = np.arange(9_600) / 16_000
     for actor in range(1, 5):
