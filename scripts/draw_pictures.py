@@ -32,8 +32,8 @@ def palette(colors: dict[str, str]) -> str:
 STYLE = (
     f":root {{ {palette(LIGHT)} }}\n"
     f"@media (prefers-color-scheme: dark) {{ :root {{ {palette(DARK)} }} }}\n"
-    "text { font: 15px 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'DejaVu Sans', sans-serif; }\n"
-    "text { fill: var(--ink); } .soft { fill: var(--soft); font-size: 13px; } .bold { font-weight: 600; }\n"
+    "text { font: 16.5px 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'DejaVu Sans', sans-serif; }\n"
+    "text { fill: var(--ink); } .soft { fill: var(--soft); font-size: 14.5px; } .bold { font-weight: 600; }\n"
     ".mid { text-anchor: middle; } .end { text-anchor: end; }\n"
     ".mono { font-family: 'DejaVu Sans Mono', Menlo, Consolas, monospace; }"
 )
@@ -137,7 +137,7 @@ def wav2vec2() -> None:
     p.tiles(582, 224, ["a", "f", "c", "k", "b", "e"], ["soft", "soft", "green", "soft", "soft", "soft"])
     p.text(663, 268, "↑", "mid", "green")
     p.text(663, 286, "true code", "mid soft")
-    p.text(681, 310, "others: hidden frames of the same clip", "mid soft")
+    p.text(681, 310, "others: from the same clip", "mid soft")
     p.arrow(337, 282, 572, 240, "orange")
     p.text(452, 246, "which one?", "mid", "orange")
     p.save("wav2vec2.svg")
@@ -149,7 +149,7 @@ def xlsr53() -> None:
     for i, (name, hue) in enumerate(zip(languages, HUES, strict=True)):
         y = 56 + i * 62
         p.text(20, y + 5, name, "", hue)
-        p.wave(136, y, 130, hue, seed=i + 3)
+        p.wave(150, y, 122, hue, seed=i + 3)
         p.arrow(276, y, 326, 150 + (y - 150) * 0.35, hue)
     p.box(330, 96, 168, 108, "tint", "blue")
     p.text(414, 136, "one wav2vec 2.0", "mid bold")
@@ -184,7 +184,7 @@ def hubert() -> None:
         p.text(cx + 22, cy - 12, name, "bold mono", hues[name])
     p.text(698, 44, "k-means: groups of", "mid bold")
     p.text(698, 62, "similar frames", "mid bold")
-    p.path("M486 38H540V116H580")
+    p.path("M486 38H556V116H580")
     p.arrow(578, 116, 596, 116)
     p.text(492, 68, "first:", "soft")
     p.text(492, 86, "MFCCs", "soft")
