@@ -1,0 +1,168 @@
+"""Tables of sound: each clip as a small player with its labels, inside the page, no file beside it.
+
+The sound is a 16 kHz MP3 of about 5 KB a second (at most 7), written into the HTML itself, so that it plays
+in Colab, in Jupyter and in the static book, with no request to anywhere. Text and waveforms take the color of
+the page, light or dark.
+"""
+
+import base64
+import io
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import soundfile
+import soxr
+from IPython.display import HTML
+
+from serlib import audio
+from serlib.corpus import STATEMENTS
+from serlib.errors import SerlibError
+
+# What libsndfile writes, best first: MP3 came with 1.1 (2022) and plays everywhere, Opus not in older Safari.
+_FORMATS = (
+    ("MP3", "MPEG_LAYER_III", "audio/mpeg"),
+    ("OGG", "OPUS", "audio/ogg"),
+    ("WAV", "PCM_16", "audio/wav"),
+)
+_HEADINGS = {"emotion": "emotion", "predicted": "heard", "confidence": "confidence"}
+_BARS = 60
+
+
+def player(path_or_samples: Path | str | np.ndarray, caption: str, rate: int | None = None) -> HTML:
+    """Return one sound with its waveform and a visible caption.
+
+    ``path_or_samples`` is a file, or float samples of shape ``(n,)`` in [-1, 1] with their ``rate`` in Hz.
+    """
+    if isinstance(path_or_samples, (str, Path)):
+        samples = audio.read(path_or_samples)
+    elif rate is None:
+        raise SerlibError("samples alone do not say how fast to play them; give rate= in Hz.")
+    else:
+        samples = _at_rate(np.asarray(path_or_samples, dtype=np.float32), rate)
+    return HTML(
+        '<figure style="margin:0.5em 0;max-width:22em">'
+        f"{_sound(samples, caption)}"
+        f'<figcaption style="text-align:left">{escape(caption)}</figcaption></figure>'
+    )
+
+
+def listen(
+    rows: pd.DataFrame,
+    n: int | None = None,
+    columns: Sequence[str] | None = None,
+    caption: str = "Press play to listen",
+) -> HTML:
+    """Return a table with one player per clip (01-12); ``n`` keeps the first so many.
+
+    ``rows`` are rows of a corpus, or of ``mistakes(...)``: then the truth stands beside what was heard
+    and how sure the model was. ``columns`` chooses the label columns; an empty list hides every label,
+    for guessing by ear.
+    """
+    if "path" not in rows.columns:
+        raise SerlibError(
+            "there is no column path in these rows, so nothing to listen to; give rows of a corpus."
+        )
+    rows = rows.head(n) if n is not None else rows
+    if not len(rows):
+        return HTML("<p>No clips to listen to.</p>")
+    columns = _default_columns(rows) if columns is None else list(columns)
+    missing = [name for name in columns if name not in rows.columns]
+    if missing:
+        raise SerlibError(
+            f"these rows have no column {missing[0]!r}; they have {', '.join(map(str, rows.columns))}."
+        )
+    headings = [_heading(name, rows) for name in columns]
+    left = "text-align:left;padding:0.2em 0.6em"
+    head = "".join(
+        f'<th scope="col" style="{left}">{escape(name)}</th>' for name in ["clip", "sound", *headings]
+    )
+    body = []
+    for clip, row in rows.iterrows():
+        name = _clip_caption(str(clip), row)
+        values = [_value(column, row[column]) for column in columns]
+        spoken = ", ".join([name, *(f"{h} {v}" for h, v in zip(headings, values, strict=True))])
+        cells = "".join(f'<td style="{left}">{escape(value)}</td>' for value in values)
+        body.append(
+            f'<tr><th scope="row" style="{left};font-weight:normal;min-width:6em">{escape(name)}</th>'
+            f'<td style="min-width:9em">{_sound(audio.read(row["path"]), spoken)}</td>{cells}</tr>'
+        )
+    # The class is pandas': Jupyter, Colab and the book's theme style it for light and dark pages.
+    return HTML(
+        '<div style="overflow-x:auto"><table class="dataframe" style="width:100%;max-width:48em">'
+        f'<caption style="caption-side:top;text-align:left;color:inherit">{escape(caption)}</caption>'
+        f"<thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table></div>"
+    )
+
+
+def _default_columns(rows: pd.DataFrame) -> list[str]:
+    if "predicted" in rows.columns:
+        return [name for name in ("emotion", "predicted", "confidence") if name in rows.columns]
+    return [
+        name for name in ("emotion", "intensity") if name in rows.columns and rows[name].astype(str).any()
+    ]
+
+
+def _heading(column: str, rows: pd.DataFrame) -> str:
+    if column == "emotion" and "predicted" in rows.columns:
+        return "truth"
+    return _HEADINGS.get(column, column.replace("_", " "))
+
+
+def _value(column: str, value: object) -> str:
+    if isinstance(value, (float, np.floating)):
+        return f"{value:.0%}" if column == "confidence" or column.startswith("p_") else f"{value:.3g}"
+    return str(value)
+
+
+def _clip_caption(clip: str, row: pd.Series) -> str:
+    """Say what is spoken and by whom, never which emotion: the label columns do that, or stay hidden."""
+    statement, actor, sex = row.get("statement", 0), row.get("actor", ""), row.get("sex", "")
+    parts = [f"“{STATEMENTS[int(statement) - 1]}”"] if statement in (1, 2) else []
+    if actor:
+        parts.append(f"actor {actor}" + (f" ({sex})" if sex else ""))
+    return ", ".join(parts) or clip
+
+
+def _sound(samples: np.ndarray, label: str) -> str:
+    """Return the waveform and the audio element of 16 kHz samples."""
+    mime, data = _encode(samples)
+    return (
+        f'{_waveform(samples)}<audio controls preload="none" aria-label="{escape(label)}" '
+        'style="display:block;width:100%;height:2.2em" '
+        f'src="data:{mime};base64,{base64.b64encode(data).decode()}"></audio>'
+    )
+
+
+def _encode(samples: np.ndarray) -> tuple[str, bytes]:
+    """Return the media type and the bytes of 16 kHz samples in the smallest format this libsndfile writes."""
+    container, subtype, mime = next(
+        f for f in _FORMATS if f[0] == "WAV" or soundfile.check_format(f[0], f[1])
+    )
+    file = io.BytesIO()
+    setting = {"compression_level": 0.5, "bitrate_mode": "VARIABLE"} if container == "MP3" else {}
+    soundfile.write(file, np.clip(samples, -1, 1), audio.RATE, format=container, subtype=subtype, **setting)
+    return mime, file.getvalue()
+
+
+def _waveform(samples: np.ndarray) -> str:
+    """Return a tiny drawing of the envelope, scaled to the clip's own peak, in the color of the text."""
+    pieces = np.array_split(np.abs(samples), _BARS)
+    peaks = np.array([piece.max() if len(piece) else 0.0 for piece in pieces])
+    heights = 9 * peaks / max(float(peaks.max()), 1e-9)
+    bars = "".join(f"M{i} {10 - h:.1f}v{max(2 * h, 0.3):.1f}" for i, h in enumerate(heights))
+    return (
+        f'<svg aria-hidden="true" viewBox="-1 0 {_BARS + 1} 20" preserveAspectRatio="none" '
+        'style="display:block;width:100%;height:1.6em;background:transparent">'
+        f'<path d="{bars}" stroke="currentColor" stroke-width="0.6" opacity="0.7" fill="none"/></svg>'
+    )
+
+
+def _at_rate(samples: np.ndarray, rate: int) -> np.ndarray:
+    if samples.ndim != 1 or not len(samples) or not np.isfinite(samples).all():
+        raise SerlibError(
+            f"a player needs finite mono samples of shape (n,); these have shape {samples.shape}."
+        )
+    return samples if rate == audio.RATE else soxr.resample(samples, rate, audio.RATE, quality="HQ")

@@ -1,0 +1,179 @@
+"""Players: the sound inside the page plays, is small, says what it is, and gives nothing away."""
+
+import base64
+import io
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+
+from serlib import audio, players
+from serlib.errors import SerlibError
+
+
+@pytest.fixture
+def rows(tmp_path):
+    """Four clips of a chirping tone with pauses, 4 s each, as rows of a corpus."""
+    t = np.arange(4 * audio.RATE) / audio.RATE
+    frame = []
+    for i, emotion in enumerate(["angry", "calm", "happy", "sad"]):
+        tone = 0.3 * np.sin(2 * np.pi * (150 + 60 * i + 40 * np.sin(3 * t)) * t) * (np.sin(4 * t) > 0)
+        path = tmp_path / f"secret{i}.wav"
+        soundfile.write(path, tone, audio.RATE)
+        frame.append(
+            dict(
+                clip=f"clip{i}",
+                path=str(path),
+                actor="07",
+                sex="male",
+                emotion=emotion,
+                intensity="normal",
+                statement=2,
+            )
+        )
+    return pd.DataFrame(frame).set_index("clip")
+
+
+def sounds(html: str) -> list[tuple[np.ndarray, int]]:
+    data = re.findall(r'src="data:audio/\w+;base64,([^"]+)"', html)
+    return [soundfile.read(io.BytesIO(base64.b64decode(piece))) for piece in data]
+
+
+class Tags(HTMLParser):
+    """Collect start tags and see that each opened one is closed."""
+
+    def __init__(self, html: str):
+        super().__init__()
+        self.seen, self.open = [], []
+        self.feed(html)
+        assert not self.open
+
+    def handle_starttag(self, tag, attrs):
+        self.seen.append((tag, dict(attrs)))
+        self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def all(self, tag):
+        return [attrs for name, attrs in self.seen if name == tag]
+
+
+def test_listen_embeds_each_clip_so_that_it_sounds_as_before(rows):
+    html = players.listen(rows).data
+    heard = sounds(html)
+    assert len(heard) == 4
+    for (samples, rate), path in zip(heard, rows["path"], strict=True):
+        original = audio.read(path)
+        assert rate == 16_000
+        assert len(samples) >= len(original)
+        # An MP3 encoder delays by a frame or two; at the best delay the envelopes agree.
+        envelope = np.abs(original).reshape(-1, 400).mean(1)
+        got = np.abs(samples[: len(samples) // 400 * 400]).reshape(-1, 400).mean(1)
+        best = max(
+            np.corrcoef(envelope, got[d : d + len(envelope)])[0, 1]
+            for d in range(len(got) - len(envelope) + 1)
+        )
+        assert best > 0.9
+
+
+def test_table_is_accessible_and_self_contained(rows):
+    html = players.listen(rows, caption="Four tones").data
+    tags = Tags(html)
+    assert "<caption" in html and "Four tones" in html
+    assert {th.get("scope") for th in tags.all("th")} == {"col", "row"}
+    labels = [a["aria-label"] for a in tags.all("audio")]
+    assert labels[0] == "“Dogs are sitting by the door”, actor 07 (male), emotion angry, intensity normal"
+    assert all("controls" in a and a["preload"] == "none" for a in tags.all("audio"))
+    assert len(tags.all("svg")) == 4 and all(svg["aria-hidden"] == "true" for svg in tags.all("svg"))
+    assert not re.search(r"https?:|<script|<link|@import|url\(", html)
+    assert not re.search(r"#[0-9a-fA-F]{3,6}\b|(?<!-)color:(?!inherit)", html), (
+        "a fixed color would vanish in the dark"
+    )
+
+
+def test_no_path_of_this_machine_leaves(rows, tmp_path):
+    html = players.listen(rows).data + players.player(rows["path"].iloc[0], "a tone").data
+    assert str(tmp_path) not in html and "secret" not in html
+
+
+def test_n_keeps_the_first(rows):
+    assert len(sounds(players.listen(rows, n=3).data)) == 3
+
+
+def test_mistakes_show_truth_and_what_was_heard(rows):
+    mistakes = rows.assign(predicted=["sad", "sad", "calm", "calm"], confidence=[0.934, 0.9, 0.5, 0.4])
+    html = players.listen(mistakes, n=2).data
+    heads = re.findall(r'<th scope="col"[^>]*>([^<]+)', html)
+    assert heads == ["clip", "sound", "truth", "heard", "confidence"]
+    assert re.findall(r"<td[^>]*>([^<]+)</td>", html)[:3] == ["angry", "sad", "93%"]
+
+
+def test_without_columns_the_ear_must_guess(rows):
+    assert "angry" not in players.listen(rows, columns=[]).data
+
+
+def test_text_is_escaped(rows):
+    html = players.listen(rows.assign(emotion='<b>"loud"</b>'), caption="<i>").data
+    assert "<b>" not in html and "<i>" not in html
+    Tags(html)
+
+
+def test_clips_of_any_corpus(rows):
+    bare = rows[["path", "emotion"]].assign(actor="", intensity="")
+    html = players.listen(bare).data
+    assert "clip0" in html and '<th scope="col"' in html and "intensity" not in html
+
+
+def test_nothing_to_listen_to(rows):
+    assert "No clips" in players.listen(rows.head(0)).data
+    with pytest.raises(SerlibError, match="path"):
+        players.listen(rows[["emotion"]])
+    with pytest.raises(SerlibError, match="mood"):
+        players.listen(rows, columns=["mood"])
+
+
+def test_player_takes_a_file_or_samples(rows):
+    samples = audio.read(rows["path"].iloc[0])
+    from_file = players.player(rows["path"].iloc[0], 'a "tone"').data
+    from_samples = players.player(samples, 'a "tone"', rate=16_000).data
+    assert from_file == from_samples
+    assert "<figcaption" in from_file and Tags(from_file).all("audio")[0]["aria-label"] == 'a "tone"'
+
+
+def test_player_resamples_and_asks_for_a_rate():
+    tone = np.sin(2 * np.pi * 440 * np.arange(48_000) / 48_000)
+    samples, rate = sounds(players.player(tone, "a tone", rate=48_000).data)[0]
+    assert rate == 16_000 and 16_000 <= len(samples) < 20_000
+    with pytest.raises(SerlibError, match="rate"):
+        players.player(tone, "a tone")
+    with pytest.raises(SerlibError, match="mono"):
+        players.player(np.zeros((2, 100)), "two", rate=16_000)
+
+
+def test_silence_gives_a_flat_waveform():
+    html = players.player(np.zeros(16_000), "silence", rate=16_000).data
+    assert set(re.findall(r"v([\d.]+)", re.search(r' d="([^"]+)"', html)[1])) == {"0.3"}
+
+
+@pytest.mark.parametrize("first, mime", [(0, "audio/mpeg"), (1, "audio/ogg"), (2, "audio/wav")])
+def test_older_libsndfile_falls_back(rows, monkeypatch, first, mime):
+    if first < 2 and not soundfile.check_format(*players._FORMATS[first][:2]):
+        pytest.skip(f"this libsndfile does not write {mime}")
+    known = {f[:2] for f in players._FORMATS[first:]}
+    monkeypatch.setattr(soundfile, "check_format", lambda *f: f in known)
+    html = players.listen(rows, n=1).data
+    assert f'src="data:{mime};' in html
+    assert sounds(html)[0][1] == 16_000
+
+
+def test_four_real_seconds_stay_small(ravdess_dir):
+    """27 KB a clip of 4 s, waveform and markup included, for loud and soft clips alike."""
+    files = sorted(p for p in ravdess_dir.rglob("03-01-*") if p.suffix in {".wav", ".flac"})[::60]
+    for path in files:
+        samples = audio.read(path)
+        html = players.player(samples, path.stem, rate=audio.RATE).data
+        assert len(html) / (len(samples) / audio.RATE) * 4 < 27_648
