@@ -44,7 +44,7 @@ COLUMNS = ("path", "actor", "sex", "emotion", "intensity", "statement", "repetit
 # Livingstone and Russo 2018, doi 10.5281/zenodo.1188976; 208 MB, Creative Commons BY-NC-SA 4.0.
 RAVDESS_URL = "https://zenodo.org/records/1188976/files/Audio_Speech_Actors_01-24.zip?download=1"
 RAVDESS_MD5 = "bc696df654c87fed845eb13823edef8a"
-RETRY_SECONDS = (1, 4, 15, 60)
+RETRY_SECONDS = (1, 4, 15)
 """Waits before a broken download goes on; after the last it gives up."""
 
 # The third pair of digits of a RAVDESS file name.
@@ -188,6 +188,8 @@ def from_csv(path: Path | str, labels: Sequence[str] | None = None) -> pd.DataFr
             raise SerlibError(
                 f"line {line} of {path} has the unknown emotion {emotion}; {nearest(emotion, labels)}"
             )
+    if table.empty:
+        raise SerlibError(f"{path} lists no clips; give each a line.")
     found = sorted(set(table["emotion"]))
     if len(found) < 2:
         raise SerlibError(
@@ -201,10 +203,11 @@ def from_csv(path: Path | str, labels: Sequence[str] | None = None) -> pd.DataFr
             )
 
     files = [Path(os.path.abspath(path.parent / name)) for name in table["path"]]
-    unreadable, seconds = [], []
+    unreadable, seconds, seen = [], [], set()
     for line, file in zip(lines, files, strict=True):
-        if files.index(file) != line - 2:
+        if file in seen:
             raise SerlibError(f"line {line} of {path} names {file} again; a clip may be there once.")
+        seen.add(file)
         try:
             seconds.append(_seconds(file))
         except SerlibError as error:
@@ -382,7 +385,8 @@ def _fetch_rest(url: str, part: Path) -> None:
         total = done + int(length) if length else None
         bar = tqdm(total=total, initial=done, unit="B", unit_scale=True, desc="RAVDESS", leave=False)
         with bar, open(part, "ab" if done else "wb") as file:
-            while piece := response.read(1 << 18):
+            # read1 hands over what is there; read would lose up to a piece when the line breaks.
+            while piece := response.read1(1 << 18):
                 file.write(piece)
                 bar.update(len(piece))
     # http.client takes a connection that closes early for the end of the file.

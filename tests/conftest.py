@@ -61,3 +61,32 @@ def tiny_corpus(tiny_dir) -> pd.DataFrame:
     corpus = ravdess(tiny_dir)
     corpus.attrs |= {"name": "tiny", "synthetic": True}
     return corpus
+
+
+@pytest.fixture(scope="session")
+def ravdess_names() -> pd.DataFrame:
+    """The 1,440 official clips of RAVDESS as a corpus without sound, from the published naming rule alone."""
+    emotions = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
+    rows = []
+    for actor in range(1, 25):
+        for code, emotion in enumerate(emotions, start=1):
+            for intensity in (1, 2) if emotion != "neutral" else (1,):
+                for statement in (1, 2):
+                    for repetition in (1, 2):
+                        numbers = (3, 1, code, intensity, statement, repetition, actor)
+                        rows.append(
+                            {
+                                "clip": "-".join(f"{n:02d}" for n in numbers),
+                                "path": "",
+                                "actor": f"{actor:02d}",
+                                "sex": "male" if actor % 2 else "female",
+                                "emotion": emotion,
+                                "intensity": "normal" if intensity == 1 else "strong",
+                                "statement": statement,
+                                "repetition": repetition,
+                                "seconds": 3.7,
+                            }
+                        )
+    corpus = pd.DataFrame(rows).set_index("clip")
+    corpus.attrs = {"name": "ravdess", "synthetic": False}
+    return corpus
