@@ -82,6 +82,12 @@ def truncated_flac(path):
     path.write_bytes(whole.read_bytes()[:40_000])
 
 
+def truncated_mp3(path):
+    whole = path.with_suffix(".mp3")
+    soundfile.write(whole, np.random.default_rng(0).standard_normal(40_000) * 0.1, 16_000)
+    path.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+
+
 def damaged_flac(path):
     whole = path.with_suffix(".flac")
     soundfile.write(whole, np.random.default_rng(0).standard_normal(40_000) * 0.1, 16_000)
@@ -120,6 +126,7 @@ BAD = {
     header_only: "no sound file",
     truncated_wav: "cut off, 10,000 bytes",
     truncated_flac: "cut off|damaged",
+    truncated_mp3: "cut off after",
     damaged_flac: "cut off|damaged",
     nan: "NaN",
     infinite: "infinity",
@@ -207,6 +214,8 @@ def test_a_changed_file_or_trimming_is_another_cache(tmp_path):
     assert len(audio.clips(corpus)["a"]) == 32_000
     assert len(audio.clips(corpus, trim=True)["a"]) == pytest.approx(16_000, abs=800)
     assert len(audio.clips(corpus)["a"]) == 32_000
+    soundfile.write(path, np.full(32_000, 0.25), 16_000, subtype="PCM_16")  # as many bytes, another sound
+    assert (audio.clips(corpus)["a"] == 0.25).all()
 
 
 def test_clips_travel_as_an_address(tiny_corpus):
