@@ -1,0 +1,118 @@
+# One line of intent for each target: `make help`. Every path is relative, so a clone works wherever it lies.
+PYTHON  ?= python3
+PROFILE ?= mini
+PORT    ?= 8000
+VENV    := .venv/bin/python
+SETUP   := .venv/.complete
+
+NOTEBOOKS := $(sort $(wildcard notebooks/[0-9][0-9]_*.ipynb))
+NAMES     := $(NOTEBOOKS:notebooks/%.ipynb=%)
+DONE      := build/executed/$(PROFILE)
+INPUTS    := build/inputs/$(PROFILE)
+EVERY     := $(NAMES:%=$(DONE)/%.ipynb)
+WANTED    := $(if $(ONLY),$(foreach n,$(ONLY),$(filter $(DONE)/$(n)%,$(EVERY))),$(EVERY))
+# These train; those judge what was trained.
+TRAINING  := $(filter $(foreach n,03 04 05 06 07 08,$(DONE)/$(n)_%),$(EVERY))
+JUDGING   := $(filter $(foreach n,09 10 11 12,$(DONE)/$(n)_%),$(EVERY))
+
+ifneq ($(and $(ONLY),$(if $(WANTED),,none)),)
+$(error ONLY=$(ONLY) names no notebook; there are $(NAMES))
+endif
+
+.PHONY: help setup execute book test lint tidy bench serve address clean FORCE
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' Makefile
+	@echo
+	@echo 'execute and book take PROFILE=laptop (default mini); execute also ONLY=05, -j2, PARAMS="-p EPOCHS 2" for'
+	@echo 'papermill and LAUNCH="srun --gres=gpu:1" before each notebook. setup takes PYTHON=python3.12, serve PORT=8000.'
+
+# --- The environment. Each mark is written last, so what a kill left half made is made again from the start.
+setup: $(SETUP) ## make .venv from requirements.lock, with serlib editable (the other targets call it)
+
+# A PYTHON given on the command line that is not the version of .venv replaces it.
+ifeq ($(origin PYTHON),command line)
+version = $(shell $(1) -c 'import sys; print(sys.version_info[:2])' 2>/dev/null)
+ifneq ($(call version,$(PYTHON)),$(call version,$(VENV)))
+.venv/.installed: FORCE
+endif
+endif
+
+.venv/.installed: requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "This project needs Python 3.11 or newer; name one: make setup PYTHON=python3.12")'
+	@echo "Installing requirements.lock into .venv: a few minutes, about 6 GB on Linux"
+	@$(PYTHON) -m venv --clear .venv
+	@$(VENV) -m pip install --quiet --disable-pip-version-check --no-deps -r requirements.lock
+	@touch $@
+
+# The mark holds the folder, because an editable install in a clone that was moved or copied points to the old one.
+ifneq ($(shell cat $(SETUP) 2>/dev/null),$(CURDIR))
+$(SETUP): FORCE
+endif
+
+$(SETUP): .venv/.installed pyproject.toml
+	@$(VENV) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@printf '%s\n' "$(CURDIR)" > $@
+
+# --- The notebooks. An inputs file holds what a notebook's outcome depends on, and changes only when that changes.
+keep = { mkdir -p $(@D) && cat > $@.new && if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi; }
+
+build/inputs/serlib: FORCE
+	@find serlib -type f ! -path '*/__pycache__/*' ! -name '.*' -exec cksum {} + | LC_ALL=C sort -k3 | { cat; cksum requirements.lock; } | $(keep)
+
+# The embedded corpus needs no data of the user's; the other profiles see a new folder as a new input.
+export PARAMS
+DATA := $(if $(filter mini,$(PROFILE)),,$(RAVDESS_DIR) $(SERLIB_MODELS))
+RESULTS = $(if $(filter $(@F:%=$(DONE)/%.ipynb),$(JUDGING)),$(wildcard results/$(PROFILE)))
+
+$(NAMES:%=$(INPUTS)/%): $(INPUTS)/%: notebooks/%.ipynb FORCE
+	@{ cksum $<; printf '%s\n' "$$PARAMS" "$(DATA)"; $(if $(RESULTS),find $(RESULTS) -type f -exec cksum {} + | LC_ALL=C sort -k3;) } | $(keep)
+
+$(EVERY): $(DONE)/%.ipynb: $(INPUTS)/% build/inputs/serlib | $(SETUP)
+	@$(LAUNCH) $(VENV) scripts/execute.py notebooks/$*.ipynb $@ -p PROFILE $(PROFILE) $(PARAMS)
+
+ifndef ONLY
+$(JUDGING): $(TRAINING)
+endif
+
+execute: $(WANTED) | $(SETUP) ## run the notebooks that changed, or whose inputs did, into build/executed/<profile>
+	@$(VENV) scripts/timings.py $(DONE)
+
+# --- The book
+PAGES := $(shell find book -type f ! -name '.*' 2>/dev/null) _config.yml _toc.yml
+
+book: build/.book ## render the executed notebooks and book/ into build/site, warnings as errors
+
+build/inputs/book: FORCE
+	@echo "$(PROFILE) $(PAGES)" | $(keep)
+
+build/.book: $(EVERY) $(PAGES) build/inputs/book scripts/build_book.py scripts/offline.py | $(SETUP)
+	@$(VENV) scripts/build_book.py $(DONE)
+	@touch $@
+
+serve: ## show the built book on this machine (builds it where there is none)
+	@test -d build/site || $(MAKE) book
+	@echo "http://localhost:$(PORT) - stop with Ctrl-C"
+	@$(VENV) -m http.server $(PORT) --bind 127.0.0.1 --directory build/site >/dev/null 2>&1
+
+# --- The code
+test: $(SETUP) ## run the tests
+	@$(VENV) -m pytest
+
+lint: $(SETUP) ## check the code's style, and that the notebooks are valid and without outputs
+	@$(VENV) -m ruff check .
+	@$(VENV) scripts/notebooks.py
+
+tidy: $(SETUP) ## take outputs and editors' marks out of the notebooks, in place
+	@$(VENV) scripts/notebooks.py --fix
+
+bench: $(SETUP) ## measure decoding, loading, speaking, training and memory on this machine
+	@$(VENV) scripts/bench.py
+
+address: ## set the repository's address everywhere: make address URL=https://github.com/OWNER/REPO
+	@$(PYTHON) scripts/address.py "$(URL)"
+
+clean: ## remove what make made: .venv, build and the editable install's folder (runs/ stays: training is dear)
+	rm -rf .venv build serlib.egg-info

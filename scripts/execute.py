@@ -1,0 +1,133 @@
+"""Run one notebook with papermill: `python scripts/execute.py SOURCE TARGET [-p NAME VALUE]...`.
+
+TARGET is written whole or not at all, with a .json of seconds and memory beside it. A notebook that
+fails leaves a .failed.ipynb, three lines that say where and why, and exit code 1.
+"""
+
+import argparse
+import ast
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+# Before papermill is imported: the kernel is this interpreter's own, and nothing draws bars into outputs.
+os.environ |= {
+    "JUPYTER_PREFER_ENV_PATH": "1",
+    "TQDM_DISABLE": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "TRANSFORMERS_VERBOSITY": "error",
+}
+
+import nbformat
+import papermill
+import psutil
+from papermill.exceptions import PapermillExecutionError
+
+
+class MemoryMeter(threading.Thread):
+    """Remembers the greatest resident memory (MB) of the processes below this one, looking twice a second."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.peak_mb = 0.0
+        self.start()
+
+    def run(self) -> None:
+        this = psutil.Process()
+        while True:
+            total = 0
+            for process in this.children(recursive=True):
+                try:
+                    total += process.memory_info().rss
+                except psutil.NoSuchProcess:
+                    pass
+            self.peak_mb = max(self.peak_mb, total / 1e6)
+            time.sleep(0.5)
+
+
+def typed(text: str) -> object:
+    """Read a parameter as papermill does: a Python number, truth value or None, else the text."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def publishable(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """Take out what is for machines: papermill's paths and times, widget state, injected cells' sight."""
+    for key in ("papermill", "widgets"):
+        notebook.metadata.pop(key, None)
+    for cell in notebook.cells:
+        cell.metadata.pop("papermill", None)
+        cell.metadata.pop("execution", None)
+        if "injected-parameters" in cell.metadata.get("tags", []):
+            cell.metadata.tags.append("remove-cell")
+    return notebook
+
+
+def where(source: Path, cell_index: int, failed: Path) -> str:
+    """Name the failing cell as the author counts: among all cells of the source, without papermill's own."""
+    cells = nbformat.read(failed, as_version=4).cells
+    own = [cell for cell in cells if "papermill-error-cell-tag" not in cell.metadata.get("tags", [])]
+    number = sum("injected-parameters" not in c.metadata.get("tags", []) for c in own[: cell_index + 1])
+    first_line = (own[cell_index].source.strip().splitlines() or [""])[0]
+    return f"{source} failed in cell {number}: {first_line}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("source", type=Path)
+    parser.add_argument("target", type=Path)
+    parser.add_argument("-p", "--parameters", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
+    arguments = parser.parse_args()
+    source, target = arguments.source, arguments.target
+    partial, failed = target.with_suffix(".partial.ipynb"), target.with_suffix(".failed.ipynb")
+    record = target.with_suffix(".json")
+
+    # A scheduler ends a job with SIGTERM: leave by way of the `finally`, and let papermill stop the kernel.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    print(f"{source} ...", flush=True)
+    memory, begin = MemoryMeter(), time.perf_counter()
+    try:
+        papermill.execute_notebook(
+            source, partial, {name: typed(value) for name, value in arguments.parameters},
+            cwd=source.parent, progress_bar=False, kernel_name="python3", language="python",
+            extra_arguments=["--log-level=CRITICAL"],  # what the kernel says of its sockets is not for readers
+        )  # fmt: skip
+    except (KeyboardInterrupt, SystemExit):
+        partial.unlink(missing_ok=True)
+        raise
+    except PapermillExecutionError as error:
+        os.replace(partial, failed)
+        place = where(source, error.cell_index, failed)
+        sys.exit(f"{place}\n  {error.ename}: {error.evalue}\n  The copy up to there: {failed}")
+    except Exception as error:  # a kernel that died, a full disk, a file that is no notebook
+        place = f"{source} failed"
+        if partial.exists():
+            os.replace(partial, failed)
+            place += f"; the copy up to there: {failed}"
+        sys.exit(f"{place}\n  {type(error).__name__}: {error}")
+
+    seconds = round(time.perf_counter() - begin, 1)
+    notebook = publishable(nbformat.read(partial, as_version=4))
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    warnings = sum(output.get("name") == "stderr" for output in outputs)
+    partial_record = partial.with_suffix(".json")
+    partial_record.write_text(
+        json.dumps({"seconds": seconds, "peak_memory_mb": round(memory.peak_mb), "stderr": warnings})
+    )
+    nbformat.write(notebook, partial)
+    os.replace(partial_record, record)
+    os.replace(partial, target)
+    failed.unlink(missing_ok=True)
+    print(f"{source} done in {seconds:.0f} s, {memory.peak_mb:.0f} MB", flush=True)
+
+
+if __name__ == "__main__":
+    main()
