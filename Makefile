@@ -42,9 +42,9 @@ endif
 
 .venv/.installed: requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "This project needs Python 3.11 or newer; name one: make setup PYTHON=python3.12")'
-	@echo "Installing requirements.lock into .venv: a few minutes, about 6 GB on Linux"
+	@echo "Installing requirements.lock into .venv: a few minutes, about 7 GB on Linux"
 	@$(PYTHON) -m venv --clear .venv
-	@$(VENV) -m pip install --quiet --disable-pip-version-check --no-deps -r requirements.lock
+	@$(VENV) -m pip install -qq --disable-pip-version-check --no-deps -r requirements.lock
 	@touch $@
 
 # The mark holds the folder, because an editable install in a clone that was moved or copied points to the old one.
@@ -53,7 +53,7 @@ $(SETUP): FORCE
 endif
 
 $(SETUP): .venv/.installed pyproject.toml
-	@$(VENV) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@$(VENV) -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@printf '%s\n' "$(CURDIR)" > $@
 
 # --- The notebooks. An inputs file holds what a notebook's outcome depends on, and changes only when that changes.
