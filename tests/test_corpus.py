@@ -410,7 +410,7 @@ def archive_of(folder: Path) -> bytes:
     return data.getvalue()
 
 
-@pytest.mark.parametrize("name", ["../evil.wav", "Actor_01/../../evil.wav", "/tmp/evil.wav", "..\\evil.wav"])
+@pytest.mark.parametrize("name", ["../evil.wav", "Actor_01/../../evil.wav", "/evil.wav", "..\\evil.wav"])
 def test_a_zip_that_escapes_its_folder_is_refused(tmp_path, name):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
         file.writestr("Actor_01/good.wav", b"good")
