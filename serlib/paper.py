@@ -1,0 +1,178 @@
+"""The published numbers, to print beside ours (notebooks 09, 10 and 11); nothing here is measured by serlib.
+
+Gavali and Verma, "Ensemble of Large Self-Supervised Transformers for Improving Speech Emotion Recognition",
+IJDMMM 17(2), 2025, doi 10.1504/IJDMMM.2025.146585. NaN stands where the text prints no number. Shares are
+0 to 1. The names of the paper's two accuracies are swapped against the field (its sections 5.4.1 and 5.4.2).
+"""
+
+import numpy as np
+import pandas as pd
+
+N_TEST = 288
+SUPPORT = {
+    "angry": 38,
+    "calm": 39,
+    "disgust": 38,
+    "fearful": 39,
+    "happy": 38,
+    "neutral": 19,
+    "sad": 38,
+    "surprised": 39,
+}
+
+_MODELS = {
+    # key: title, checkpoint, parameters, accuracy, step, minutes, size in GB
+    "wav2vec2-large": (
+        "Wav2vec2.0-large", "facebook/wav2vec2-large-960h-lv60-self", 317e6, 0.90, 900, np.nan, np.nan,
+    ),
+    "wav2vec2-xlsr53": (
+        "Wav2vec2.0-large-XLSR-53", "facebook/wav2vec2-large-xlsr-53", np.nan, 0.93, 1100, 56, 1.27,
+    ),
+    "hubert-base": (
+        "HuBERT base", "facebook/hubert-base-ls960", np.nan, 0.92, 900, 13, 0.38,
+    ),
+    "hubert-xlarge": (
+        "HuBERT x-large", "facebook/hubert-xlarge-ls960-ft", np.nan, 0.90, 600, np.nan, np.nan,
+    ),
+    "unispeech-large": (
+        "UniSpeech large", "microsoft/unispeech-large-1500h-cv", np.nan, 0.91, 700, np.nan, np.nan,
+    ),
+    "unispeech-multilingual": (
+        "UniSpeech large multilingual", "microsoft/unispeech-large-multi-lingual-1500h-cv",
+        np.nan, 0.92, 600, 20, 1.27,
+    ),
+}  # fmt: skip
+
+_VOTES = {
+    "vote of 5": (
+        ("wav2vec2-xlsr53", "hubert-base", "hubert-xlarge", "unispeech-large", "unispeech-multilingual"),
+        0.9688, 279,
+    ),
+    "vote of 3": (("wav2vec2-xlsr53", "hubert-xlarge", "unispeech-multilingual"), 0.9653, 278),
+}  # fmt: skip
+
+# Clips right and clips predicted, by class in alphabetical order. The paper prints precision, recall and F1
+# to two decimals (its Figures 13, 16, 19 and 25); with the support, only these counts round to them.
+_COUNTS = {
+    "hubert-base": ((36, 36, 36, 37, 33, 18, 35, 33), (37, 40, 38, 40, 37, 26, 37, 33)),
+    "hubert-xlarge": ((37, 34, 38, 37, 35, 11, 29, 38), (40, 36, 38, 42, 51, 12, 30, 39)),
+    "unispeech-large": ((36, 35, 34, 37, 35, 19, 28, 38), (40, 40, 34, 39, 40, 25, 29, 41)),
+    "vote of 5": ((37, 38, 38, 38, 37, 18, 35, 38), (38, 41, 38, 38, 39, 19, 35, 40)),
+}
+
+_NESTED = "leave one speaker out, nested"
+_EMOBOX = "6 actor folds"
+_LUNA = "5 actor folds"
+_REFERENCES = [
+    # system, source, corpus, protocol, speaker independent, measure, value, low, high
+    ("ResNet, CNN and transformer in parallel", "Han et al. 2021", "RAVDESS", "mean of 5 runs", None,
+     "accuracy", 0.8089, np.nan, np.nan),
+    ("CNN-14 of PANNs, fine-tuned", "Luna-Jimenez et al. 2021", "RAVDESS", _LUNA, True,
+     "accuracy", 0.7658, np.nan, np.nan),
+    ("audio and video, late fusion", "Luna-Jimenez et al. 2021", "RAVDESS", _LUNA, True,
+     "accuracy", 0.8008, np.nan, np.nan),
+    ("XLSR English, fine-tuned", "Luna-Jimenez et al. 2022", "RAVDESS",
+     f"{_LUNA}, checkpoint picked on the test fold", True, "accuracy", 0.8182, np.nan, np.nan),
+    ("wav2vec 2.0 or HuBERT, fine-tuned", "Wang et al. 2021", "IEMOCAP", "speaker-dependent", False,
+     "accuracy", 0.7958, np.nan, np.nan),
+    ("wav2vec 2.0 or HuBERT, fine-tuned", "Wang et al. 2021", "IEMOCAP", "speaker-independent", True,
+     "accuracy", 0.7301, np.nan, np.nan),
+    ("XLS-R-300M, frozen, logistic regression", "", "RAVDESS", _NESTED, True, "UAR", 0.819, 0.778, 0.859),
+    ("WavLM-large, frozen, logistic regression", "", "RAVDESS", _NESTED, True, "UAR", 0.813, np.nan, np.nan),
+    ("Whisper-v3, frozen, logistic regression", "", "RAVDESS", _NESTED, True, "UAR", 0.802, np.nan, np.nan),
+    ("HuBERT-large, frozen, logistic regression", "", "RAVDESS", _NESTED, True, "UAR", 0.778, np.nan, np.nan),
+    ("Whisper-v3", "EmoBox, Ma et al. 2024", "RAVDESS", _EMOBOX, True, "UAR", 0.753, np.nan, np.nan),
+    ("WavLM-large", "EmoBox, Ma et al. 2024", "RAVDESS", _EMOBOX, True, "UAR", 0.720, np.nan, np.nan),
+    ("HuBERT-base", "EmoBox, Ma et al. 2024", "RAVDESS", _EMOBOX, True, "UAR", 0.654, np.nan, np.nan),
+    ("people, normal intensity", "Livingstone and Russo 2018", "RAVDESS", "listening test", None,
+     "accuracy", 0.58, np.nan, np.nan),
+    ("people, strong intensity", "Livingstone and Russo 2018", "RAVDESS", "listening test", None,
+     "accuracy", 0.67, np.nan, np.nan),
+]  # fmt: skip
+
+
+def training() -> pd.Series:
+    """Return the training settings of all six models (Table 2, section 5.3).
+
+    1,152 clips / (4 x 2) x 10 epochs are 1,440 steps; the paper says 1,400, its last checkpoint.
+    """
+    return pd.Series(
+        {
+            "batch size": 4,
+            "gradient accumulation": 2,
+            "learning rate": 1e-4,
+            "epochs": 10,
+            "steps": 1400,
+            "steps between checkpoints": 100,
+        },
+        dtype=object,
+        name="paper",
+    )
+
+
+def models() -> pd.DataFrame:
+    """Return the six level-0 models, a row for each backbone key (Tables 1, 4, 5 and 6 as far as printed).
+
+    Columns title, checkpoint, parameters, accuracy (whole percents), step, correct (of 288),
+    balanced_accuracy (both follow from ``per_class``), minutes (of training), size_gb.
+    """
+    columns = ["title", "checkpoint", "parameters", "accuracy", "step", "minutes", "size_gb"]
+    frame = pd.DataFrame.from_dict(_MODELS, orient="index", columns=columns).rename_axis("backbone")
+    frame = frame.join(_totals())
+    return frame[[*columns[:5], "correct", "balanced_accuracy", *columns[5:]]]
+
+
+def votes() -> pd.DataFrame:
+    """Return the two majority votes of the paper (Tables 3 and 4): the best of 6 and of 20 on the test clips.
+
+    Columns members (backbone keys), size, accuracy, correct (of 288), balanced_accuracy.
+    """
+    frame = pd.DataFrame.from_dict(_VOTES, orient="index", columns=["members", "accuracy", "correct"])
+    frame = frame.rename_axis("vote").join(_totals()["balanced_accuracy"])
+    frame.insert(1, "size", frame["members"].map(len))
+    return frame
+
+
+def per_class() -> pd.DataFrame:
+    """Return the reports of three models and the vote of five (Figures 13, 16, 19, 25), a row for each class.
+
+    Columns system (backbone key or vote), emotion, support, correct, predicted (clips), precision, recall and
+    f1, which round to what is printed.
+    """
+    rows = [
+        (system, emotion, n, right, said)
+        for system, (correct, predicted) in _COUNTS.items()
+        for (emotion, n), right, said in zip(SUPPORT.items(), correct, predicted, strict=True)
+    ]
+    frame = pd.DataFrame(rows, columns=["system", "emotion", "support", "correct", "predicted"])
+    return frame.assign(
+        precision=frame["correct"] / frame["predicted"],
+        recall=frame["correct"] / frame["support"],
+        f1=2 * frame["correct"] / (frame["predicted"] + frame["support"]),
+    )
+
+
+def references() -> pd.DataFrame:
+    """Return the results of others: those the paper cites (section 2), then speaker-independent ones.
+
+    Columns system, source ("" where none is named), corpus, protocol, speaker_independent (None where unknown
+    or without meaning), measure ("accuracy" or "UAR"), value, low and high (95 % interval).
+    """
+    columns = [
+        "system",
+        "source",
+        "corpus",
+        "protocol",
+        "speaker_independent",
+        "measure",
+        "value",
+        "low",
+        "high",
+    ]
+    return pd.DataFrame(_REFERENCES, columns=columns)
+
+
+def _totals() -> pd.DataFrame:
+    """Return correct and balanced_accuracy of each system whose report is printed."""
+    systems = per_class().groupby("system", sort=False)
+    return pd.DataFrame({"correct": systems["correct"].sum(), "balanced_accuracy": systems["recall"].mean()})
