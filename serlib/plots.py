@@ -217,15 +217,19 @@ def plot_prosody(table: pd.DataFrame, feature: str, ax: Axes | None = None) -> A
 def plot_history(run: Any) -> np.ndarray:
     """Draw the training graph of a run: losses, and validation accuracy with the best step marked (03-08).
 
-    The broken line in the right panel is chance: one over the number of classes.
+    The broken line in the right panel is chance: one over the number of classes. A probe of a frozen
+    encoder has trials of C, the inverse strength of regularization, where a fine-tuned model has steps.
     """
     history = run.history
     if history is None or not len(history):
         raise SerlibError(
-            f"{predictions.name_of(run)} has no training history: a probe of a frozen encoder takes no steps."
+            f"{predictions.name_of(run)} has no training history; run its notebook again to make one."
         )
     best = int(run.info["best_step"])
     chance = 1 / len(run.info["labels"])
+    is_probe = "regularization" in run.info
+    unit = "trial, from small C to large" if is_probe else "step"
+    mark = f"best C {run.info['regularization']:g}" if is_probe else f"best step {best}"
     figure, axes = plt.subplots(1, 2, figsize=(PAGE, 2.9), layout="constrained", facecolor="white")
     left, right = axes
     for column, name, look in [
@@ -256,7 +260,7 @@ def plot_history(run: Any) -> np.ndarray:
             best, chosen.iloc[0], "o", markersize=11, markerfacecolor="none", markeredgecolor=INK, zorder=3
         )
         right.annotate(
-            f"best step {best}: {chosen.iloc[0]:.1%}",
+            f"{mark}: {chosen.iloc[0]:.1%}",
             (best, 0.3),
             (-5 if late else 5, 0),
             textcoords="offset points",
@@ -265,9 +269,9 @@ def plot_history(run: Any) -> np.ndarray:
             color=INK,
         )
     left.legend(frameon=False, fontsize=9)
-    _finish(left, "Loss", "step", "cross-entropy")
+    _finish(left, "Loss", unit, "cross-entropy")
     left.set_ylim(bottom=0)
-    _finish(right, "Validation accuracy", "step", "", ylim=(0, 1))
+    _finish(right, "Validation accuracy", unit, "", ylim=(0, 1))
     right.yaxis.set_major_formatter(PercentFormatter(1))
     figure.suptitle(_title(run), fontsize=11, color=INK)
     return axes

@@ -270,11 +270,18 @@ def test_synthetic_runs_say_so():
     assert any("(synthetic speech)" in text for text in shown(plots.plot_confusion(run)))
 
 
-def test_history_of_a_probe_is_refused():
+def test_history_of_a_probe_shows_trials_of_c():
+    run = run_with_history()
+    run.info["regularization"] = 0.01
+    text = shown(plots.plot_history(run))
+    assert "best C 0.01: 80.0%" in text and "trial, from small C to large" in text and "step" not in text
+
+
+def test_no_history_is_refused():
     run = run_with_history()
     for nothing in (None, run.history.head(0)):
         run.history = nothing
-        with pytest.raises(SerlibError, match="takes no steps"):
+        with pytest.raises(SerlibError, match="no training history"):
             plots.plot_history(run)
 
 
