@@ -1,0 +1,21 @@
+"""The one error that serlib raises for a reader's mistake, and the hint that goes with it."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class SerlibError(ValueError):
+    """One readable sentence: what is wrong, where, and what to do about it."""
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """Return the end of a sentence that offers the nearest known names to a mistyped one.
+
+    >>> nearest("hubert_base", ["hubert-base", "whisper-tiny.en"])
+    'did you mean hubert-base?'
+    """
+    known = list(names)
+    close = get_close_matches(name, known, n=3, cutoff=0.5)
+    if close:
+        return f"did you mean {' or '.join(close)}?"
+    return f"known names are {', '.join(known)}."

@@ -1,0 +1,56 @@
+"""Files that are either whole or not there: the cache folder, atomic writing, checksums."""
+
+import errno
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from serlib.errors import SerlibError
+
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+def cache_dir() -> Path:
+    """Return the folder for everything that serlib can make again (``SERLIB_CACHE`` or ``~/.cache/serlib``)."""
+    folder = Path(os.environ.get("SERLIB_CACHE") or Path.home() / ".cache" / "serlib")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@contextmanager
+def atomic_path(path: Path | str, folder: bool = False) -> Iterator[Path]:
+    """Give a temporary path beside ``path`` (a file, or an empty folder) that becomes ``path`` only on success.
+
+    A kill or a full disk leaves at most a ``.partial`` sibling, which is never read. An existing folder at ``path``
+    is replaced. SerlibError when the disk is full.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    workshop = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
+    target = workshop / path.name
+    try:
+        if folder:
+            target.mkdir()
+        yield target
+        if folder and path.exists():
+            path.rename(workshop / "replaced")
+        os.replace(target, path)
+    except OSError as error:
+        if error.errno in _NO_ROOM:
+            raise SerlibError(f"there is no room on the disk for {path}; free some space and run again.") from error
+        raise
+    finally:
+        shutil.rmtree(workshop, ignore_errors=True)
+
+
+def checksum(path: Path | str, algorithm: str = "sha256") -> str:
+    """Return the hexadecimal digest of a file, read in pieces so that size does not matter."""
+    digest = hashlib.new(algorithm)
+    with open(path, "rb") as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
