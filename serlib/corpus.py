@@ -21,6 +21,7 @@ import zipfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -97,7 +98,17 @@ def mini() -> pd.DataFrame:
     """Return the embedded corpus: synthetic speech in RAVDESS's layout, spoken on first use."""
     from serlib import synth
 
-    return _from_folder(synth.corpus_folder(), "mini", synthetic=True)
+    clips = {name: parse_name(name) for name in _official_names()}
+    return _from_folder(synth.corpus_folder(clips, STATEMENTS), "mini", synthetic=True)
+
+
+def _official_names() -> list[str]:
+    """Return the 1,440 file stems of RAVDESS speech: 24 actors of 60 clips, neutral without a strong intensity."""
+    return [
+        f"03-01-{emotion:02d}-{intensity:02d}-{statement:02d}-{repetition:02d}-{actor:02d}"
+        for actor, emotion in product(range(1, 25), range(1, 9))
+        for intensity, statement, repetition in product((1, 2) if emotion > 1 else (1,), (1, 2), (1, 2))
+    ]
 
 
 def _from_folder(folder: Path, name: str, synthetic: bool = False) -> pd.DataFrame:

@@ -1,0 +1,243 @@
+"""How the embedded corpus ``mini`` is spoken: 24 synthetic actors, eight emotions, Praat's voices. See notebook 00.
+
+Praat's SpeechSynthesizer (espeak-ng) says each of RAVDESS's two statements in a voice of the actor's; PSOLA gives the
+sentence a new melody and tempo (Moulines and Charpentier, 1990), and a few lines of numpy its loudness, brightness,
+breath and room. Nothing is recorded and nobody acts: the emotions are the *rules* in ``PROSODY``, which put into
+numbers the directions that listening studies agree on. What a model learns from them is not human emotion.
+
+Where the directions come from (one column of the table each):
+
+===========  =====================================================================================
+pitch        mean F0: high in fear, joy, anger and surprise, low in sadness [BS96, JL03, S03]
+range        F0 variability: wide in joy, anger, surprise, narrow in sadness and calm [BS96, JL03]
+slope        F0 contour: rising in joy and surprise, falling in anger and sadness [JL03, BuS00]
+final        last syllables: steep rise in surprise, drop in disgust and anger [MA93, BuS00]
+rate         fast in anger, fear and joy, slow in sadness and disgust [MA93, JL03]
+level        loud in anger and joy, soft in sadness [BS96, JL03]
+tilt         energy above 1 kHz: much in anger and joy, little in sadness and calm [BS96, JL03]
+breath       breathy in sadness and calm, tense elsewhere [MA93, BuS00]
+tremor       trembling F0 in fear, some in sadness [BuS00, JL03]
+jitter       irregular cycles: rough in anger, creaky in disgust [JL03, BuS00]
+pause        halting in sadness, fear and disgust [MA93, JL03]
+===========  =====================================================================================
+
+BS96 Banse and Scherer (1996); BuS00 Burkhardt and Sendlmeier (2000); JL03 Juslin and Laukka (2003); MA93 Murray and
+Arnott (1993); S03 Scherer (2003). All are in the book's bibliography.
+"""
+
+import hashlib
+import json
+import multiprocessing
+import os
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass, fields
+from functools import lru_cache, partial
+from pathlib import Path
+
+import numpy as np
+import soundfile as sf
+
+from serlib.files import atomic_path, cache_dir, checksum
+
+RATE = 16_000
+VERSION = 1  # raise it whenever a clip would sound different
+
+
+@dataclass(frozen=True)
+class Prosody:
+    """How a sentence is said, relative to the same actor's neutral way of saying it.
+
+    ``pitch``, ``slope`` (per utterance) and ``final`` in semitones; ``range`` and ``rate`` as ratios; ``level`` and
+    ``tilt`` in dB; ``breath`` and ``pause`` from 0 to 1; ``tremor`` and ``jitter`` in semitones.
+    """
+
+    pitch: float = 0.0
+    range: float = 1.0
+    slope: float = 0.0
+    final: float = 0.0
+    rate: float = 1.0
+    level: float = 0.0
+    tilt: float = 0.0
+    breath: float = 0.05
+    tremor: float = 0.0
+    jitter: float = 0.1
+    pause: float = 0.0
+
+
+PROSODY = {
+    "neutral": Prosody(),
+    "calm": Prosody(pitch=-1.0, range=0.75, slope=-0.5, rate=0.88, level=-3.0, tilt=-3.5, breath=0.2),
+    "happy": Prosody(pitch=3.5, range=1.6, slope=1.5, final=0.5, rate=1.08, level=3.0, tilt=2.5),
+    "sad": Prosody(
+        pitch=-1.5, range=0.6, slope=-2.0, rate=0.8, level=-5.0, tilt=-5.0, breath=0.4, tremor=0.15, pause=0.4
+    ),
+    "angry": Prosody(
+        pitch=2.5, range=1.4, slope=-2.0, final=-1.5, rate=1.15, level=6.0, tilt=5.0, breath=0.0, jitter=0.5
+    ),
+    "fearful": Prosody(
+        pitch=4.5, range=1.1, slope=0.5, rate=1.2, level=0.0, tilt=1.5, breath=0.25, tremor=0.7, pause=0.3
+    ),
+    "disgust": Prosody(
+        pitch=-2.0, range=1.1, slope=-1.0, final=-2.5, rate=0.82, level=0.0, tilt=0.0, jitter=0.7, pause=0.2
+    ),
+    "surprised": Prosody(pitch=4.0, range=1.7, slope=2.0, final=5.0, rate=0.98, level=2.0, tilt=1.5),
+}
+# How far one take strays from the rule, in the units of Prosody: as much as actors do, so that no rule is a giveaway.
+SPREAD = Prosody(1.1, 0.17, 0.8, 0.9, 0.075, 1.5, 1.3, 0.05, 0.1, 0.1, 0.1)
+MALE_VOICES = ("Male1", "Male2", "Male3", "Male4", "Male5", "Male6", "Male7", "Michael")
+FEMALE_VOICES = ("Female1", "Female2", "Female3", "Female4", "Female5", "Annie", "Linda", "Steph")
+
+
+@dataclass(frozen=True)
+class Voice:
+    """One synthetic actor: an espeak voice, a usual pitch (Hz), tempo (words a minute), gain (dB), room noise (dB)."""
+
+    name: str
+    pitch: float
+    words_per_minute: float
+    gain: float
+    noise: float
+    expressivity: float
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator, sex: str) -> "Voice":
+        """Draw an actor of the given sex, "female" or "male"."""
+        names, middle = (FEMALE_VOICES, 205.0) if sex == "female" else (MALE_VOICES, 115.0)
+        return cls(
+            name=str(rng.choice(names)),
+            pitch=middle * 2 ** (rng.normal(0, 2.2) / 12),
+            words_per_minute=rng.normal(200, 13),
+            gain=rng.normal(0, 2.5),
+            noise=rng.uniform(-52, -34),
+            expressivity=rng.normal(1.0, 0.2),
+        )
+
+
+def actor_voice(actor: int) -> Voice:
+    """Return the voice of actor 1 to 24; odd actors are male, even ones female, as in RAVDESS."""
+    return Voice.draw(np.random.default_rng([VERSION, actor]), "female" if actor % 2 == 0 else "male")
+
+
+def perform(emotion: str, strong: bool, voice: Voice, rng: np.random.Generator) -> Prosody:
+    """Return how this actor says it this time: the rule, scaled by intensity and temperament, plus the spread."""
+    rule, neutral = np.array(astuple(PROSODY[emotion])), np.array(astuple(PROSODY["neutral"]))
+    strength = voice.expressivity * (1.4 if strong else 0.9) * rng.normal(1.0, 0.12)
+    drawn = neutral + strength * (rule - neutral) + rng.normal(0, 1, len(rule)) * np.array(astuple(SPREAD))
+    take = dict(zip((field.name for field in fields(Prosody)), drawn.tolist(), strict=True))
+    bounds = {"range": (0.3, 2.8), "rate": (0.55, 1.7), "breath": (0, 1), "tremor": (0, 2), "jitter": (0, 2), "pause": (0, 1)}
+    for name, (low, high) in bounds.items():
+        take[name] = min(max(take[name], low), high)
+    return Prosody(**take)
+
+
+@lru_cache(maxsize=64)
+def _synthesizer(language: str, voice: str):
+    from parselmouth.praat import call
+
+    return call("Create SpeechSynthesizer", language, voice)
+
+
+def say(
+    text: str, voice: Voice, prosody: Prosody, rng: np.random.Generator, language: str = "English (America)"
+) -> np.ndarray:
+    """Speak one sentence; return mono float32 samples at 16 kHz, in [-1, 1]."""
+    from parselmouth.praat import call
+
+    synthesizer = _synthesizer(language, voice.name)
+    rate = voice.words_per_minute * prosody.rate
+    call(
+        synthesizer,
+        "Speech output settings",
+        RATE,
+        0.01 + 0.12 * prosody.pause,
+        1.0,
+        1.0,
+        float(np.clip(rate, 80, 450)),
+        "IPA",
+    )
+    sound = call(synthesizer, "To Sound", text, "no")
+    sound = sound[0] if isinstance(sound, list) else sound
+    return _colour(_sing(sound, voice.pitch, prosody, rng), voice, prosody, rng)
+
+
+def _sing(sound, pitch: float, prosody: Prosody, rng: np.random.Generator) -> np.ndarray:
+    """Give a Praat sound a new melody by PSOLA; return its samples."""
+    import parselmouth
+    from parselmouth.praat import call
+
+    manipulation = call(sound, "To Manipulation", 0.01, 60, 500)
+    old = call(manipulation, "Extract pitch tier")
+    count = call(old, "Get number of points")
+    if count < 2:  # nothing voiced to sing: a whisper stays as it is
+        return sound.values[0]
+    times = np.array([call(old, "Get time from index", i + 1) for i in range(count)])
+    hertz = np.array([call(old, "Get value at index", i + 1) for i in range(count)])
+    tones = 12 * np.log2(hertz / np.median(hertz)) * prosody.range
+    place = (times - times[0]) / max(times[-1] - times[0], 1e-3)
+    tones += prosody.pitch + prosody.slope * (place - 0.5) + prosody.final * np.clip(place - 0.8, 0, None) / 0.2
+    tones += prosody.tremor * np.sin(2 * np.pi * (5.5 + rng.normal(0, 0.4)) * times + rng.uniform(0, 6))
+    tones += rng.normal(0, 1, count) * prosody.jitter
+    new = call("Create PitchTier", "melody", 0, sound.get_total_duration())
+    for time, value in zip(times, np.clip(pitch * 2 ** (tones / 12), 55, 600), strict=True):
+        call(new, "Add point", float(time), float(value))
+    call([manipulation, new], "Replace pitch tier")
+    sung: parselmouth.Sound = call(manipulation, "Get resynthesis (overlap-add)")
+    return sung.values[0]
+
+
+def _colour(samples: np.ndarray, voice: Voice, prosody: Prosody, rng: np.random.Generator) -> np.ndarray:
+    """Add brightness, breath, level, silence and a room to sung samples."""
+    spectrum = np.fft.rfft(samples)
+    octaves = np.log2(np.maximum(np.fft.rfftfreq(len(samples), 1 / RATE), 125) / 1000)
+    samples = np.fft.irfft(spectrum * 10 ** (prosody.tilt * np.clip(octaves, -1, 2) / 2 / 20), len(samples))
+    envelope = np.sqrt(np.convolve(samples**2, np.hanning(400) / 200, mode="same"))
+    breath = np.diff(rng.normal(0, 1, len(samples) + 1))  # a difference rises 6 dB an octave, as breath noise does
+    samples = samples + 0.25 * prosody.breath * envelope * breath
+    samples *= 0.05 / (np.sqrt(np.mean(samples**2)) + 1e-9) * 10 ** ((prosody.level + voice.gain) / 20)
+    before, after = rng.uniform(0.08, 0.22, 2)
+    samples = np.pad(samples, (int(before * RATE), int(after * RATE)))
+    room = np.convolve(rng.normal(0, 1, len(samples) + 7), np.ones(8) / 8**0.5, mode="valid")
+    return np.clip(samples + room * 10 ** (voice.noise / 20) * 0.3, -0.999, 0.999).astype(np.float32)
+
+
+def _speak_clip(clip: tuple[str, dict], statements: Sequence[str], folder: Path) -> None:
+    name, row = clip
+    rng = np.random.default_rng([VERSION, zlib.crc32(name.encode())])
+    voice = actor_voice(int(row["actor"]))
+    take = perform(row["emotion"], row["intensity"] == "strong", voice, rng)
+    samples = say(statements[row["statement"] - 1], voice, take, rng)
+    sf.write(folder / f"Actor_{row['actor']}" / f"{name}.wav", samples, RATE, subtype="PCM_16")
+
+
+def corpus_folder(clips: Mapping[str, dict], statements: Sequence[str]) -> Path:
+    """Return the folder of the mini corpus, spoken on first use (under a minute on two cores) and checked after.
+
+    ``clips`` maps a name to its actor, emotion, intensity and statement. The layout is RAVDESS's,
+    ``Actor_01/03-01-01-01-01-01-01.wav``, 16 kHz mono. ``manifest.json`` holds a SHA-256 over all clips; a folder
+    that no longer matches it is spoken anew.
+    """
+    folder = cache_dir() / f"mini-v{VERSION}"
+    if _is_whole(folder):
+        return folder
+    with atomic_path(folder, folder=True) as fresh:
+        for actor in sorted({row["actor"] for row in clips.values()}):
+            (fresh / f"Actor_{actor}").mkdir()
+        # Praat keeps global state, so clips are spoken in processes, not threads.
+        with multiprocessing.get_context("spawn").Pool(min(os.cpu_count() or 1, 8)) as pool:
+            pool.map(partial(_speak_clip, statements=statements, folder=fresh), clips.items(), chunksize=40)
+        (fresh / "manifest.json").write_text(json.dumps({"clips": len(clips), "sha256": _digest(fresh)}))
+    return folder
+
+
+def _digest(folder: Path) -> str:
+    digests = [checksum(path) for path in sorted(folder.glob("Actor_*/*.wav"))]
+    return hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
+def _is_whole(folder: Path) -> bool:
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text())
+    except (OSError, ValueError):
+        return False
+    return manifest.get("sha256") == _digest(folder)
