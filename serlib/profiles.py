@@ -1,0 +1,154 @@
+"""Which corpus, which scale, which recipe: the five profiles, and the Lesson that a notebook starts with."""
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pandas as pd
+
+from serlib import corpus as corpora
+from serlib.backbones import SIX, Backbone, backbone
+from serlib.errors import SerlibError, nearest
+from serlib.training import Recipe, Run, load_run
+
+LARGE_GPU = 30  # GB of memory from which the paper's recipe fits all six
+
+
+@dataclass(frozen=True)
+class Profile:
+    """One row of the table of profiles: the corpus, whether twins stand in for the six, and the two recipes."""
+
+    name: str
+    corpus: str
+    twins: bool
+    recipe: Recipe
+    frozen: str
+    probe: Recipe
+
+
+_PROBE = Recipe(freeze="all", layers="all", pooling="mean")
+_BEST = Recipe(learning_rate=3e-5, head_learning_rate=1e-3, warmup=0.1, layers="weighted", trim=True)
+_TWIN = Recipe(
+    epochs=8,
+    batch_size=16,
+    accumulation=1,
+    learning_rate=1e-3,
+    head_learning_rate=2e-3,
+    warmup=0.1,
+    eval_every=65,
+    trim=True,
+)
+PROFILES = {
+    profile.name: profile
+    for profile in (
+        Profile("mini", "mini", True, _TWIN, "hubert-base-mini", _PROBE),
+        Profile("laptop", "ravdess", True, replace(_TWIN, epochs=15), "whisper-tiny.en", _PROBE),
+        Profile("t4", "ravdess", False, Recipe(), "hubert-base", _PROBE),
+        Profile("paper", "ravdess", False, Recipe(), "hubert-base", _PROBE),
+        Profile("best", "ravdess", False, _BEST, "hubert-base", _PROBE),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What a notebook works with: the profile's corpus, recipe and backbones, and the folder of its runs."""
+
+    profile: str
+    home: Path
+    recipe: Recipe
+
+    @property
+    def _settings(self) -> Profile:
+        return PROFILES[self.profile]
+
+    @property
+    def probe_recipe(self) -> Recipe:
+        """How a frozen encoder is probed in this profile (notebook 02)."""
+        return self._settings.probe
+
+    @property
+    def runs(self) -> Path:
+        """The folder of this profile's runs."""
+        return self.home / "runs" / self.profile
+
+    def corpus(self) -> pd.DataFrame:
+        """Return the corpus of this profile, spoken, found or downloaded on first use."""
+        return corpora.mini() if self._settings.corpus == "mini" else corpora.ravdess()
+
+    def backbone(self, key: str) -> Backbone:
+        """Return one of the six as this profile uses it (its mini twin where the real one is too large).
+
+        ``"frozen"`` is the encoder that notebook 02 probes.
+        """
+        if key == "frozen":
+            return backbone(self._settings.frozen)
+        return backbone(f"{key}-mini") if self._settings.twins and key in SIX else backbone(key)
+
+    def run(self, key: str, split: str = "stratified") -> Run:
+        """Return the finished run of a backbone, from runs/ or, where that has nothing, from results/."""
+        name = self.backbone(key).key
+        for shelf in ("runs", "results"):
+            folder = self.home / shelf / self.profile / split / name
+            if (folder / "run.json").is_file():
+                return load_run(folder)
+        return load_run(self.runs / split / name)  # says what is missing
+
+    def finished(self, split: str = "stratified") -> list[Run]:
+        """Return every finished run of the six and the frozen encoder on a split, in the book's order."""
+        found = []
+        for key in (*SIX, "frozen"):
+            try:
+                found.append(self.run(key, split))
+            except SerlibError:
+                continue
+        return found
+
+    def __str__(self) -> str:
+        settings = self._settings
+        data = "1,440 synthetic clips" if settings.corpus == "mini" else "RAVDESS, 1,440 recorded clips"
+        models = "mini twins of the six models" if settings.twins else "the six models at full size"
+        return f"{_machine()} - profile {self.profile} - {data}, {models}"
+
+
+def start(profile: str = "auto", epochs: int | None = None) -> Lesson:
+    """Begin a notebook: choose the profile, print one line about it, return the Lesson.
+
+    ``epochs`` changes the profile's recipe, None keeps it.
+
+    "auto" means mini without a GPU, t4 on a small one and paper on one of 30 GB or more. Raises SerlibError with the
+    nearest names for an unknown profile.
+    """
+    if profile == "auto":
+        profile = _suggest()
+    if profile not in PROFILES:
+        raise SerlibError(f"There is no profile called {profile!r}: {nearest(profile, ['auto', *PROFILES])}")
+    recipe = PROFILES[profile].recipe
+    lesson = Lesson(profile, _home(), replace(recipe, epochs=epochs) if epochs else recipe)
+    print(lesson)
+    return lesson
+
+
+def _home() -> Path:
+    """Return the repository's folder (``SERLIB_HOME``, or the first parent with a _toc.yml), else the current one."""
+    if named := os.environ.get("SERLIB_HOME"):
+        return Path(named)
+    here = Path.cwd()
+    return next((folder for folder in (here, *here.parents) if (folder / "_toc.yml").is_file()), here)
+
+
+def _suggest() -> str:
+    import torch
+
+    if not torch.cuda.is_available():
+        return "mini"
+    return "paper" if torch.cuda.get_device_properties(0).total_memory / 1e9 >= LARGE_GPU else "t4"
+
+
+def _machine() -> str:
+    import torch
+
+    if torch.cuda.is_available():
+        memory = torch.cuda.get_device_properties(0).total_memory / 1e9
+        return f"{torch.cuda.get_device_name()}, {memory:.0f} GB"
+    return f"CPU, {os.cpu_count()} cores"
