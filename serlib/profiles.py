@@ -87,7 +87,7 @@ class Lesson:
 
     def run(self, key: str, split: str = "stratified") -> Run:
         """Return the finished run of a backbone, from runs/ or, where that has nothing, from results/."""
-        name = self.backbone(key).key
+        name = self.backbone(key).key + "-frozen" * (key == "frozen")
         for shelf in ("runs", "results"):
             folder = self.home / shelf / self.profile / split / name
             if (folder / "run.json").is_file():

@@ -116,13 +116,15 @@ def load_run(folder: Path | str) -> Run:
 
 
 def fine_tune(backbone: Backbone, split: Split, recipe: Recipe, folder: Path | str) -> Run:
-    """Train a backbone on a split and return the Run in ``folder/<split>/<backbone>``.
+    """Train a backbone on a split and return the Run in ``folder/<split>/<backbone>[-frozen][-random]``.
 
     A finished run of the same recipe is loaded, a half-finished one resumed from its last checkpoint; one of another
     recipe is set aside as ``<backbone>.before``. The best step is the one of highest validation accuracy, the earliest
     of equals; test is predicted once, with that step's weights. Raises SerlibError for weights that cannot be found,
     clips that cannot be read or are shorter than 0.1 s, and a full disk.
     """
+    if recipe.freeze == "all":  # a folder of its own: the same backbone may be fine-tuned too
+        backbone = replace(backbone, key=f"{backbone.key}-frozen", title=f"{backbone.title}, frozen")
     if not recipe.pretrained:
         backbone = replace(backbone, key=f"{backbone.key}-random", title=f"{backbone.title}, not pre-trained")
     target = Path(folder) / split.name / backbone.key
