@@ -8,9 +8,14 @@ but that there is one.
 
 import functools
 import math
+import statistics
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+import pandas as pd
+
+from serlib import paper
 from serlib.corpus import STATEMENTS, parse_name
 from serlib.metrics import wilson_interval
 
@@ -206,3 +211,469 @@ def wilson(answer: Any) -> bool:
 
 def _near(pair: tuple[float, float], other: tuple[float, float], tolerance: float = 0.00075) -> bool:
     return all(abs(a - b) <= tolerance for a, b in zip(pair, other, strict=True))
+
+
+# --- notebook 09 ---
+
+
+@_exercise("give one share between 0 and 1: how often at least two of three jurors are right.")
+def condorcet(answer: Any) -> bool:
+    """Check how often a majority of three independent jurors, each right 60 % of the time, is right (09)."""
+    share = float(answer)
+    if abs(share - 0.648) <= 0.0015:
+        return _verdict(True, "0.648: three jurors of 60 % make a jury of 64.8 %, if they err independently.")
+    if abs(share - 64.8) <= 0.15:
+        return _verdict(False, "this is a percentage; divide by 100, then you are right.")
+    why = {
+        0.216: "this is how often all three are right; a majority needs only two",
+        0.432: "this is how often exactly two are right; add the case of all three",
+        0.936: "this is how often at least one is right; a majority needs two",
+        0.6: "this is a single juror",
+        0.352: "this is how often the majority is wrong",
+        0.36: "two jurors alone; the third may be right or wrong, and there are three ways to choose the two",
+    }
+    near = next((text for value, text in why.items() if abs(share - value) <= 0.0015), None)
+    return _verdict(False, f"{near or 'add the chance of exactly two right, 3 x 0.6 x 0.6 x 0.4, and of all three'}.")
+
+
+@_exercise("give one whole number: the fewest votes with which the first of five jurors always wins.")
+def dictator(answer: Any) -> bool:
+    """Check the smallest whole weight with which one of five voters overrules four others of weight 1 (09)."""
+    votes = float(answer)
+    if votes == 5:
+        return _verdict(True, "with 5 votes against 4 nobody can outvote the first juror: no longer a jury.")
+    if votes == 4:
+        return _verdict(False, "with 4 votes against 4 there is a tie when all others agree; one more is needed.")
+    if votes == 3:
+        return _verdict(False, "with 3 votes the four others win whenever they agree.")
+    if votes > 5:
+        return _verdict(False, f"{votes:g} votes do it, but fewer do too; how many can stand against the first?")
+    return _verdict(False, f"with {votes:g} votes the others can still outvote the first; think of all four agreeing.")
+
+
+# --- notebook 10 ---
+
+
+@_exercise("give the pair (accuracy, unweighted average recall), two shares between 0 and 1.")
+def two_averages(answer: Any) -> bool:
+    """Check accuracy and UAR of 81 of 90 calm clips right and 4 of 10 angry ones (10)."""
+    try:
+        accuracy, uar = (float(value) for value in answer)
+    except (TypeError, ValueError):
+        return _verdict(False, f"a pair (accuracy, UAR) of numbers is wanted; you gave {_kind(answer)}.")
+    if _near((accuracy, uar), (0.85, 0.65)):
+        return _verdict(True, "85 of 100 clips, but (90 % + 40 %) / 2 = 65 %: the small class counts in full.")
+    if _near((uar, accuracy), (0.85, 0.65)):
+        return _verdict(False, "you have the two the other way round, as the paper has their names.")
+    if _near((accuracy / 100, uar / 100), (0.85, 0.65)):
+        return _verdict(False, "these are percentages; divide by 100, then you are right.")
+    if abs(accuracy - 0.85) > 0.00075:
+        return _verdict(False, "accuracy is the share of all 100 clips that are right: 81 + 4 of them.")
+    return _verdict(False, "UAR is the plain mean of two recalls, 81 of 90 and 4 of 10.")
+
+
+@_exercise("give one whole number: the fewest clips, all won by the same system, with p below 0.05.")
+def one_sided_clips(answer: Any) -> bool:
+    """Check how many clips only one system must get right, the other none, for McNemar p < 0.05 (10)."""
+    n = float(answer)
+    if n == 6:
+        return _verdict(True, "six to nothing gives p = 0.031; the single clip between 279 and 278 gives p = 1.")
+    if n == 5:
+        return _verdict(False, "five to nothing gives 2 x 0.5 ** 5 = 0.0625, not yet below 0.05; did you double?")
+    if n < 5:
+        return _verdict(False, f"{n:g} to nothing is like {n:g} tosses of a coin on one side: too easily luck.")
+    return _verdict(False, f"{n:g} to nothing is enough, but fewer are too; p = 2 x 0.5 ** n.")
+
+
+# --- notebook 11 ---
+
+
+@_exercise("give the two numbers of clips nearest to 288, one below and one above, as a pair.")
+def whole_actors(answer: Any) -> bool:
+    """Check the sizes nearest 288 of a test part made of whole actors with 60 clips each (11)."""
+    try:
+        below, above = sorted(float(value) for value in answer)
+    except (TypeError, ValueError):
+        return _verdict(False, f"a pair of numbers of clips is wanted, like (100, 200); you gave {_kind(answer)}.")
+    if (below, above) == (240, 300):
+        return _verdict(True, "4 actors have 240 clips and 5 have 300; no number of whole actors has 288.")
+    if (below, above) == (4, 5):
+        return _verdict(False, "these are the numbers of actors; give their clips, 60 each.")
+    if 288 in (below, above):
+        return _verdict(False, "288 / 60 is 4.8, so 288 clips are no whole number of actors.")
+    return _verdict(False, "a part made of whole actors has 60, 120, 180, ... clips; which two enclose 288?")
+
+
+@_exercise("give your function itself, heard_before, not heard_before(...); it takes train and test.")
+def heard_before(answer: Any) -> bool:
+    """Check a student's function: the share of test clips whose actor is in train, on three tiny splits (11)."""
+    import pandas as pd
+
+    if not callable(answer):
+        return _verdict(False, f"give the function itself, without calling it; you gave {_kind(answer)}.")
+    cases = (
+        (["01", "02"], ["03", "04"], 0.0),
+        (["01", "02", "03"], ["01", "02", "02"], 1.0),
+        (["01", "01", "02"], ["01", "01", "01", "03"], 0.75),
+    )
+    for known, asked, truth in cases:
+        train, test = (pd.DataFrame({"actor": actors}) for actors in (known, asked))
+        said = f"train with actors {', '.join(known)} and test with {', '.join(asked)}"
+        share = answer(train, test)
+        if share is None:
+            return _verdict(False, f"for {said} your function gave nothing; is a return missing?")
+        if not abs(float(share) - truth) <= 1e-6:
+            why = f"for {said} the share is {truth:g}, yours gave {float(share):g}"
+            if abs(float(share) - 100 * truth) <= 1e-6:
+                why += "; give a share between 0 and 1"
+            elif truth == 0.75 and float(share) == 0.5:
+                why += "; count clips, not actors"
+            elif truth == 0.75 and float(share) == 3:
+                why += "; divide by the number of test clips"
+            return _verdict(False, f"{why}.")
+    return _verdict(True, "0 for a split by actor, 1 where every voice is known, and right in between.")
+
+
+# --- notebook 03 ---------------------------------------------------------------------------------------------------
+
+KERNELS, STRIDES = (10, 3, 3, 3, 3, 2, 2), (5, 2, 2, 2, 2, 2, 2)
+
+
+@_exercise("put 32,000 samples through the seven convolutions, one after the other, and give the number of frames.")
+def frames(answer: Any) -> bool:
+    """Check how many frames the convolutions make of 2 s of sound (03)."""
+    stages = [32_000]
+    for kernel, stride in zip(KERNELS, STRIDES, strict=True):
+        stages.append((stages[-1] - kernel) // stride + 1)
+    given = _number(answer)
+    if given is None:
+        return _verdict(False, f"one whole number is wanted; you gave {_kind(answer)}.")
+    if given == stages[-1]:
+        return _verdict(True, "99 and not 100: a frame needs 400 samples, so the last 240 of the clip make none.")
+    if given in stages:
+        done = stages.index(given)
+        return _verdict(False, f"that is what stands after {done} of the 7 convolutions; go on from there.")
+    if given == 100:
+        return _verdict(False, "32,000 / 320 is 100, but a frame needs 400 samples; has the 100th as many left?")
+    if given == 80:
+        return _verdict(False, "that is samples / 400; frames overlap, and a new one starts every 320 samples.")
+    if given == 199:
+        return _verdict(False, "the last stride was left out; there are seven.")
+    return _verdict(False, "a layer makes (n - kernel) // stride + 1 numbers out of n; start with n = 32,000.")
+
+
+@_exercise("give your function itself; it takes a list of kernels and a list of strides and returns samples.")
+def field(answer: Any) -> bool:
+    """Check a student's receptive field function on four small stacks (03)."""
+    stacks = [((3,), (2,), 3), ((3, 3), (1, 1), 5), ((3, 3), (2, 2), 7), (KERNELS, STRIDES, 400)]
+    for kernels, strides, truth in stacks:
+        given = _called(answer, list(kernels), list(strides))
+        if isinstance(given, str):
+            return _verdict(False, given)
+        if (given := _number(given)) is None:
+            return _verdict(False, "your function should return one number, of samples.")
+        if given != truth:
+            total, steps = sum(kernels), math.prod(strides)
+            why = {
+                truth + 1: "one too many; start with 1 sample before the first layer",
+                math.prod(kernels): "the kernels were multiplied",
+                steps: "that is how far apart two frames start, not how much one of them hears",
+                total: "the kernels were added up; a kernel counts in steps of all strides before it",
+            }.get(given, "start at 1 and add (kernel - 1) x the product of the strides before, layer by layer")
+            name = f"kernels {', '.join(map(str, kernels))} with strides {', '.join(map(str, strides))}"
+            return _verdict(False, f"for {name} the field is {truth} samples and yours {given:g}: {why}.")
+    return _verdict(True, "the seven layers hear 400 samples, 25 ms; each layer reaches further than the one before.")
+
+
+# --- notebook 04 ---------------------------------------------------------------------------------------------------
+
+
+@_exercise("give your function itself; it takes a history and returns the step to keep.")
+def best_step(answer: Any) -> bool:
+    """Check a student's choice of a step on two hand-made histories, one with a draw (04)."""
+    columns = ["step", "eval_loss", "eval_accuracy"]
+    plain = pd.DataFrame([(100, 1.2, 0.5), (200, 0.6, 0.7), (300, 0.9, 0.8), (400, 1.1, 0.75)], columns=columns)
+    draw = pd.DataFrame([(50, 1.0, 0.6), (100, 0.8, 0.9), (150, 0.7, 0.85), (200, 0.9, 0.9)], columns=columns)
+    for history, truth in ((plain, 300), (draw, 100)):
+        given = _called(answer, history.copy())
+        if isinstance(given, str):
+            return _verdict(False, given)
+        if (given := _number(given)) is None:
+            return _verdict(False, "your function should return one number, a step.")
+        if given != truth:
+            row = history[history["step"] == truth].iloc[0]
+            later = history.loc[history["eval_accuracy"] == row["eval_accuracy"], "step"].iloc[-1]
+            why = {
+                history["step"].iloc[-1]: "that is the last one",
+                history.loc[history["eval_loss"].idxmin(), "step"]: "that is the step of the lowest loss",
+                later: "that is the latest of equals; the earliest cost less and moved the weights less",
+                row["eval_accuracy"]: "that is the accuracy itself; the step is wanted",
+                row.name: "that is the row's number; the column step is wanted",
+            }.get(given, "look for the highest eval_accuracy")
+            steps = ", ".join(map(str, history["step"]))
+            return _verdict(False, f"the best of {steps} is {truth}, not {given:g}: {why}.")
+    return _verdict(True, "the highest validation accuracy, and the earliest of equals: as serlib does it.")
+
+
+@_exercise("give two numbers: the mean loss early, when 8 of 10 are right, and late, when 9 of 10 are.")
+def losses(answer: Any) -> bool:
+    """Check the mean cross-entropy of two hand-made sets of ten clips (04)."""
+    early, late = ([0.7] * 8 + [0.25] * 2), ([0.99] * 9 + [0.001])
+    truth = tuple(-sum(map(math.log, p)) / 10 for p in (early, late))
+    pair = _numbers(answer, 2)
+    if pair is None:
+        return _verdict(False, f"two numbers are wanted, early and late; you gave {_kind(answer)}.")
+    if _near(pair, truth, 0.006):
+        return _verdict(
+            True, f"{truth[0]:.2f} early and {truth[1]:.2f} late: one more clip is right, and yet the loss rose."
+        )
+    for other, why in (
+        (truth[::-1], "the two are swapped; early comes first"),
+        (tuple(-x for x in truth), "a loss is positive: the minus sign is missing"),
+        (tuple(10 * x for x in truth), "that is the sum over the ten clips; take the mean"),
+        (tuple(x / math.log(2) for x in truth), "that is the logarithm to base 2; the loss takes the natural one"),
+        (tuple(x / math.log(10) for x in truth), "that is the logarithm to base 10; the loss takes the natural one"),
+        (tuple(sum(p) / 10 for p in (early, late)), "that is the mean probability; take -log of each one first"),
+        (tuple(-math.log(sum(p) / 10) for p in (early, late)), "take the logarithm of each clip first, then the mean"),
+    ):
+        if _near(pair, other, 0.006):
+            return _verdict(False, f"{why}.")
+    return _verdict(False, "take -math.log of the probability of the truth for each of the ten clips, then the mean.")
+
+
+# --- notebook 05 ---------------------------------------------------------------------------------------------------
+
+
+@_exercise("give the share of the batch that is padding, between 0 and 1, for clips of 2.0, 2.1, 2.2 and 6.0 s.")
+def padding_share(answer: Any) -> bool:
+    """Check the share of padding in a batch of four clips (05)."""
+    seconds = (2.0, 2.1, 2.2, 6.0)
+    whole, real = 4 * max(seconds), sum(seconds)
+    given = _number(answer)
+    if given is None:
+        return _verdict(False, f"one number is wanted; you gave {_kind(answer)}.")
+    if _near((given,), (1 - real / whole,), 0.006):
+        return _verdict(True, f"{1 - real / whole:.1%} of the work is spent on zeros, because of one long clip.")
+    for other, why in (
+        (100 * (1 - real / whole), "that is a percentage; divide by 100, then you are right"),
+        (real / whole, "that is the share that is sound; the rest is padding"),
+        (whole - real, "those are the seconds of padding; divide by all seconds of the batch"),
+        ((whole - real) / real, "that is padding for each second of sound; divide by the whole batch, 4 x 6.0 s"),
+    ):
+        if _near((given,), (other,), 0.006):
+            return _verdict(False, f"{why}.")
+    return _verdict(False, "all four clips become 6.0 s long: how much of 4 x 6.0 s is not sound?")
+
+
+@_exercise("give your function itself; it takes frames (n x d) and a mask (n), and returns d numbers.")
+def masked_mean(answer: Any) -> bool:
+    """Check a student's mean over the frames that are not padding (05)."""
+    table = np.array([[1.0, 10.0], [3.0, 20.0], [100.0, 100.0]])
+    for mask, truth in (([1, 1, 0], [2.0, 15.0]), ([1, 1, 1], table.mean(0)), ([1, 0, 0], [1.0, 10.0])):
+        given = _called(answer, table.copy(), np.array(mask))
+        if isinstance(given, str):
+            return _verdict(False, given)
+        given = np.asarray(given, dtype=float)
+        if given.shape != (2,):
+            return _verdict(False, f"for 3 frames of 2 numbers, 2 numbers are wanted; yours has shape {given.shape}.")
+        if not np.allclose(given, truth, atol=1e-4):
+            kept = table * np.array(mask)[:, None]
+            why = "the frames where the mask is 1 should count, and only those"
+            if np.allclose(given, table.mean(0)):
+                why = "the padding was averaged too"
+            elif np.allclose(given, kept.sum(0)):
+                why = "that is the sum; divide by the number of frames that count"
+            elif np.allclose(given, kept.mean(0)):
+                why = "the padding was set to 0 but still counted; divide by mask.sum(), not by all frames"
+            return _verdict(False, f"with the mask {mask} it gave {np.round(given, 2).tolist()}: {why}.")
+    return _verdict(True, "whatever stands in the padding, the mean does not hear it.")
+
+
+# --- notebook 06 ---------------------------------------------------------------------------------------------------
+
+
+@_exercise("give the gigabytes (1e9 bytes) for weights, gradients and two Adam averages of 315.4 million weights.")
+def training_memory(answer: Any) -> bool:
+    """Check the memory that a full fine-tuning of 315.4 M weights needs before any sound (06)."""
+    weights = 315.4e6 * 4 / 1e9
+    given = _number(answer)
+    if given is None:
+        return _verdict(False, f"one number is wanted, in GB; you gave {_kind(answer)}.")
+    if _near((given,), (4 * weights,), 0.06):
+        return _verdict(True, "four numbers for each weight, 4 bytes each: 5.0 GB, and the activations come on top.")
+    for other, why in (
+        (weights, "that holds the weights alone; add gradients and Adam's two averages, each as large"),
+        (2 * weights, "weights and gradients are there; Adam keeps two more numbers for each weight"),
+        (3 * weights, "one is missing: weights, gradients, and two averages of Adam make four"),
+        (8 * weights, "float32 takes 4 bytes, not 8"),
+        (4 * weights / 1.073741824, "that is in GiB (2^30 bytes); in units of 1e9 bytes you are right"),
+        (4 * weights * 1000, "that is in MB; divide by 1,000"),
+        (4 * weights * 1e9, "that is in bytes; divide by 1e9"),
+    ):
+        if _near((given,), (other,), 0.01 * other):
+            return _verdict(False, f"{why}.")
+    return _verdict(False, "multiply 315.4e6 weights by 4 numbers each and 4 bytes a number, and divide by 1e9.")
+
+
+SEEDS = (0.901, 0.927, 0.885, 0.917, 0.906)
+
+
+@_exercise("give the mean and the standard deviation of the five accuracies, as a pair.")
+def spread(answer: Any) -> bool:
+    """Check mean and sample standard deviation of five hand-made accuracies (06)."""
+    truth = statistics.mean(SEEDS), statistics.stdev(SEEDS)
+    pair = _numbers(answer, 2)
+    if pair is None:
+        return _verdict(False, f"two numbers are wanted, the mean and the deviation; you gave {_kind(answer)}.")
+    if _near(pair, truth):
+        return _verdict(
+            True, f"{truth[0]:.1%} with a deviation of {truth[1] * 100:.1f} points: a lead of one point means nothing."
+        )
+    mean, deviation = pair
+    if _near((mean / 100, deviation / 100), truth):
+        return _verdict(False, "these are percentages; divide by 100, then you are right.")
+    if _near((deviation, mean), truth):
+        return _verdict(False, "the two are swapped; the mean comes first.")
+    if not _near((mean,), truth[:1]):
+        return _verdict(False, "the mean is not right: add the five accuracies and divide by 5.")
+    for other, why in (
+        (statistics.pstdev(SEEDS), "you divided by 5; five runs that stand for all the others need n - 1 = 4 (ddof=1)"),
+        (truth[1] / math.sqrt(5), "that is the error of the mean; single runs spread more, so no root of 5"),
+        (truth[1] ** 2, "that is the variance; take its root"),
+        (max(SEEDS) - min(SEEDS), "that is the distance from the worst to the best"),
+    ):
+        if _near((deviation,), (other,), 0.0004):
+            return _verdict(False, f"the mean is right; {why}.")
+    return _verdict(False, "the mean is right; for the deviation use statistics.stdev, or numpy's std with ddof=1.")
+
+
+# --- notebook 07 ---------------------------------------------------------------------------------------------------
+
+
+def _xlarge() -> pd.DataFrame:
+    table = paper.per_class()
+    return table[table["system"] == "hubert-xlarge"].set_index("emotion")
+
+
+@_exercise("give the unweighted average recall of the eight classes, between 0 and 1.")
+def average_recall(answer: Any) -> bool:
+    """Check the UAR of the paper's HuBERT x-large from its printed counts (07)."""
+    table = _xlarge()
+    truth, accuracy = table["recall"].mean(), table["correct"].sum() / table["support"].sum()
+    given = _number(answer)
+    if given is None:
+        return _verdict(False, f"one number is wanted; you gave {_kind(answer)}.")
+    if _near((given / 100,), (truth,)):
+        return _verdict(False, "that is a percentage; divide by 100, then you are right.")
+    if _near((given,), (truth,)):
+        return _verdict(
+            True, f"{truth:.1%}, two points below the accuracy of {accuracy:.1%}: the 19 neutral clips count in full."
+        )
+    for other, why in (
+        (accuracy, "that is the accuracy, 259 of 288; take the recall of each class first, then their mean"),
+        (table["precision"].mean(), "that is the mean precision; divide by the clips, not by the predictions"),
+        (table["f1"].mean(), "that is the mean F1; only recall is wanted"),
+        (table["recall"].sum(), "that is the sum of the recalls; divide by 8"),
+        (table["recall"].median(), "that is the median; the mean is wanted"),
+    ):
+        if _near((given,), (other,)):
+            return _verdict(False, f"{why}.")
+    return _verdict(False, "correct / support for each emotion, then the mean of the eight.")
+
+
+@_exercise("give the emotion that is predicted too often, and its precision, as a pair.")
+def overused(answer: Any) -> bool:
+    """Check which emotion the paper's HuBERT x-large predicts too often, and its precision (07)."""
+    table = _xlarge()
+    if isinstance(answer, str) or not hasattr(answer, "__len__") or len(answer) != 2:
+        return _verdict(False, f"a pair is wanted, the emotion and a number; you gave {_kind(answer)}.")
+    emotion, given = str(answer[0]).strip().lower(), _number(answer[1])
+    if emotion not in table.index:
+        return _verdict(False, f"the first of the pair should be one of {', '.join(table.index)}.")
+    row = table.loc[emotion]
+    if emotion != "happy":
+        what = f"of {emotion} there are {row['support']} clips and {row['predicted']} predictions"
+        return _verdict(False, f"{what}; look for the emotion with far more predictions than clips.")
+    if given is None:
+        return _verdict(False, "happy is right; the second of the pair should be a number, its precision.")
+    if _near((given,), (row["precision"],), 0.006):
+        return _verdict(True, f"51 clips were called happy and 35 of them were: precision {row['precision']:.1%}.")
+    if _near((given,), (row["recall"],), 0.006):
+        return _verdict(False, "happy is right, but 35 of 38 is its recall; precision divides by the 51 predictions.")
+    return _verdict(False, "happy is right; its precision is correct / predicted.")
+
+
+# --- notebook 08 ---------------------------------------------------------------------------------------------------
+
+
+@_exercise("give three factors, for mean, sum and max, by which the pooled vector grows when a clip is said twice.")
+def said_twice(answer: Any) -> bool:
+    """Check what mean, sum and max pooling do to frames that are repeated (08)."""
+    triple = _numbers(answer, 3)
+    if triple is None:
+        return _verdict(False, f"three numbers are wanted, for mean, sum and max; you gave {_kind(answer)}.")
+    for name, given, truth in zip(("mean", "sum", "max"), triple, (1, 2, 1), strict=True):
+        if not _near((given,), (truth,), 0.05):
+            why = {
+                "mean": "twice the sum over twice as many frames is what it was",
+                "sum": "every frame is added twice",
+                "max": "the largest value is the largest, however often it comes",
+            }[name]
+            return _verdict(False, f"the {name} does not grow by {given:g}: {why}.")
+    return _verdict(True, "1, 2, 1: only the sum hears how long a clip is.")
+
+
+@_exercise("give the two-sided p value when 14 clips are right only in A and 5 only in B.")
+def mcnemar(answer: Any) -> bool:
+    """Check McNemar's exact p value for 14 clips against 5 (08, 10)."""
+    tail = sum(math.comb(19, k) for k in range(6)) / 2**19
+    given = _number(answer)
+    if given is None:
+        return _verdict(False, f"one number is wanted; you gave {_kind(answer)}.")
+    if _near((given,), (2 * tail,)):
+        return _verdict(True, f"p = {2 * tail:.3f}: nine clips more, and still no proof at the usual 5 %.")
+    for other, why in (
+        (tail, "that is one side; either of the two could have been ahead, so double it"),
+        (math.erfc(math.sqrt(81 / 19 / 2)), "that is the chi-square approximation; with 19 clips count exactly"),
+        (math.erfc(math.sqrt(64 / 19 / 2)), "that is chi-square with correction, close; with 19 clips count exactly"),
+        (2 * (tail - math.comb(19, 5) / 2**19), "the 5 itself belongs to the tail: 0 to 5, not 0 to 4"),
+        (1 - 2 * tail, "that is one minus the p value"),
+        (200 * tail, "that is a percentage; divide by 100, then you are right"),
+    ):
+        if _near((given,), (other,), 0.0004):
+            return _verdict(False, f"{why}.")
+    return _verdict(False, "toss a fair coin 19 times: how likely are 5 heads or fewer, or 14 or more?")
+
+
+def _number(answer: Any) -> float | None:
+    """Return a finite number, also out of an array of one; None for a truth value, a text and all else."""
+    if isinstance(answer, (bool, np.bool_, str, bytes)):
+        return None
+    try:
+        value = float(answer)
+    except (TypeError, ValueError):
+        return None
+    return value if math.isfinite(value) else None
+
+
+def _numbers(answer: Any, n: int) -> tuple[float, ...] | None:
+    """Return exactly ``n`` finite numbers out of any sequence, or None."""
+    if isinstance(answer, (str, bytes, dict)) or not hasattr(answer, "__len__") or len(answer) != n:
+        return None
+    values = [_number(value) for value in answer]
+    return None if None in values else tuple(values)
+
+
+def _called(answer: Any, *arguments: Any) -> Any:
+    """Return what a student's function gives for these arguments, or a sentence (a str) that says what is wrong."""
+    if not callable(answer):
+        return f"give the function itself, without calling it; you gave {_kind(answer)}."
+    try:
+        given = answer(*arguments)
+    except Exception as error:
+        return f"your function stopped with {_says(error)}."
+    if given is None:
+        return "your function gave nothing; is a return missing?"
+    if isinstance(given, str):
+        return "your function gave a text; a number is wanted."
+    return given

@@ -23,7 +23,11 @@ def verdict(capsys, function, *answer) -> tuple[bool, str]:
     return result, out.strip()
 
 
-CHECKS = [check.clip_fields, check.majority, check.wilson]
+CHECKS = [
+    check.clip_fields, check.majority, check.wilson,
+    check.condorcet, check.dictator, check.two_averages, check.one_sided_clips, check.whole_actors,
+    check.heard_before,
+]  # fmt: skip
 
 
 class Awkward:
@@ -169,4 +173,213 @@ def test_wilson_right(capsys, answer):
 )
 def test_wilson_wrong(capsys, answer, said):
     ok, line = verdict(capsys, check.wilson, answer)
+    assert not ok and said in line
+
+
+# --- notebook 09 ---
+
+
+@pytest.mark.parametrize(
+    "answer, said",
+    [
+        (64.8, "percentage"),
+        (0.216, "all three"),
+        (0.432, "exactly two"),
+        (0.936, "at least one"),
+        (0.6, "single"),
+        (0.352, "wrong"),
+        (0.36, "third"),
+        (0.5, "3 x 0.6"),
+    ],
+)
+def test_condorcet_wrong(capsys, answer, said):
+    ok, line = verdict(capsys, check.condorcet, answer)
+    assert not ok and said in line
+
+
+def test_condorcet_right(capsys):
+    assert verdict(capsys, check.condorcet, sum(0.6**k * 0.4 ** (3 - k) * n for k, n in ((2, 3), (3, 1))))[0]
+
+
+@pytest.mark.parametrize(
+    "answer, said", [(4, "tie"), (3, "whenever they agree"), (6, "fewer"), (1, "outvote"), ("many", "ValueError")]
+)
+def test_dictator(capsys, answer, said):
+    ok, line = verdict(capsys, check.dictator, answer)
+    assert not ok and said in line
+    assert verdict(capsys, check.dictator, 5)[0]
+
+
+# --- notebook 10 ---
+
+
+@pytest.mark.parametrize(
+    "answer, said",
+    [
+        ((0.65, 0.85), "the other way round"),
+        ((85, 65), "percentages"),
+        ((0.9, 0.65), "81 + 4"),
+        ((0.85, 0.85), "plain mean"),
+        (0.85, "a float"),
+    ],
+)
+def test_two_averages(capsys, answer, said):
+    ok, line = verdict(capsys, check.two_averages, answer)
+    assert not ok and said in line
+    assert verdict(capsys, check.two_averages, (0.85, 0.65))[0]
+
+
+@pytest.mark.parametrize("answer, said", [(5, "0.0625"), (1, "coin"), (10, "fewer")])
+def test_one_sided_clips(capsys, answer, said):
+    ok, line = verdict(capsys, check.one_sided_clips, answer)
+    assert not ok and said in line
+    assert verdict(capsys, check.one_sided_clips, 6)[0]
+
+
+# --- notebook 11 ---
+
+
+@pytest.mark.parametrize(
+    "answer, said", [((4, 5), "numbers of actors"), ((228, 288), "4.8"), ((180, 360), "enclose"), (240, "a pair")]
+)
+def test_whole_actors(capsys, answer, said):
+    ok, line = verdict(capsys, check.whole_actors, answer)
+    assert not ok and said in line
+    assert verdict(capsys, check.whole_actors, [300, 240])[0]
+
+
+@pytest.mark.parametrize(
+    "function, said",
+    [
+        (lambda train, test: None, "return missing"),
+        (lambda train, test: test["actor"].isin(train["actor"]).sum(), "for train"),
+        (lambda train, test: 100 * test["actor"].isin(train["actor"]).mean(), "between 0 and 1"),
+        (lambda train, test: pd.Series(test["actor"].unique()).isin(train["actor"]).mean(), "count clips"),
+        (lambda train: 0, "TypeError"),
+    ],
+)
+def test_heard_before(capsys, function, said):
+    ok, line = verdict(capsys, check.heard_before, function)
+    assert not ok and said in line
+    assert verdict(capsys, check.heard_before, lambda train, test: test["actor"].isin(train["actor"]).mean())[0]
+
+
+# --- notebooks 03 to 08: fine-tuning ---
+
+
+@pytest.mark.parametrize(
+    "function, answer, said",
+    [
+        (check.frames, 99, "not 100"),
+        (check.losses, (0.563, 0.700), "loss rose"),
+        (check.padding_share, 0.4875, "one long clip"),
+        (check.training_memory, 5.05, "5.0 GB"),
+        (check.spread, (0.9072, 0.0159), "1.6 points"),
+        (check.average_recall, 0.879, "87.9%"),
+        (check.overused, ("Happy", 0.686), "68.6%"),
+        (check.said_twice, [1, 2, 1], "how long"),
+        (check.mcnemar, 0.0636, "0.064"),
+    ],
+)
+def test_fine_tuning_right(capsys, function, answer, said):
+    ok, line = verdict(capsys, function, answer)
+    assert ok and said in line
+
+
+@pytest.mark.parametrize(
+    "function, answer, said",
+    [
+        (check.frames, 100, "400 samples"),
+        (check.frames, 6399, "after 1 of the 7"),
+        (check.frames, 80, "overlap"),
+        (check.losses, (0.700, 0.563), "swapped"),
+        (check.losses, (-0.563, -0.700), "minus"),
+        (check.losses, (5.626, 6.998), "sum"),
+        (check.losses, (0.8117, 1.0096), "base 2"),
+        (check.losses, (0.4943, 0.1151), "first, then the mean"),
+        (check.padding_share, 48.75, "percentage"),
+        (check.padding_share, 0.5125, "is sound"),
+        (check.padding_share, 11.7, "seconds of padding"),
+        (check.training_memory, 1.26, "weights alone"),
+        (check.training_memory, 2.52, "Adam"),
+        (check.training_memory, 4.70, "GiB"),
+        (check.spread, (0.9072, 0.0142), "n - 1"),
+        (check.spread, (0.9072, 0.0071), "error of the mean"),
+        (check.spread, (90.72, 1.59), "percentages"),
+        (check.spread, (0.9, 0.0159), "mean is not right"),
+        (check.average_recall, 259 / 288, "accuracy, 259"),
+        (check.average_recall, 87.9, "percentage"),
+        (check.overused, ("neutral", 0.92), "far more predictions"),
+        (check.overused, ("happy", 0.921), "its recall"),
+        (check.overused, ("joyful", 0.7), "one of angry"),
+        (check.said_twice, (1, 1, 1), "added twice"),
+        (check.said_twice, (2, 2, 1), "what it was"),
+        (check.said_twice, (1, 2), "three numbers"),
+        (check.mcnemar, 0.0318, "one side"),
+        (check.mcnemar, 0.0389, "chi-square approximation"),
+        (check.mcnemar, 0.0192, "belongs to the tail"),
+        (check.mcnemar, 0.5, "fair coin"),
+    ],
+)
+def test_fine_tuning_wrong(capsys, function, answer, said):
+    ok, line = verdict(capsys, function, answer)
+    assert not ok and said in line
+
+
+def receptive_field(kernels, strides):
+    field, step = 1, 1
+    for kernel, stride in zip(kernels, strides, strict=True):
+        field, step = field + (kernel - 1) * step, step * stride
+    return field
+
+
+@pytest.mark.parametrize(
+    "function, said",
+    [
+        (lambda kernels, strides: sum(kernels), "added up"),
+        (lambda kernels, strides: receptive_field(kernels, strides) + 1, "one too many"),
+        (lambda kernels, strides: 320, "start at 1"),
+        (lambda kernels, strides: None, "return missing"),
+        (lambda kernels: 1, "TypeError"),
+        (lambda kernels, strides: kernels, "one number"),
+        (400, "the function itself"),
+    ],
+)
+def test_field(capsys, function, said):
+    assert verdict(capsys, check.field, receptive_field)[0]
+    ok, line = verdict(capsys, check.field, function)
+    assert not ok and said in line
+
+
+@pytest.mark.parametrize(
+    "function, said",
+    [
+        (lambda history: history["step"].iloc[-1], "the last one"),
+        (lambda history: history.loc[history["eval_loss"].idxmin(), "step"], "lowest loss"),
+        (lambda history: history.loc[history["eval_accuracy"][::-1].idxmax(), "step"], "latest of equals"),
+        (lambda history: history["eval_accuracy"].max(), "accuracy itself"),
+        (lambda history: history["eval_accuracy"].idxmax(), "the row's number"),
+        (lambda history: history["step"], "one number"),
+    ],
+)
+def test_best_step(capsys, function, said):
+    assert verdict(capsys, check.best_step, lambda h: h.loc[h["eval_accuracy"].idxmax(), "step"])[0]
+    ok, line = verdict(capsys, check.best_step, function)
+    # the last step is also the latest of equals in the history with a draw
+    assert not ok and (said in line or said == "latest of equals" and "last one" in line)
+
+
+@pytest.mark.parametrize(
+    "function, said",
+    [
+        (lambda frames, mask: frames.mean(0), "padding was averaged"),
+        (lambda frames, mask: (frames * mask[:, None]).sum(0), "that is the sum"),
+        (lambda frames, mask: (frames * mask[:, None]).mean(0), "still counted"),
+        (lambda frames, mask: frames[mask == 1].mean(1), "should count"),
+        (lambda frames, mask: frames[mask == 1].mean(), "shape"),
+    ],
+)
+def test_masked_mean(capsys, function, said):
+    assert verdict(capsys, check.masked_mean, lambda frames, mask: frames[mask == 1].mean(0))[0]
+    ok, line = verdict(capsys, check.masked_mean, function)
     assert not ok and said in line
