@@ -32,7 +32,7 @@ _NAMES = {
     "profiles": ("PROFILES", "start"),
     "splits": ("actor_folds", "actor_split", "leakage", "leave_one_actor_out", "stratified_split"),
     "synth": ("PROSODY",),
-    "training": ("Recipe", "classify", "fine_tune", "load_run"),
+    "training": ("Recipe", "classify", "fine_tune", "layer_averages", "load_run"),
     "voting": ("every_vote", "majority_vote", "soft_vote", "weighted_vote"),
 }  # fmt: skip
 _HOME = {name: module for module, names in _NAMES.items() for name in names}

@@ -570,10 +570,13 @@ class _Logistic:
             return cls(**kept)
 
 
-def _probe(work: _Work) -> _Result:
-    recipe, split, target = work.recipe, work.split, work.target
+def layer_averages(backbone: Backbone, split: Split, recipe: Recipe) -> pd.DataFrame:
+    """Return what a frozen encoder makes of each clip, one row a clip: measured once, then kept in the cache (02).
+
+    The averages of the layers over time stand side by side, and each column bears the number of its layer:
+    ``averages[0]`` is what enters the transformer, shape (clips, hidden), ``averages[backbone.layers]`` what leaves it.
+    """
     sounds = _sounds(split, recipe.trim)
-    model, extractor = encoder = _frozen_encoder(weights_of(work.backbone.checkpoint), work.backbone, recipe)
     recipe_key = [
         recipe.trim,
         recipe.pooling,
@@ -582,15 +585,26 @@ def _probe(work: _Work) -> _Result:
         recipe.seed * (not recipe.pretrained),
     ]
     key = hashlib.sha256(
-        json.dumps([_weights_name(work.backbone, recipe), recipe_key, str(sounds.__reduce__()[1])]).encode()
+        json.dumps([_weights_name(backbone, recipe), recipe_key, str(sounds.__reduce__()[1])]).encode()
     ).hexdigest()[:16]
     path = cache_dir() / "features" / f"{key}.npz"
     if not path.exists():
+        encoder = _frozen_encoder(weights_of(backbone.checkpoint), backbone, recipe)
         averages = _layer_averages(encoder, list(sounds.values()), recipe)
         with atomic_path(path) as fresh:
             np.savez(fresh, clips=np.array(list(sounds)), features=averages)
     with np.load(path) as kept:
         features = pd.DataFrame(kept["features"], index=kept["clips"])
+    numbers = range(backbone.layers + 1) if recipe.layers == "all" else [backbone.layers]
+    of_layer = np.repeat(numbers, backbone.hidden)
+    features.columns = pd.Index(np.tile(of_layer, features.shape[1] // len(of_layer)), name="layer")
+    return features
+
+
+def _probe(work: _Work) -> _Result:
+    recipe, split, target = work.recipe, work.split, work.target
+    model, extractor = _frozen_encoder(weights_of(work.backbone.checkpoint), work.backbone, recipe)
+    features = layer_averages(work.backbone, split, recipe)
     number = {label: i for i, label in enumerate(split.labels)}
     x = {part: features.loc[frame.index].to_numpy() for part, frame in split.parts()}
     y = {part: frame["emotion"].map(number).to_numpy() for part, frame in split.parts()}
