@@ -27,16 +27,19 @@ def _verdict(ok: bool, sentence: str) -> bool:
 
 
 def _exercise(hint: str) -> Callable:
-    """Turn a check into one that says ``hint`` for no answer (None or ...) and survives any other."""
+    """Turn a check into one that says ``hint`` for no answer (None or ...) and survives any other.
+
+    What a check needs to know of the notebook (the truth, the size of the test part) comes after the answer.
+    """
 
     def decorate(check: Callable[..., bool]) -> Callable[..., bool]:
         @functools.wraps(check)
-        def wrapper(answer: Any = None) -> bool:
+        def wrapper(answer: Any = None, *given: Any) -> bool:
             if answer is None or answer is ...:
                 print(f"Not answered yet: {hint}")
                 return False
             try:
-                return check(answer)
+                return check(answer, *given)
             except Exception as error:  # whatever the answer was, a check must not end the notebook
                 return _verdict(False, f"your answer stopped the check with {_says(error)} - {hint}")
 
@@ -211,6 +214,104 @@ def wilson(answer: Any) -> bool:
 
 def _near(pair: tuple[float, float], other: tuple[float, float], tolerance: float = 0.00075) -> bool:
     return all(abs(a - b) <= tolerance for a, b in zip(pair, other, strict=True))
+
+
+# --- notebook 00 ---
+
+
+@_exercise("listen to the eight clips and give a list of eight emotions, in the order of the table.")
+def by_ear(answer: Any, truth: pd.Series) -> bool:
+    """Check what a listener heard in a row of unlabeled clips against their emotions (00)."""
+    truth, labels = list(truth), sorted(set(truth))
+    if isinstance(answer, (str, dict)) or not hasattr(answer, "__len__"):
+        return _verdict(False, f"a list of {len(truth)} emotions is wanted; you gave {_kind(answer)}.")
+    heard = [str(label).strip().lower() for label in answer]
+    if len(heard) != len(truth):
+        return _verdict(False, f"there are {len(truth)} clips, and your list names {len(heard)} emotions.")
+    strangers = sorted(set(heard) - set(labels))
+    if strangers:
+        return _verdict(False, f"{strangers[0]!r} is not one of {', '.join(labels)}.")
+    wrong = [(real, said) for real, said in zip(truth, heard, strict=True) if real != said]
+    score = f"{len(truth) - len(wrong)} of {len(truth)}; guessing blindly gets 1 on average"
+    if 2 * len(wrong) > len(truth):
+        real, said = wrong[0]
+        return _verdict(False, f"{score}. Play the first clip that you call {said} once more: it is {real}.")
+    why = f", and you heard {wrong[0][1]} where {wrong[0][0]} was meant" if wrong else ""
+    return _verdict(True, f"{score}{why}.")
+
+
+@_exercise("give one number: the percentage points that one clip more is worth.")
+def one_clip(answer: Any, n: int) -> bool:
+    """Check by how many percentage points one clip of ``n`` moves the accuracy (00)."""
+    given, truth = _number(answer), 100 / n
+    if given is None:
+        return _verdict(False, f"one number is wanted; you gave {_kind(answer)}.")
+    if abs(given - truth) < 0.06:
+        return _verdict(True, f"one clip of {n} is {truth:.1f} points, so a lead of one clip proves nothing.")
+    for other, why in (
+        (1 / n, "that is a share; multiply by 100 to get percentage points"),
+        (n / 100, "that is upside down: 100 points are shared by all the test clips"),
+        (n, "that is how many test clips there are; how many points does each of them carry"),
+        (12.5, "that is chance among eight emotions; here the test clips are counted, not the emotions"),
+    ):
+        if abs(given - other) < 0.06 * min(1, other):
+            return _verdict(False, f"{why}.")
+    return _verdict(False, f"{n} clips right are 100 %, none are 0 %; each clip carries the same part of that.")
+
+
+# --- notebook 01 ---
+
+
+@_exercise("give one emotion, as text: the one whose clips have the longest active part.")
+def slowest(answer: Any, table: pd.DataFrame) -> bool:
+    """Check which emotion has the greatest median of ``seconds_active`` in a table of features (01)."""
+    medians = table.groupby("emotion")["seconds_active"].median().sort_values()
+    said = answer.strip().lower() if isinstance(answer, str) else None
+    if said not in medians.index:
+        return _verdict(False, f"one of {', '.join(sorted(medians.index))} is wanted, as text.")
+    if said == medians.index[-1]:
+        return _verdict(
+            True, f"half of the {said} clips last {medians.iloc[-1]:.2f} s or more; {medians.index[0]} is the shortest."
+        )
+    if said == medians.index[0]:
+        return _verdict(False, f"{said} is the shortest of all; idxmin and idxmax are easily swapped.")
+    if said == table.groupby("emotion")["seconds_active"].max().idxmax():
+        return _verdict(False, f"{said} has the longest single clip; ask for the clip in the middle, the median.")
+    return _verdict(False, f"the median of {said} is {medians[said]:.2f} s, and another emotion has a longer one.")
+
+
+@_exercise("give your function itself, normalize; it takes samples and returns samples of the same shape.")
+def normalize(answer: Any) -> bool:
+    """Check a function that gives samples a mean of 0 and a standard deviation of 1, and survives silence (01)."""
+    if not callable(answer):
+        return _verdict(False, f"give the function itself, without calling it; you gave {_kind(answer)}.")
+    samples = np.array([0.1, 0.3, -0.2, 0.4, 0.0, 0.6])
+    kept = samples.copy()
+    given = answer(samples)
+    if given is None:
+        return _verdict(False, "your function gave nothing; is a return missing?")
+    given = np.asarray(given, dtype=float)
+    if given.shape != samples.shape:
+        return _verdict(False, f"{len(samples)} samples went in, and shape {given.shape} came out.")
+    if not np.array_equal(samples, kept):
+        return _verdict(False, "your function changed the samples that it was given; work on a new array.")
+    if np.allclose(given, samples - samples.mean()):
+        return _verdict(False, "the mean is gone; now divide by the standard deviation too.")
+    if np.allclose(given, samples / samples.std()):
+        return _verdict(False, "the size is right; subtract the mean first.")
+    if np.allclose(given, (samples - samples.mean()) / samples.var()):
+        return _verdict(False, "you divided by the variance; the standard deviation is its square root.")
+    if np.allclose(given, samples / np.abs(samples).max()):
+        return _verdict(False, "that makes the peak 1, so one click decides; divide by the standard deviation.")
+    if abs(given.mean()) > 1e-3 or abs(given.std() - 1) > 1e-3:
+        return _verdict(False, f"mean {given.mean():.3f}, deviation {given.std():.3f}; they should be 0 and 1.")
+    with np.errstate(all="ignore"):
+        silence = np.asarray(answer(np.zeros(4)), dtype=float)
+    if not np.isfinite(silence).all():
+        return _verdict(False, "right for speech, but silence gives 0 / 0; add a tiny number where you divide.")
+    if not np.allclose(given, answer(20 * samples), atol=1e-2):
+        return _verdict(False, "a louder copy of the same clip comes out different; nothing of its level should stay.")
+    return _verdict(True, "a whisper and a shout now have the same size, and silence stays silent.")
 
 
 # --- notebook 09 ---

@@ -176,6 +176,85 @@ def test_wilson_wrong(capsys, answer, said):
     assert not ok and said in line
 
 
+# --- notebook 00 ---
+
+HEARD = pd.Series(["angry", "calm", "disgust", "fearful", "happy", "neutral", "sad", "surprised"], list("abcdefgh"))
+
+
+def test_by_ear_right(capsys):
+    assert "8 of 8" in verdict(capsys, check.by_ear, list(HEARD), HEARD)[1]
+    ok, line = verdict(capsys, check.by_ear, ["Angry", *["calm"] * 2, *HEARD[3:]], HEARD)
+    assert ok and "7 of 8" in line and "heard calm where disgust" in line
+
+
+@pytest.mark.parametrize(
+    "answer, said",
+    [
+        (["calm"] * 8, "1 of 8"),
+        (["calm"] * 7, "names 7"),
+        ("calm", "a str"),
+        (8, "an int"),
+        (["furious"] * 8, "'furious'"),
+        ([None] * 8, "'none'"),
+    ],
+)
+def test_by_ear_wrong(capsys, answer, said):
+    ok, line = verdict(capsys, check.by_ear, answer, HEARD)
+    assert not ok and said in line
+
+
+def test_one_clip(capsys):
+    for right in (100 / 72, 1.39, 1.4):
+        assert verdict(capsys, check.one_clip, right, 72)[0]
+    for answer, said in [(1 / 72, "a share"), (0.72, "upside down"), (72, "how many test clips"), (12.5, "chance"),
+                         (5, "same part"), ("1.4", "a str")]:  # fmt: skip
+        ok, line = verdict(capsys, check.one_clip, answer, 72)
+        assert not ok and said in line
+
+
+# --- notebook 01 ---
+
+LENGTHS = pd.DataFrame(
+    {"emotion": ["angry"] * 3 + ["calm"] * 3 + ["sad"] * 3, "seconds_active": [1.0, 1, 9, 2, 2, 2, 3, 3, 3]}
+)
+
+
+def test_slowest(capsys):
+    assert verdict(capsys, check.slowest, " Sad", LENGTHS)[0]
+    for answer, said in [("angry", "shortest"), ("calm", "2.00 s"), ("slow", "one of"), (3, "as text")]:
+        ok, line = verdict(capsys, check.slowest, answer, LENGTHS)
+        assert not ok and said in line
+    longest = LENGTHS.assign(emotion=LENGTHS["emotion"].replace({"angry": "calm", "calm": "angry"}))
+    longest.loc[3:5, "seconds_active"] = 0.5
+    assert "longest single clip" in verdict(capsys, check.slowest, "calm", longest)[1]
+
+
+def in_place(samples):
+    samples -= samples.mean()
+    return samples / (samples.std() + 1e-7)
+
+
+@pytest.mark.parametrize(
+    "function, said",
+    [
+        (lambda x: x - x.mean(), "too"),
+        (lambda x: x / x.std(), "mean first"),
+        (lambda x: (x - x.mean()) / x.var(), "square root"),
+        (lambda x: x / abs(x).max(), "peak"),
+        (lambda x: (x - x.mean()) / x.std(), "silence"),
+        (lambda x: (x - x.mean()) / 0.5, "deviation"),
+        (lambda x: x.mean(), "shape"),
+        (lambda x: print(end=""), "return"),
+        (in_place, "new array"),
+        ([0.0], "without calling"),
+    ],
+)
+def test_normalize(capsys, function, said):
+    assert verdict(capsys, check.normalize, lambda x: (x - x.mean()) / (x.std() + 1e-7))[0]
+    ok, line = verdict(capsys, check.normalize, function)
+    assert not ok and said in line
+
+
 # --- notebook 09 ---
 
 
