@@ -314,6 +314,101 @@ def normalize(answer: Any) -> bool:
     return _verdict(True, "a whisper and a shout now have the same size, and silence stays silent.")
 
 
+# --- notebook 02 ---
+
+
+@_exercise("give the UAR of somebody who always says calm, as a share between 0 and 1.")
+def constant_uar(answer: Any) -> bool:
+    """Check the UAR of one constant label among eight classes (02)."""
+    given, n = _number(answer), sum(paper.SUPPORT.values())
+    calm = paper.SUPPORT["calm"]
+    if given is None:
+        return _verdict(False, f"one number is wanted; you gave {_kind(answer)}.")
+    if _near((given,), (1 / 8,), 1e-4):
+        return _verdict(True, "one recall is 1, seven are 0, so the mean is 1/8, whatever the class sizes.")
+    for other, why in (
+        (12.5, "that is a percentage; divide by 100, then you are right"),
+        (calm / n, "that is the accuracy, 39 of 288; UAR is the mean of the eight recalls"),
+        (100 * calm / n, "that is the accuracy in percent; UAR is the mean of the eight recalls"),
+        (1.0, "1 is the recall of calm alone; average it with the seven others"),
+        (0.0, "the recall of calm is not 0: all its clips are found"),
+        (1 / 7, "count calm too: the mean is over eight classes"),
+    ):
+        if _near((given,), (other,), max(1e-3, other / 200)):
+            return _verdict(False, f"{why}.")
+    return _verdict(False, "write down the recall of each of the eight emotions, then take their mean.")
+
+
+def _letters(answer: Any, known: str) -> set[str] | None:
+    """Return the letters of an answer like {"a", "c"} or "ac", or None when it holds anything else."""
+    if isinstance(answer, str):
+        answer = [letter for letter in answer if letter not in " ,"]
+    if not isinstance(answer, (set, frozenset, list, tuple)):
+        return None
+    letters = {str(letter).strip().lower() for letter in answer}
+    return letters if letters <= set(known) else None
+
+
+@_exercise('give the letters of the students whose test score is too good, like {"a", "c"}.')
+def leaks(answer: Any) -> bool:
+    """Check which of five procedures let the test part leak: a, c and d (02)."""
+    given = _letters(answer, "abcde")
+    if given is None:
+        return _verdict(False, f"a set of letters from a to e is wanted; you gave {_kind(answer)}.")
+    for letter, why in {
+        "d": "the louder copy of a training clip is in the test part of d: nothing leaks more",
+        "c": "c looked at the test ten times and kept the best look",
+        "a": "the mean and the standard deviation of a were computed with the test clips",
+    }.items():
+        if letter not in given:
+            return _verdict(False, f"one is missing: {why}.")
+    for letter, why in {
+        "b": "b measures each clip alone, so nothing passes from one to another",
+        "e": "e had chosen C before, and the validation clips are no test clips",
+    }.items():
+        if letter in given:
+            return _verdict(False, f"one too many: {why}.")
+    return _verdict(True, "a is a bad habit, c is a choice made by the test, and d puts the test into training.")
+
+
+@_exercise("give your function itself, standardize; it takes two arrays and returns one.")
+def standardize(answer: Any) -> bool:
+    """Check a student's scaling of one array with the mean and standard deviation of another (02)."""
+    train = np.array([[1.0, 10.0, 5.0], [3.0, 30.0, 5.0], [5.0, 20.0, 5.0], [7.0, 40.0, 5.0]])
+    other = np.array([[5.0, 60.0, 6.0], [4.0, 20.0, 5.0]])
+    kept = train.copy()
+    if not callable(answer):
+        return _verdict(False, f"give the function itself, without calling it; you gave {_kind(answer)}.")
+    with np.errstate(all="ignore"):
+        given = answer(train, other.copy())
+        if given is None or given is ...:
+            return _verdict(False, "your function gave nothing; is a return missing?")
+        given = np.asarray(given, dtype=float)
+        spread = np.where(kept.std(axis=0) == 0, 1, kept.std(axis=0))
+        truth = (other - kept.mean(axis=0)) / spread
+        by_itself = (other - other.mean(axis=0)) / other.std(axis=0)
+        unbiased = (other - kept.mean(axis=0)) / kept.std(axis=0, ddof=1)
+        whole = (other - kept.mean()) / kept.std()
+    if given.shape != other.shape:
+        return _verdict(False, f"the result should have the shape of other, {other.shape}; it has {given.shape}.")
+    if not np.array_equal(train, kept):
+        return _verdict(False, "your function changed the training array itself; return a new one.")
+    if np.allclose(given[:, :2], truth[:, :2]):
+        if np.isfinite(given[:, 2]).all():
+            return _verdict(True, "scaled by what training says, and a constant feature does no harm.")
+        return _verdict(False, "the third feature is constant in training, so its spread is 0; divide by 1 there.")
+    for wrong, why in (
+        (by_itself, "other was scaled with its own mean and spread; that is the leak: use those of train"),
+        (unbiased, "close: StandardScaler divides by n, not by n - 1 (ddof=0)"),
+        (whole, "one mean for all columns; take them column by column, with axis=0"),
+        (other - kept.mean(axis=0), "the mean is gone; now divide by the standard deviation of train"),
+        (other / spread, "subtract the mean of train before you divide"),
+    ):
+        if np.allclose(given[:, :2], wrong[:, :2]):
+            return _verdict(False, f"{why}.")
+    return _verdict(False, "subtract the column means of train from other, and divide by the column spreads of train.")
+
+
 # --- notebook 09 ---
 
 
@@ -433,6 +528,55 @@ def heard_before(answer: Any) -> bool:
                 why += "; divide by the number of test clips"
             return _verdict(False, f"{why}.")
     return _verdict(True, "0 for a split by actor, 1 where every voice is known, and right in between.")
+
+
+# --- notebook 12 ---
+
+
+@_exercise("give your function itself, say; it takes a row of probabilities and a threshold and returns a word.")
+def unsure(answer: Any) -> bool:
+    """Check a student's classifier with a right to be silent: the top label, or "not sure" below a threshold (12)."""
+    sure = pd.Series({"angry": 0.1, "calm": 0.7, "sad": 0.2})
+    torn = pd.Series({"angry": 0.35, "calm": 0.25, "sad": 0.4})
+    edge = pd.Series({"angry": 0.5, "calm": 0.2, "sad": 0.3})
+    if not callable(answer):
+        return _verdict(False, f"give the function itself, without calling it; you gave {_kind(answer)}.")
+    for row, threshold, truth, why in (
+        (sure, 0.5, "calm", "the top label, calm, has 70 %, above the threshold of 50 %"),
+        (torn, 0.5, "not sure", "no label reaches the threshold of 50 %"),
+        (torn, 0.3, "sad", "sad has 40 %, above the threshold of 30 %"),
+        (edge, 0.5, "angry", "angry has exactly the 50 % that the threshold asks for; that is enough"),
+    ):
+        given = answer(row.copy(), threshold)
+        if given is None or given is ...:
+            return _verdict(False, "your function gave nothing; is a return missing?")
+        if not isinstance(given, str):
+            return _verdict(False, f"a word is wanted, a label or 'not sure'; your function gave {_kind(given)}.")
+        if given != truth:
+            return _verdict(False, f"{why}, so {truth!r} is wanted; your function gave {given!r}.")
+    return _verdict(True, "it names a label where it may, and is silent where it should be.")
+
+
+@_exercise('give the letters of the sentences that can be defended, like {"a", "c"}.')
+def defensible(answer: Any) -> bool:
+    """Check which of five sentences about a result can be defended: b and d (12)."""
+    given = _letters(answer, "abcde")
+    if given is None:
+        return _verdict(False, f"a set of letters from a to e is wanted; you gave {_kind(answer)}.")
+    for letter, why in {
+        "a": "a speaks of a feeling; the model was taught what actors were asked to show",
+        "c": "c takes a softmax for the odds of being right about this person, which nobody has measured",
+        "e": "e takes a ranking of eight labels for a measurement of health, which they do not contain",
+    }.items():
+        if letter in given:
+            return _verdict(False, f"one too many: {why}.")
+    for letter, why in {
+        "b": "b says what was compared with what, and no more",
+        "d": "d is what the next recording will show you",
+    }.items():
+        if letter not in given:
+            return _verdict(False, f"one is missing: {why}.")
+    return _verdict(True, "both speak about the model and its clips, and neither about what somebody feels.")
 
 
 # --- notebook 03 ---------------------------------------------------------------------------------------------------

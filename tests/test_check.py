@@ -3,8 +3,10 @@
 from collections import Counter
 from statistics import mode
 
+import numpy as np
 import pandas as pd
 import pytest
+from sklearn.preprocessing import StandardScaler
 
 from serlib import check
 
@@ -27,6 +29,7 @@ CHECKS = [
     check.clip_fields, check.majority, check.wilson,
     check.condorcet, check.dictator, check.two_averages, check.one_sided_clips, check.whole_actors,
     check.heard_before,
+    check.constant_uar, check.leaks, check.standardize, check.unsure, check.defensible,
 ]  # fmt: skip
 
 
@@ -255,6 +258,81 @@ def test_normalize(capsys, function, said):
     assert not ok and said in line
 
 
+# --- notebook 02 ---
+
+
+@pytest.mark.parametrize(
+    "answer, said",
+    [
+        (12.5, "divide by 100"),
+        (39 / 288, "that is the accuracy"),
+        (13.5, "accuracy in percent"),
+        (1, "calm alone"),
+        (0, "not 0"),
+        (1 / 7, "eight classes"),
+        (0.6, "write down"),
+        ("1/8", "a str"),
+    ],
+)
+def test_constant_uar(capsys, answer, said):
+    assert verdict(capsys, check.constant_uar, 0.125)[0]
+    ok, line = verdict(capsys, check.constant_uar, answer)
+    assert not ok and said in line
+
+
+@pytest.mark.parametrize("answer", [{"a", "c", "d"}, ["D", "c", "a"], "acd", "a, c, d"])
+def test_leaks_right(capsys, answer):
+    assert verdict(capsys, check.leaks, answer)[0]
+
+
+@pytest.mark.parametrize(
+    "answer, said",
+    [
+        ({"a", "c"}, "missing: the louder copy"),
+        ({"a", "d"}, "missing: c looked"),
+        ({"c", "d"}, "missing: the mean"),
+        ("abcd", "too many: b"),
+        ("acde", "too many: e"),
+        ("xyz", "from a to e"),
+        (3, "an int"),
+    ],
+)
+def test_leaks_wrong(capsys, answer, said):
+    ok, line = verdict(capsys, check.leaks, answer)
+    assert not ok and said in line
+
+
+def scaled(train, other):
+    return StandardScaler().fit(train).transform(other)
+
+
+def scaled_in_place(train, other):
+    train -= train.mean(axis=0)
+    return other
+
+
+@pytest.mark.parametrize(
+    "function, said",
+    [
+        (lambda train, other: (other - other.mean(0)) / other.std(0), "that is the leak"),
+        (lambda train, other: (other - train.mean(0)) / train.std(0), "constant in training"),
+        (lambda train, other: (other - train.mean(0)) / train.std(0, ddof=1), "n - 1"),
+        (lambda train, other: (other - train.mean()) / train.std(), "axis=0"),
+        (lambda train, other: other - train.mean(0), "now divide"),
+        (lambda train, other: other / np.maximum(train.std(0), 1e-9), "before you divide"),
+        (lambda train, other: other, "subtract the column means"),
+        (lambda train, other: train, "shape"),
+        (lambda train, other: None, "return missing"),
+        (scaled_in_place, "changed the training array"),
+        (3, "without calling it"),
+    ],
+)
+def test_standardize(capsys, function, said):
+    assert verdict(capsys, check.standardize, scaled)[0]
+    ok, line = verdict(capsys, check.standardize, function)
+    assert not ok and said in line
+
+
 # --- notebook 09 ---
 
 
@@ -341,6 +419,41 @@ def test_heard_before(capsys, function, said):
     ok, line = verdict(capsys, check.heard_before, function)
     assert not ok and said in line
     assert verdict(capsys, check.heard_before, lambda train, test: test["actor"].isin(train["actor"]).mean())[0]
+
+
+# --- notebook 12 ---
+
+
+def say(row, threshold):
+    return row.idxmax() if row.max() >= threshold else "not sure"
+
+
+@pytest.mark.parametrize(
+    "function, said",
+    [
+        (lambda row, threshold: row.idxmax(), "no label reaches"),
+        (lambda row, threshold: "not sure", "'calm' is wanted"),
+        (lambda row, threshold: row.idxmax() if row.max() > threshold else "not sure", "exactly the 50 %"),
+        (lambda row, threshold: row.idxmax() if row.max() >= 0.5 else "not sure", "threshold of 30 %"),
+        (lambda row, threshold: row.max(), "a word is wanted"),
+        (lambda row, threshold: None, "return missing"),
+        ("calm", "without calling it"),
+    ],
+)
+def test_unsure(capsys, function, said):
+    assert verdict(capsys, check.unsure, say)[0]
+    ok, line = verdict(capsys, check.unsure, function)
+    assert not ok and said in line
+
+
+@pytest.mark.parametrize(
+    "answer, said",
+    [("abd", "a speaks"), ("bcd", "c takes"), ("bde", "e takes"), ("d", "b says"), ("b", "next rec"), (2, "an int")],
+)
+def test_defensible(capsys, answer, said):
+    assert verdict(capsys, check.defensible, {"b", "d"})[0]
+    ok, line = verdict(capsys, check.defensible, answer)
+    assert not ok and said in line
 
 
 # --- notebooks 03 to 08: fine-tuning ---
