@@ -573,7 +573,7 @@ class _Logistic:
 def layer_averages(backbone: Backbone, split: Split, recipe: Recipe) -> pd.DataFrame:
     """Return what a frozen encoder makes of each clip, one row a clip: measured once, then kept in the cache (02).
 
-    The averages of the layers over time stand side by side, and each column bears the number of its layer:
+    The averages of the layers over time stand side by side, and each column begins with the number of its layer:
     ``averages[0]`` is what enters the transformer, shape (clips, hidden), ``averages[backbone.layers]`` what leaves it.
     """
     sounds = _sounds(split, recipe.trim)
@@ -596,8 +596,11 @@ def layer_averages(backbone: Backbone, split: Split, recipe: Recipe) -> pd.DataF
     with np.load(path) as kept:
         features = pd.DataFrame(kept["features"], index=kept["clips"])
     numbers = range(backbone.layers + 1) if recipe.layers == "all" else [backbone.layers]
-    of_layer = np.repeat(numbers, backbone.hidden)
-    features.columns = pd.Index(np.tile(of_layer, features.shape[1] // len(of_layer)), name="layer")
+    parts = recipe.pooling.split("+")  # "mean+std" puts all means before all standard deviations
+    names = pd.MultiIndex.from_product(
+        [parts, numbers, range(backbone.hidden)], names=["average", "layer", "dimension"]
+    )
+    features.columns = names.droplevel("average") if len(parts) == 1 else names.reorder_levels([1, 0, 2])
     return features
 
 
