@@ -109,7 +109,7 @@ class Voice:
             pitch=middle * 2 ** (rng.normal(0, 2.2) / 12),
             words_per_minute=rng.normal(200, 13),
             gain=rng.normal(0, 2.5),
-            noise=rng.uniform(-52, -34),
+            noise=rng.uniform(-56, -38),
             expressivity=rng.normal(1.0, 0.2),
         )
 
@@ -125,7 +125,8 @@ def perform(emotion: str, strong: bool, voice: Voice, rng: np.random.Generator) 
     strength = voice.expressivity * (1.4 if strong else 0.9) * rng.normal(1.0, 0.12)
     drawn = neutral + strength * (rule - neutral) + rng.normal(0, 1, len(rule)) * np.array(astuple(SPREAD))
     take = dict(zip((field.name for field in fields(Prosody)), drawn.tolist(), strict=True))
-    bounds = {"range": (0.3, 2.8), "rate": (0.55, 1.7), "breath": (0, 1), "tremor": (0, 2), "jitter": (0, 2), "pause": (0, 1)}
+    bounds = {"range": (0.3, 2.8), "rate": (0.55, 1.7), "tremor": (0, 2), "jitter": (0, 2)}
+    bounds |= {"breath": (0, 1), "pause": (0, 1)}
     for name, (low, high) in bounds.items():
         take[name] = min(max(take[name], low), high)
     return Prosody(**take)
@@ -194,7 +195,7 @@ def _colour(samples: np.ndarray, voice: Voice, prosody: Prosody, rng: np.random.
     envelope = np.sqrt(np.convolve(samples**2, np.hanning(400) / 200, mode="same"))
     breath = np.diff(rng.normal(0, 1, len(samples) + 1))  # a difference rises 6 dB an octave, as breath noise does
     samples = samples + 0.25 * prosody.breath * envelope * breath
-    samples *= 0.05 / (np.sqrt(np.mean(samples**2)) + 1e-9) * 10 ** ((prosody.level + voice.gain) / 20)
+    samples *= 0.03 / (np.sqrt(np.mean(samples**2)) + 1e-9) * 10 ** ((prosody.level + voice.gain) / 20)
     before, after = rng.uniform(0.08, 0.22, 2)
     samples = np.pad(samples, (int(before * RATE), int(after * RATE)))
     room = np.convolve(rng.normal(0, 1, len(samples) + 7), np.ones(8) / 8**0.5, mode="valid")

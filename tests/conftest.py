@@ -90,3 +90,32 @@ def ravdess_names() -> pd.DataFrame:
     corpus = pd.DataFrame(rows).set_index("clip")
     corpus.attrs = {"name": "ravdess", "synthetic": False}
     return corpus
+
+
+@pytest.fixture(scope="session")
+def spoken_dir(tmp_path_factory) -> Path:
+    """96 spoken clips in RAVDESS's naming: 6 synthetic actors, 4 emotions, both statements, both takes."""
+    from serlib import synth
+    from serlib.corpus import STATEMENTS, parse_name
+
+    home = tmp_path_factory.mktemp("spoken")
+    names = [
+        f"03-01-{emotion}-02-{statement}-{take}-{actor:02d}"
+        for actor in range(1, 7)
+        for emotion in ("03", "04", "05", "08")
+        for statement in ("01", "02")
+        for take in ("01", "02")
+    ]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SERLIB_CACHE", str(home))
+        return synth.corpus_folder({name: parse_name(name) for name in names}, STATEMENTS)
+
+
+@pytest.fixture
+def spoken(spoken_dir) -> pd.DataFrame:
+    """The spoken folder as a corpus: 96 clips of angry, happy, sad and surprised."""
+    from serlib.corpus import ravdess
+
+    corpus = ravdess(spoken_dir)
+    corpus.attrs |= {"name": "spoken", "synthetic": True}
+    return corpus

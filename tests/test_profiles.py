@@ -1,0 +1,63 @@
+"""Starting a lesson: the right profile, the right backbones, runs found in runs/ before results/."""
+
+import shutil
+
+import pytest
+import torch
+
+from serlib.backbones import SIX
+from serlib.errors import SerlibError
+from serlib.profiles import PROFILES, start
+from serlib.splits import stratified_split
+from serlib.training import Recipe, fine_tune
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("SERLIB_HOME", str(tmp_path))
+    return tmp_path
+
+
+def test_auto_is_mini_without_a_gpu(capsys):
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    assert start("auto").profile == "mini"
+    assert "synthetic" in capsys.readouterr().out
+
+
+def test_unknown_profile_offers_the_nearest():
+    with pytest.raises(SerlibError, match="did you mean laptop"):
+        start("labtop")
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_each_profile_knows_its_six(profile):
+    lesson = start(profile)
+    keys = [lesson.backbone(key).key for key in SIX]
+    assert keys == [f"{key}-mini" if PROFILES[profile].twins else key for key in SIX]
+    assert lesson.runs.name == profile
+
+
+def test_paper_profile_is_the_papers_recipe():
+    assert start("paper").recipe == Recipe(10, 4, 2, 1e-4, pooling="mean", eval_every=100)
+
+
+def test_epochs_change_the_recipe_and_none_keeps_it():
+    assert start("mini", epochs=2).recipe.epochs == 2
+    assert start("mini", epochs=None).recipe == PROFILES["mini"].recipe
+
+
+def test_runs_are_found_in_runs_then_in_results(home, spoken):
+    lesson = start("mini")
+    with pytest.raises(SerlibError, match="no finished run in mini/stratified/hubert-base-mini"):
+        lesson.run("hubert-base")
+    assert lesson.finished() == []
+    split = stratified_split(spoken, test_size=0.25, validation_size=0.2)
+    probe = Recipe(freeze="all", layers="all")
+    run = fine_tune(lesson.backbone("frozen"), split, probe, lesson.runs)
+    assert lesson.run("frozen").folder == run.folder
+    shelf = home / "results" / "mini" / "stratified" / "hubert-base-mini-frozen"
+    shelf.parent.mkdir(parents=True)
+    shutil.move(run.folder, shelf)
+    assert lesson.run("frozen").folder == shelf
+    assert [found.folder for found in lesson.finished()] == [shelf]
