@@ -80,8 +80,13 @@ endif
 execute: $(WANTED) | $(SETUP) ## run the notebooks that changed, or whose inputs did, into build/executed/<profile>
 	@$(VENV) scripts/timings.py $(DONE)
 
+results: ## copy the finished runs of PROFILE, without their checkpoints, to results/ for committing
+	@mkdir -p results/$(PROFILE)
+	@cd runs/$(PROFILE) && find . -mindepth 3 -maxdepth 3 -name '*.[jc]s*' ! -name started.json ! -path '*.before/*' \
+	  ! -path './taste*' | tar -cf - -T - | tar -xf - -C ../../results/$(PROFILE)
+
 # --- The book
-PAGES := $(shell find book -type f ! -name '.*' 2>/dev/null) _config.yml _toc.yml
+PAGES := $(shell find book _static -type f ! -name '.*' 2>/dev/null) _config.yml _toc.yml
 
 book: build/.book ## render the executed notebooks and book/ into build/site, warnings as errors
 

@@ -17,6 +17,7 @@ def main() -> None:
     for folder in (SOURCE, BUILT):
         shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree("book", SOURCE / "book")
+    shutil.copytree("_static", SOURCE / "_static")
     (SOURCE / "notebooks").mkdir()
     for notebook in sorted(Path("notebooks").glob("[0-9][0-9]_*.ipynb")):
         shutil.copy(executed / notebook.name, SOURCE / "notebooks")

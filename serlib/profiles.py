@@ -11,6 +11,7 @@ from serlib.backbones import SIX, Backbone, backbone
 from serlib.errors import SerlibError, nearest
 from serlib.training import Recipe, Run, load_run
 
+SHIPPED = Path(__file__).parent / "results"  # what a pip-installed serlib has of the repository's results/
 LARGE_GPU = 30  # GB of memory from which the paper's recipe fits all six
 
 
@@ -88,8 +89,8 @@ class Lesson:
     def run(self, key: str, split: str = "stratified") -> Run:
         """Return the finished run of a backbone, from runs/ or, where that has nothing, from results/."""
         name = self.backbone(key).key + "-frozen" * (key == "frozen")
-        for shelf in ("runs", "results"):
-            folder = self.home / shelf / self.profile / split / name
+        for shelf in (self.home / "runs", self.home / "results", SHIPPED):
+            folder = shelf / self.profile / split / name
             if (folder / "run.json").is_file():
                 return load_run(folder)
         return load_run(self.runs / split / name)  # says what is missing
