@@ -69,7 +69,7 @@ def test_unknown_name_offers_the_nearest():
 
 
 def test_checkpoint_that_is_nowhere_says_how_to_get_it(monkeypatch):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # read from the environment at import
     with pytest.raises(SerlibError, match="SERLIB_MODELS"):
         backbone("nobody/nothing-at-all")
 
