@@ -304,6 +304,8 @@ def write(folder: Path, model, extractor, recipe: dict) -> None:
     model.config.architectures = [type(model).__name__]
     # pre-training had data without end and no use for dropout; fine-tuning on a thousand clips has, as in the originals
     model.config.hidden_dropout = model.config.final_dropout = 0.1
+    # clips of a second and a half have room for a mask now and then, not for two of 200 ms in each
+    model.config.mask_time_min_masks = 0
     with atomic_path(folder, folder=True) as fresh:
         model.config.save_pretrained(fresh)
         extractor.save_pretrained(fresh)
