@@ -30,7 +30,7 @@ class Profile:
 _PROBE = Recipe(freeze="all", layers="all", pooling="mean")
 _BEST = Recipe(learning_rate=3e-5, head_learning_rate=1e-3, warmup=0.1, layers="weighted", trim=True)
 _TWIN = Recipe(
-    epochs=8,
+    epochs=6,
     batch_size=16,
     accumulation=1,
     learning_rate=1e-3,
