@@ -91,7 +91,7 @@ def ravdess(folder: Path | str | None = None) -> pd.DataFrame:
     folders.
     """
     named = folder or os.environ.get("RAVDESS_DIR")
-    return _from_folder(Path(named) if named else download_ravdess(cache_dir() / "ravdess"), "ravdess")
+    return _from_folder(Path(named) if named else _download(cache_dir() / "ravdess"), "ravdess")
 
 
 def mini() -> pd.DataFrame:
@@ -317,7 +317,7 @@ def _write_csv(corpus: pd.DataFrame, path: Path) -> None:
 # Download
 
 
-def download_ravdess(folder: Path | str) -> Path:
+def _download(folder: Path | str) -> Path:
     """Bring the speech part of RAVDESS into ``folder`` and return it; nothing is done when it is there.
 
     A broken download goes on where it stopped, now or at the next call; only an archive with the published
@@ -333,7 +333,7 @@ def download_ravdess(folder: Path | str) -> Path:
                 raise SerlibError(f"{folder} holds other files; name a new or empty folder for RAVDESS.")
             return folder
         _fetch(RAVDESS_URL, archive, RAVDESS_MD5)
-        unzip(archive, folder)
+        _unzip(archive, folder)
         archive.unlink()
     return folder
 
@@ -405,7 +405,7 @@ def _fetch_rest(url: str, part: Path) -> None:
         raise ConnectionError("the connection broke")
 
 
-def unzip(archive: Path | str, folder: Path | str) -> None:
+def _unzip(archive: Path | str, folder: Path | str) -> None:
     """Unpack an archive to a new folder that appears when all of it is there.
 
     Raises SerlibError for a damaged archive, and for a member that points out of the folder or is a link.

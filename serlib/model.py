@@ -97,7 +97,7 @@ def load(
         raise missing_weights(backbone.checkpoint) from error
     except Exception as error:  # safetensors and torch each raise their own for a file cut short
         if type(error).__name__ in ("SafetensorError", "UnpicklingError", "RuntimeError"):
-            raise broken_weights(source, error) from error
+            raise _broken_weights(source, error) from error
         raise
     # Trainer would otherwise neither divide loss nor gradient by the steps it accumulates
     model.accepts_loss_kwargs = False
@@ -116,7 +116,7 @@ def load_trained(folder: Path) -> nn.Module:
             kind = type(kind.__name__, (_OtherPooling, kind), {})
         return kind.from_pretrained(folder, dtype=torch.float32).eval()
     except Exception as error:  # every loader raises its own kind for a missing or damaged file
-        raise broken_weights(folder, error) from error
+        raise _broken_weights(folder, error) from error
 
 
 def _hush() -> None:
@@ -127,7 +127,7 @@ def _hush() -> None:
     logging.disable_progress_bar()
 
 
-def broken_weights(source: Path | str, error: Exception) -> SerlibError:
+def _broken_weights(source: Path | str, error: Exception) -> SerlibError:
     """Return the error for weights that are there but cannot be read."""
     reason = re.sub(r"\s+", " ", str(error)).strip()[:120]
     return SerlibError(

@@ -99,7 +99,7 @@ def read(path: Path | str) -> pd.DataFrame:
     return frame
 
 
-def frame_of(voter: Any) -> pd.DataFrame:
+def _frame_of(voter: Any) -> pd.DataFrame:
     """Return the checked predictions frame of a Run, a Vote or a bare frame."""
     frame = voter if isinstance(voter, pd.DataFrame) else getattr(voter, "predictions", None)
     if not isinstance(frame, pd.DataFrame):
@@ -120,7 +120,7 @@ def rows_of(voter: Any, part: str = "test") -> pd.DataFrame:
     """Return the rows of a voter's predictions frame for one part; SerlibError when there are none."""
     if part not in PARTS:
         raise SerlibError(f"predictions have no part named {part!r}; {nearest(str(part), PARTS)}")
-    frame = frame_of(voter)
+    frame = _frame_of(voter)
     frame = frame[frame["part"] == part].reset_index(drop=True)
     if frame.empty:
         raise SerlibError(f"{name_of(voter)} has no {part} clips; ask for the other part.")
@@ -138,7 +138,7 @@ def align(voters: Sequence[Any], part: str | None = None) -> list[pd.DataFrame]:
     voters = list(voters)
     if not voters:
         raise SerlibError("there are no voters; give a list of at least one run, vote or predictions frame.")
-    frames = [frame_of(voter) if part is None else rows_of(voter, part) for voter in voters]
+    frames = [_frame_of(voter) if part is None else rows_of(voter, part) for voter in voters]
     first, first_name = frames[0].reset_index(drop=True), name_of(voters[0])
     aligned = [first]
     for voter, frame in zip(voters[1:], frames[1:], strict=True):

@@ -114,12 +114,12 @@ class Voice:
         )
 
 
-def actor_voice(actor: int) -> Voice:
+def _actor_voice(actor: int) -> Voice:
     """Return the voice of actor 1 to 24; odd actors are male, even ones female, as in RAVDESS."""
     return Voice.draw(np.random.default_rng([VERSION, actor]), "female" if actor % 2 == 0 else "male")
 
 
-def perform(emotion: str, strong: bool, voice: Voice, rng: np.random.Generator) -> Prosody:
+def _perform(emotion: str, strong: bool, voice: Voice, rng: np.random.Generator) -> Prosody:
     """Return how this actor says it this time: the rule, scaled by intensity and temperament, plus the spread."""
     rule, neutral = np.array(astuple(PROSODY[emotion])), np.array(astuple(PROSODY["neutral"]))
     strength = voice.expressivity * (1.4 if strong else 0.9) * rng.normal(1.0, 0.12)
@@ -205,8 +205,8 @@ def _colour(samples: np.ndarray, voice: Voice, prosody: Prosody, rng: np.random.
 def _speak_clip(clip: tuple[str, dict], statements: Sequence[str], folder: Path) -> None:
     name, row = clip
     rng = np.random.default_rng([VERSION, zlib.crc32(name.encode())])
-    voice = actor_voice(int(row["actor"]))
-    take = perform(row["emotion"], row["intensity"] == "strong", voice, rng)
+    voice = _actor_voice(int(row["actor"]))
+    take = _perform(row["emotion"], row["intensity"] == "strong", voice, rng)
     samples = say(statements[row["statement"] - 1], voice, take, rng)
     sf.write(folder / f"Actor_{row['actor']}" / f"{name}.wav", samples, RATE, subtype="PCM_16")
 

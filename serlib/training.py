@@ -351,7 +351,7 @@ def _train(work: _Work) -> _Result:
         args=arguments,
         train_dataset=data["train"],
         eval_dataset=data["validation"],
-        data_collator=partial(_collate, channels=encoder_channels(model), needs_mask=work.backbone.needs_mask),
+        data_collator=partial(_collate, channels=model.config.conv_dim[-1], needs_mask=work.backbone.needs_mask),
         compute_metrics=_scores,
         optimizers=(torch.optim.AdamW(groups, weight_decay=0.0), None),
     )
@@ -380,11 +380,6 @@ def _train(work: _Work) -> _Result:
         "revision": getattr(model.config, "_commit_hash", None),
     }
     return _Result(pd.concat(table, ignore_index=True), history, info)
-
-
-def encoder_channels(model) -> int:
-    """Return how many channels the convolutional encoder of a model gives out."""
-    return model.config.conv_dim[-1]
 
 
 def _features(work: _Work, encoder, extractor) -> dict:

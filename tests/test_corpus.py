@@ -27,13 +27,13 @@ from serlib import corpus as module
 from serlib.corpus import (
     COLUMNS,
     EMOTIONS,
+    _download,
+    _unzip,
     audit,
-    download_ravdess,
     from_csv,
     parse_name,
     ravdess,
     regroup_by_emotion,
-    unzip,
     write_split_csvs,
 )
 from serlib.errors import SerlibError
@@ -418,7 +418,7 @@ def test_a_zip_that_escapes_its_folder_is_refused(tmp_path, name):
         member.filename = name
         file.writestr(member, b"evil")
     with pytest.raises(SerlibError, match="outside its folder"):
-        unzip(tmp_path / "a.zip", tmp_path / "deep" / "out")
+        _unzip(tmp_path / "a.zip", tmp_path / "deep" / "out")
     assert [path.name for path in tmp_path.rglob("*")] == ["a.zip", "deep"] or not list(
         tmp_path.rglob("evil*")
     )
@@ -431,7 +431,7 @@ def test_a_zip_with_a_link_is_refused(tmp_path):
         link.external_attr = (stat.S_IFLNK | 0o777) << 16
         file.writestr(link, "/etc")
     with pytest.raises(SerlibError, match="holds the link Actor_01"):
-        unzip(tmp_path / "a.zip", tmp_path / "out")
+        _unzip(tmp_path / "a.zip", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -441,7 +441,7 @@ def test_a_damaged_zip_is_refused(tiny_dir, tmp_path, harm):
     data[5_000] ^= 255
     (tmp_path / "a.zip").write_bytes({"cut": data[:-1_000], "flipped": data, "no zip": b"hello"}[harm])
     with pytest.raises(SerlibError, match="no whole zip"):
-        unzip(tmp_path / "a.zip", tmp_path / "out")
+        _unzip(tmp_path / "a.zip", tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["a.zip"]
 
 
@@ -449,7 +449,7 @@ def test_a_kill_while_unpacking_leaves_no_folder(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
         for k in range(5_000):
             file.writestr(f"Actor_01/{k}.wav", b"x")
-    code = "import sys; from serlib.corpus import unzip; unzip(*sys.argv[1:])"
+    code = "import sys; from serlib.corpus import unzip; _unzip(*sys.argv[1:])"
     process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "a.zip"), str(tmp_path / "out")])
     deadline = time.monotonic() + 60
     while not list(tmp_path.glob(".out.*.partial/out/Actor_01/100.wav")):
@@ -458,7 +458,7 @@ def test_a_kill_while_unpacking_leaves_no_folder(tmp_path):
     process.kill()
     assert process.wait() == -signal.SIGKILL
     assert not (tmp_path / "out").exists()
-    unzip(tmp_path / "a.zip", tmp_path / "out")
+    _unzip(tmp_path / "a.zip", tmp_path / "out")
     assert len(list((tmp_path / "out" / "Actor_01").iterdir())) == 5_000
 
 
@@ -553,20 +553,20 @@ def test_download_when_there_is_nothing(serve, tiny_dir, own_cache):
 
 def test_a_line_that_breaks_is_taken_up_where_it_broke(serve, tmp_path):
     server = serve(plan=(100_000, 503, 50_000, 0, 429))
-    assert len(ravdess(download_ravdess(tmp_path / "r"))) == 16
+    assert len(ravdess(_download(tmp_path / "r"))) == 16
     assert server.log == [None, "bytes=100000-", "bytes=100000-", *["bytes=150000-"] * 3]
 
 
 def test_a_server_without_range_starts_anew(serve, tmp_path):
     server = serve(plan=(100_000, "no range"))
-    assert len(ravdess(download_ravdess(tmp_path / "r"))) == 16
+    assert len(ravdess(_download(tmp_path / "r"))) == 16
     assert server.log == [None, "bytes=100000-"]
 
 
 def test_a_piece_that_is_too_long_is_thrown_away(serve, tmp_path):
     server = serve()
     (tmp_path / "Audio_Speech_Actors_01-24.zip.partial").write_bytes(bytes(10_000_000))
-    assert len(ravdess(download_ravdess(tmp_path / "r"))) == 16
+    assert len(ravdess(_download(tmp_path / "r"))) == 16
     assert server.log == ["bytes=10000000-", None]
 
 
@@ -591,14 +591,14 @@ def test_a_server_that_dies_in_mid_transfer(serve, tmp_path):
     killer = threading.Thread(target=kill)
     killer.start()
     with pytest.raises(SerlibError, match="no connection to 127.0.0.1.*what has arrived is kept"):
-        download_ravdess(tmp_path / "r")
+        _download(tmp_path / "r")
     killer.join()
     assert process.wait() == -signal.SIGKILL
     assert not (tmp_path / "r").exists()
     kept = part.stat().st_size
     assert 0 < kept < archive.stat().st_size
     server = serve(port=port)
-    assert len(ravdess(download_ravdess(tmp_path / "r"))) == 16
+    assert len(ravdess(_download(tmp_path / "r"))) == 16
     assert server.log == [f"bytes={kept}-"]
 
 
@@ -606,7 +606,7 @@ def test_a_kill_of_the_download_itself(serve, tmp_path):
     server = serve(pause=0.05)
     code = (
         "import sys; from serlib import corpus; corpus.RAVDESS_URL, corpus.RAVDESS_MD5 = sys.argv[1:3]; "
-        "corpus.download_ravdess(sys.argv[3])"
+        "corpus._download(sys.argv[3])"
     )
     command = [sys.executable, "-c", code, module.RAVDESS_URL, module.RAVDESS_MD5, str(tmp_path / "r")]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
@@ -620,14 +620,14 @@ def test_a_kill_of_the_download_itself(serve, tmp_path):
     assert not (tmp_path / "r").exists()
     kept = part.stat().st_size
     server.pause = 0
-    assert len(ravdess(download_ravdess(tmp_path / "r"))) == 16
+    assert len(ravdess(_download(tmp_path / "r"))) == 16
     assert server.log[-1] == f"bytes={kept}-" and kept > 0
 
 
 def test_a_kill_between_checking_and_unpacking(serve, tmp_path):
     server = serve()
     (tmp_path / "Audio_Speech_Actors_01-24.zip").write_bytes(server.data)
-    assert len(ravdess(download_ravdess(tmp_path / "r"))) == 16
+    assert len(ravdess(_download(tmp_path / "r"))) == 16
     assert server.log == []
 
 
@@ -636,7 +636,7 @@ def test_no_network(serve, tmp_path):
     server.shutdown()
     server.server_close()
     with pytest.raises(SerlibError, match="no connection to 127.0.0.1.*check the network") as caught:
-        download_ravdess(tmp_path / "r")
+        _download(tmp_path / "r")
     assert "\n" not in str(caught.value)
 
 
@@ -644,7 +644,7 @@ def test_no_network(serve, tmp_path):
 def test_a_record_that_moved(serve, tmp_path, code):
     server = serve(plan=(code,))
     with pytest.raises(SerlibError, match=f"answers {code} .*record 1188976 by hand"):
-        download_ravdess(tmp_path / "r")
+        _download(tmp_path / "r")
     assert len(server.log) == 1, "asking again would not help"
 
 
@@ -652,7 +652,7 @@ def test_a_wrong_checksum(serve, tmp_path, monkeypatch):
     serve()
     monkeypatch.setattr(module, "RAVDESS_MD5", "0" * 32)
     with pytest.raises(SerlibError, match="not the published archive"):
-        download_ravdess(tmp_path / "r")
+        _download(tmp_path / "r")
     assert [path.name for path in tmp_path.iterdir()] == [".r.lock"]
 
 
@@ -668,10 +668,10 @@ def test_a_full_disk(serve, tmp_path, room):
         pytest.skip("this user may not mount a small disk")
     try:
         with pytest.raises(SerlibError, match="no room on the disk"):
-            download_ravdess(disk / "r")
+            _download(disk / "r")
         assert not (disk / "r").exists()
         subprocess.run(["mount", "-o", "remount,size=2m", str(disk)], check=True)
-        assert len(ravdess(download_ravdess(disk / "r"))) == 16
+        assert len(ravdess(_download(disk / "r"))) == 16
         assert server.log.count(None) == 1, "nothing that had arrived was asked for again"
     finally:
         subprocess.run(["umount", str(disk)], check=True)
@@ -681,7 +681,7 @@ def test_a_folder_with_other_files_is_not_replaced(serve, tmp_path):
     serve()
     (tmp_path / "thesis.txt").write_text("three years of work")
     with pytest.raises(SerlibError, match="holds other files"):
-        download_ravdess(tmp_path)
+        _download(tmp_path)
     assert (tmp_path / "thesis.txt").exists()
 
 

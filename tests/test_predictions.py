@@ -70,11 +70,11 @@ def test_half_precision_is_near_enough():
 def test_a_voter_is_a_run_a_vote_or_a_frame():
     frame = some()
     run = SimpleNamespace(predictions=frame, name="HuBERT base")
-    pd.testing.assert_frame_equal(predictions.frame_of(run), frame)
+    pd.testing.assert_frame_equal(predictions._frame_of(run), frame)
     assert predictions.name_of(run) == "HuBERT base"
     assert predictions.name_of(frame) == "predictions"
     with pytest.raises(SerlibError, match="a str has no predictions"):
-        predictions.frame_of("hubert-base")
+        predictions._frame_of("hubert-base")
 
 
 @pytest.mark.parametrize(

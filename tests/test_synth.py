@@ -59,7 +59,7 @@ def pitch_of(samples: np.ndarray) -> float:
 
 @pytest.mark.parametrize(("higher", "lower"), [("angry", "sad"), ("fearful", "calm"), ("surprised", "disgust")])
 def test_pitch_follows_the_table(higher, lower):
-    voice = synth.actor_voice(5)
+    voice = synth._actor_voice(5)
     means = {}
     for emotion in (higher, lower):
         rng = np.random.default_rng(0)
@@ -70,7 +70,7 @@ def test_pitch_follows_the_table(higher, lower):
 
 
 def test_anger_is_louder_and_faster_than_sadness():
-    voice = synth.actor_voice(4)
+    voice = synth._actor_voice(4)
     rng = np.random.default_rng(1)
     angry, sad = (synth.say(STATEMENTS[1], voice, synth.PROSODY[e], rng) for e in ("angry", "sad"))
     assert np.sqrt(np.mean(angry**2)) > 2 * np.sqrt(np.mean(sad**2))
@@ -78,7 +78,7 @@ def test_anger_is_louder_and_faster_than_sadness():
 
 
 def test_two_actors_differ():
-    assert len({synth.actor_voice(actor) for actor in range(1, 25)}) == 24
-    male = np.mean([synth.actor_voice(actor).pitch for actor in range(1, 25, 2)])
-    female = np.mean([synth.actor_voice(actor).pitch for actor in range(2, 25, 2)])
+    assert len({synth._actor_voice(actor) for actor in range(1, 25)}) == 24
+    male = np.mean([synth._actor_voice(actor).pitch for actor in range(1, 25, 2)])
+    female = np.mean([synth._actor_voice(actor).pitch for actor in range(2, 25, 2)])
     assert female > 1.5 * male
