@@ -545,9 +545,11 @@ class _Logistic:
     def fit(cls, features: np.ndarray, labels: np.ndarray, c: float) -> "_Logistic":
         from sklearn.linear_model import LogisticRegression
         from sklearn.preprocessing import StandardScaler
+        from threadpoolctl import threadpool_limits
 
         scaler = StandardScaler().fit(features)
-        fitted = LogisticRegression(C=c, max_iter=2000).fit(scaler.transform(features), labels)
+        with threadpool_limits(1):  # many small products: threads would spend their time waiting for each other
+            fitted = LogisticRegression(C=c, max_iter=2000).fit(scaler.transform(features), labels)
         weights, bias = fitted.coef_, fitted.intercept_
         if len(weights) == 1:  # two classes: scikit-learn keeps one row, the other is its mirror
             weights, bias = np.vstack([-weights, weights]) / 2, np.concatenate([-bias, bias]) / 2
