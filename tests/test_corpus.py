@@ -449,7 +449,7 @@ def test_a_kill_while_unpacking_leaves_no_folder(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
         for k in range(5_000):
             file.writestr(f"Actor_01/{k}.wav", b"x")
-    code = "import sys; from serlib.corpus import unzip; _unzip(*sys.argv[1:])"
+    code = "import sys; from serlib.corpus import _unzip; _unzip(*sys.argv[1:])"
     process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "a.zip"), str(tmp_path / "out")])
     deadline = time.monotonic() + 60
     while not list(tmp_path.glob(".out.*.partial/out/Actor_01/100.wav")):
