@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 import soundfile
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -146,11 +147,13 @@ def test_probe_is_scikit_learns_logistic_regression(split, tmp_path):
         pipe = make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=2000))
         return pipe.fit(features.loc[rows.index], rows["emotion"])
 
-    scores = {
-        c: fitted(c, split.train).score(features.loc[split.validation.index], split.validation["emotion"])
+    losses = {
+        c: log_loss(
+            split.validation["emotion"], fitted(c, split.train).predict_proba(features.loc[split.validation.index])
+        )
         for c in training.REGULARIZATION
     }
-    best = max(scores, key=scores.get)  # the earliest of equals
+    best = min(losses, key=losses.get)
     assert run.info["regularization"] == best
     expected = fitted(best, split.train, split.validation).predict_proba(features.loc[split.test.index])
     test = run.predictions[run.predictions["part"] == "test"].set_index("clip").loc[split.test.index]
