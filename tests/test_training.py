@@ -18,8 +18,8 @@ from sklearn.metrics import log_loss
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from serlib import training
-from serlib.backbones import backbone
+from serlib import audio, training
+from serlib.backbones import backbone, weights_of
 from serlib.errors import SerlibError
 from serlib.metrics import accuracy
 from serlib.splits import stratified_split
@@ -160,6 +160,25 @@ def test_probe_is_scikit_learns_logistic_regression(split, tmp_path):
     assert np.abs(test[[f"p_{label}" for label in split.labels]].to_numpy() - expected).max() < 2e-3
     again = classify(run, list(split.test["path"]))
     assert np.abs(again.to_numpy() - expected).max() < 5e-3
+
+
+def test_layer_averages_are_the_layers_of_a_plain_encoder(split):
+    import torch
+    from transformers import AutoModel
+
+    twin = backbone("wav2vec2-large-mini")
+    averages = training.layer_averages(twin, split, PROBE)
+    assert list(averages.columns.unique("layer")) == list(range(twin.layers + 1))
+    clip = split.test.index[0]
+    samples = audio.read(split.test.loc[clip, "path"])
+    values = torch.tensor((samples - samples.mean()) / np.sqrt(samples.var() + 1e-7))[None]
+    with torch.inference_mode():
+        encoder = AutoModel.from_pretrained(weights_of(twin.checkpoint), dtype=torch.float32).eval()
+        states = encoder(values, output_hidden_states=True).hidden_states
+    for layer, state in enumerate(states):
+        np.testing.assert_allclose(averages[layer].loc[clip], state[0].mean(0), atol=1e-3)
+    both = training.layer_averages(twin, split, dataclasses.replace(PROBE, pooling="mean+std"))
+    np.testing.assert_allclose(both[2].loc[clip, "std"], states[2][0].std(0, correction=0), atol=1e-3)
 
 
 def test_pretraining_can_be_switched_off(split, tmp_path):
