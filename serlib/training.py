@@ -120,8 +120,9 @@ def fine_tune(backbone: Backbone, split: Split, recipe: Recipe, folder: Path | s
 
     A finished run of the same recipe is loaded, a half-finished one resumed from its last checkpoint; one of another
     recipe is set aside as ``<backbone>.before``. The best step is the one of highest validation accuracy, the earliest
-    of equals; test is predicted once, with that step's weights. Raises SerlibError for weights that cannot be found,
-    clips that cannot be read or are shorter than 0.1 s, and a full disk.
+    of equals (of a frozen encoder: the regularization of lowest validation loss); test is predicted once, with it.
+    Raises SerlibError for weights that cannot be found, clips that cannot be read or are shorter than 0.1 s, and a
+    full disk.
     """
     if recipe.freeze == "all":  # a folder of its own: the same backbone may be fine-tuned too
         backbone = replace(backbone, key=f"{backbone.key}-frozen", title=f"{backbone.title}, frozen")
@@ -530,6 +531,7 @@ def _softmax(logits: np.ndarray) -> np.ndarray:
 # --- the probe: a frozen encoder and a logistic regression --------------------------------------------------------
 
 REGULARIZATION = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)  # values of C to choose from, on validation
+QUIET = 6  # seconds to which Whisper's clips are padded at least
 
 
 @dataclass(frozen=True)
@@ -580,6 +582,7 @@ def layer_averages(backbone: Backbone, split: Split, recipe: Recipe) -> pd.DataF
         recipe.layers,
         recipe.pretrained,
         recipe.seed * (not recipe.pretrained),
+        QUIET,
     ]
     key = hashlib.sha256(
         json.dumps([_weights_name(backbone, recipe), recipe_key, str(sounds.__reduce__()[1])]).encode()
@@ -700,7 +703,8 @@ def _waveform_states(model, extractor, sounds: list[np.ndarray]) -> Iterator[np.
 def _whisper_states(model, extractor, sounds: list[np.ndarray]) -> Iterator[np.ndarray]:
     """Yield (layers, frames, hidden) of each clip's own frames, without Whisper's usual padding to 30 s.
 
-    Clips are padded to the next half second only, and the position embeddings sliced to fit: about ten times faster.
+    Clips are padded to 6 s, longer ones to the next half second, and the position embeddings sliced to fit. In
+    cross-validation on RAVDESS's training clips that is as good as 30 s, and six times faster.
     """
     import torch
 
@@ -709,7 +713,7 @@ def _whisper_states(model, extractor, sounds: list[np.ndarray]) -> Iterator[np.n
     step = audio.RATE // 2
     for samples in sounds:
         samples = samples[: extractor.n_samples]
-        padded = -(-len(samples) // step) * step
+        padded = max(QUIET * audio.RATE, -(-len(samples) // step) * step)
         mels = extractor(
             np.array(samples),
             sampling_rate=audio.RATE,
