@@ -27,7 +27,7 @@ class Profile:
     probe: Recipe
 
 
-_PROBE = Recipe(freeze="all", layers="all", pooling="mean")
+_PROBE = Recipe(freeze="all", layers="all", pooling="mean+std")
 _BEST = Recipe(learning_rate=3e-5, head_learning_rate=1e-3, warmup=0.1, layers="weighted", trim=True)
 _TWIN = Recipe(
     epochs=6,
