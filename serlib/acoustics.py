@@ -35,6 +35,9 @@ def describe(samples: np.ndarray) -> dict[str, float]:
     level = 20 * np.log10(librosa.feature.rms(y=samples, frame_length=400, hop_length=160)[0] + 1e-5)
     loud = level > level.max() - 30
     power = np.abs(np.fft.rfft(samples)) ** 2
+    # A window of librosa's default length, or of the clip's where that is shorter.
+    window = min(2048, len(samples))
+    centroid = librosa.feature.spectral_centroid(y=samples, sr=audio.RATE, n_fft=window, hop_length=160)[0]
     split = int(1000 * len(samples) / audio.RATE)
     features = {
         "pitch_mean": tones.mean(),
@@ -50,9 +53,7 @@ def describe(samples: np.ndarray) -> dict[str, float]:
         "seconds_active": loud.sum() * 0.01,
         "pause_share": 1 - loud[loud.argmax() : len(loud) - loud[::-1].argmax()].mean(),
         "bright": 10 * np.log10((power[split:].sum() + 1e-9) / (power[:split].sum() + 1e-9)),
-        "centroid": librosa.feature.spectral_centroid(y=samples, sr=audio.RATE, hop_length=160)[0][: len(loud)][
-            loud
-        ].mean(),
+        "centroid": centroid[: len(loud)][loud].mean(),
     }
     pulses = call([sound, pitch], "To PointProcess (cc)")
     features["jitter"] = call(pulses, "Get jitter (local)", 0, 0, 0.0001, 0.02, 1.3)

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 COPIED = ["Makefile", "requirements.lock", "pyproject.toml", "scripts"]
 # What make would take over from the make that runs these tests, or from the user's shell.
 FOREIGN = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "PROFILE", "ONLY", "PARAMS", "LAUNCH", "PYTHON", "RAVDESS_DIR",
-           "SERLIB_MODELS")  # fmt: skip
+           "SERLIB_MODELS", "PYTHONPATH")  # fmt: skip
 SHOWN = "EPOCHS, PROFILE, serlib.VALUE, os.environ.get('LAUNCHED')"
 
 
