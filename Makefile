@@ -19,12 +19,12 @@ ifneq ($(and $(ONLY),$(if $(WANTED),,none)),)
 $(error ONLY=$(ONLY) names no notebook; there are $(NAMES))
 endif
 
-.PHONY: help setup execute book test lint tidy bench serve address clean FORCE
+.PHONY: help setup execute book test test-book lint tidy bench bench-real serve address clean FORCE
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
 help: ## list the targets
-	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "make %-9s %s\n", $$1, $$2}' Makefile
 	@echo
 	@echo 'execute and book take PROFILE=laptop (default mini); execute also ONLY=05, -j2, PARAMS="-p EPOCHS 2" for'
 	@echo 'papermill and LAUNCH="srun --gres=gpu:1" before each notebook. setup takes PYTHON=python3.12, serve PORT=8000.'
@@ -106,6 +106,9 @@ serve: ## show the built book on this machine (builds it where there is none)
 test: $(SETUP) ## run the tests
 	@$(VENV) -m pytest
 
+test-book: build/.book ## look at every page of the built book in headless Chromium, print weights and load times
+	@$(VENV) -m pytest tests/test_book_site.py
+
 lint: $(SETUP) ## check the code's style, and that the notebooks are valid and without outputs
 	@$(VENV) -m ruff check .
 	@$(VENV) scripts/notebooks.py
@@ -115,6 +118,9 @@ tidy: $(SETUP) ## take outputs and editors' marks out of the notebooks, in place
 
 bench: $(SETUP) ## measure decoding, loading, speaking, training and memory on this machine
 	@$(VENV) scripts/bench.py
+
+bench-real: $(SETUP) ## the real architectures at real size on real clips, against what the planner predicts (RAVDESS_DIR)
+	@$(VENV) scripts/bench_real.py
 
 address: ## set the repository's address everywhere: make address URL=https://github.com/OWNER/REPO
 	@$(PYTHON) scripts/address.py "$(URL)"

@@ -1,0 +1,301 @@
+"""The built book as its readers meet it: every page in headless Chromium, with no network but the site itself."""
+
+import re
+import shutil
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import unquote, urldefrag, urlsplit
+
+import pytest
+import yaml
+from bs4 import BeautifulSoup
+
+ROOT = Path(__file__).parents[1]
+SITE = ROOT / "build" / "site"
+PAGES = sorted(
+    page.relative_to(SITE).as_posix() for page in SITE.rglob("*.html") if "_static" not in page.parts
+)
+# The front page only forwards; the index is empty, since the glossary is the book's index.
+CHAPTERS = [page for page in PAGES if page.startswith(("book/", "notebooks/"))]
+CHROMIUM = next(filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])), None)
+MEGABYTE = 1_000_000
+PHONE = {"width": 390, "height": 844}
+DESKTOP = {"width": 1280, "height": 900}
+PATIENCE = 60_000  # ms: a machine that trains beside the browser is slow, and slow is not wrong
+# In pieces, so that this file does not hold what it looks for.
+DEBRIS = re.compile(
+    "|".join([
+        r"Traceback \(most recent", r"\w*Warning:", r"\w+Error\b", r"File \"/", r"site-packages",
+        "/ho" "me/", "/ro" "ot/", "/tm" "p/", "/wo" "rk/", "/Use" "rs/",
+        r"(?:HBox|VBox|interactive|FloatProgress|IntProgress)\(", r"%\|[█▏▎▍▌▋▊▉ ]",
+        r"<[\w.]+ at 0x[0-9a-f]+>", r"<Axes", r"\[<matplotlib",
+    ])
+)  # fmt: skip
+
+pytestmark = [
+    pytest.mark.skipif(not PAGES, reason="needs the built book: make book"),
+    pytest.mark.skipif(not CHROMIUM, reason="needs Chromium on the PATH"),
+]
+
+
+def soup(page: str) -> BeautifulSoup:
+    return BeautifulSoup((SITE / page).read_text(encoding="utf-8"), "html.parser")
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture(scope="module")
+def origin():
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=SITE)) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as driver:
+        options = ["--no-sandbox", "--autoplay-policy=no-user-gesture-required", "--mute-audio"]
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=options)
+        yield browser
+        browser.close()
+
+
+class Visit:
+    """One page in a window of its own, and everything that it asked for, said or failed at."""
+
+    def __init__(self, browser, origin: str, page: str, **options) -> None:
+        self.name, self.origin = page, origin
+        self.faults: list[str] = []
+        self.abroad: list[str] = []
+        self.bytes = 0
+        context = browser.new_context(viewport=DESKTOP, reduced_motion="reduce", **options)
+        context.route(lambda url: not url.startswith(origin), self._refuse)
+        self.page = context.new_page()
+        self.page.set_default_timeout(PATIENCE)
+        self.page.on("console", lambda message: message.type == "error" and self.faults.append(message.text))
+        self.page.on("pageerror", lambda error: self.faults.append(str(error)))
+        self.page.on("response", self._note)
+        self.page.goto(f"{origin}/{page}", wait_until="load")
+        self.page.wait_for_load_state("networkidle")
+        if self.page.locator(".math").count() and not self.page.locator("mjx-container").count():
+            self.page.wait_for_selector("mjx-container", state="attached")
+        self.seconds = self.page.evaluate("performance.getEntriesByType('navigation')[0].loadEventEnd") / 1000
+
+    def _refuse(self, route) -> None:
+        if not route.request.url.startswith(("data:", "blob:")):
+            self.abroad.append(route.request.url)
+        route.abort()
+
+    def _note(self, response) -> None:
+        if response.status >= 400:
+            self.faults.append(f"{response.status} {response.url}")
+        elif response.url.startswith(self.origin) and response.status == 200:
+            self.bytes += int(response.headers.get("content-length", 0))
+
+    def axe(self, **options) -> list[str]:
+        """The serious faults that axe finds, each with the first places where it found it."""
+        from axe_playwright_python.sync_playwright import Axe
+
+        response = Axe().run(self.page, options={"resultTypes": ["violations"], **options}).response
+        return [
+            f"{rule['id']} ({rule['impact']}, {len(rule['nodes'])} times): {rule['help']}\n"
+            + "\n".join(f"    {node['target'][0]}  {node['html'][:160]}" for node in rule["nodes"][:5])
+            for rule in response["violations"]
+            if rule["impact"] in ("serious", "critical")
+        ]
+
+    def close(self) -> None:
+        self.page.context.close()
+
+
+@pytest.fixture(scope="module", params=CHAPTERS)
+def visit(request, browser, origin):
+    visit = Visit(browser, origin, request.param)
+    yield visit
+    visit.close()
+
+
+@pytest.fixture
+def landing(browser, origin):
+    visit = Visit(browser, origin, "book/index.html", permissions=["clipboard-read", "clipboard-write"])
+    yield visit
+    visit.close()
+
+
+WEIGHTS: list[tuple[str, int, float]] = []
+
+
+def test_loads_alone_and_without_an_error(visit):
+    assert visit.abroad == [] and visit.faults == []
+    WEIGHTS.append((visit.name, visit.bytes, visit.seconds))
+    assert visit.bytes < 3 * MEGABYTE
+
+
+def test_math_is_typeset(visit):
+    page = visit.page
+    assert page.locator("mjx-container").count() == page.locator(".math").count()
+    assert page.locator("mjx-merror").count() == 0
+    article = soup(visit.name).select_one("article")
+    for part in article.select("pre, code, script, .math"):
+        part.extract()
+    shown = re.search(r"\$[^$\n]*\\\w+[^$\n]*\$|\\\(|\\\[", article.get_text())
+    assert not shown, "a formula shown as its source"
+
+
+def test_every_player_can_play(visit):
+    durations = visit.page.evaluate(
+        """() => Promise.all([...document.querySelectorAll('audio')].map(audio => new Promise(done => {
+            audio.addEventListener('loadedmetadata', () => done(audio.duration));
+            audio.addEventListener('error', () => done(-1));
+            audio.preload = 'metadata'; audio.load();
+        })))"""
+    )
+    assert all(0.1 < seconds < 60 for seconds in durations), durations
+    if durations:
+        heard = visit.page.evaluate(
+            """async () => {
+                const audio = document.querySelector('audio');
+                await audio.play();
+                await new Promise(done => audio.addEventListener('timeupdate', () => audio.currentTime > 0 && done()));
+                audio.pause(); return audio.currentTime;
+            }"""
+        )
+        assert heard > 0
+
+
+def test_every_output_is_fit_to_print(visit):
+    for output in soup(visit.name).select(".cell_output"):
+        for code in output.select("script, style"):
+            code.extract()
+        assert not (found := DEBRIS.search(output.get_text())), f"{found[0]!r} in: {output.get_text()[:300]}"
+        assert not output.select(".stderr, .traceback, [type*='widget-view'], .jupyter-widgets")
+
+
+def test_every_code_cell_has_a_copy_button(visit):
+    cells = visit.page.locator("div.highlight > pre")
+    assert visit.page.locator("div.highlight button.copybtn").count() == cells.count()
+
+
+def test_nothing_serious_for_axe_in_light_and_dark(visit):
+    visit.page.evaluate("document.documentElement.dataset.theme = 'light'")
+    light = visit.axe()
+    visit.page.evaluate("document.documentElement.dataset.theme = 'dark'")
+    dark = visit.axe(runOnly=["color-contrast"])
+    visit.page.evaluate("document.documentElement.dataset.theme = 'light'")
+    assert not light, "light:\n" + "\n".join(light)
+    assert not dark, "dark:\n" + "\n".join(dark)
+
+
+def test_fits_a_phone(visit):
+    visit.page.set_viewport_size(PHONE)
+    visit.page.wait_for_timeout(100)
+    # What sticks out, unless it scrolls inside a box of its own.
+    wide = visit.page.evaluate(
+        """() => document.scrollingElement.scrollWidth <= innerWidth ? [] :
+            [...document.querySelectorAll('article *')].filter(part => {
+                if (part.getBoundingClientRect().right <= innerWidth + 1) return false;
+                for (let box = part.parentElement; box; box = box.parentElement)
+                    if (box !== document.body && box !== document.documentElement
+                        && ['auto', 'scroll', 'hidden'].includes(getComputedStyle(box).overflowX)
+                        && box.getBoundingClientRect().right <= innerWidth + 1) return false;
+                return true;
+            }).slice(0, 5).map(part => part.outerHTML.slice(0, 150))"""
+    )
+    width = visit.page.evaluate("document.scrollingElement.scrollWidth")
+    visit.page.set_viewport_size(DESKTOP)
+    assert width <= PHONE["width"], f"{width} px wide: {wide}"
+
+
+def test_page_weights_and_load_times(capsys):
+    with capsys.disabled():
+        print(f"\n{'page':52} {'MB':>6} {'load s':>7}")
+        for name, size, seconds in WEIGHTS:
+            print(f"{name:52} {size / MEGABYTE:6.2f} {seconds:7.2f}")
+
+
+def test_the_front_page_forwards(browser, origin):
+    visit = Visit(browser, origin, "index.html")
+    visit.page.wait_for_url("**/book/index.html")
+    visit.close()
+
+
+def test_search_finds(browser, origin):
+    visit = Visit(browser, origin, "search.html?q=formant")
+    visit.page.wait_for_selector("#search-results li a")
+    assert visit.page.locator("#search-results li").count() >= 1
+    assert "glossary" in visit.page.locator("#search-results").inner_html()
+    assert visit.faults == [] and visit.abroad == []
+    visit.close()
+
+
+def test_search_opens_from_any_page(landing):
+    landing.page.locator("button.search-button__button:visible").first.click()
+    field = landing.page.locator(".search-button__search-container input[type=search]")
+    field.fill("wilson")
+    field.press("Enter")
+    landing.page.wait_for_selector("#search-results li a")
+
+
+def test_dark_mode_toggles_and_is_remembered(landing):
+    page = landing.page
+    shade = "getComputedStyle(document.body).backgroundColor.match(/\\d+/g).slice(0, 3).reduce((a, b) => +a + +b) / 3"
+    seen = {}
+    for _ in range(3):
+        page.locator("button.theme-switch-button:visible").first.click()
+        seen[page.evaluate("document.documentElement.dataset.mode")] = page.evaluate(shade)
+        if page.evaluate("document.documentElement.dataset.mode") == "dark":
+            page.reload()
+            assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+    assert seen["dark"] < 60 < 200 < seen["light"]
+
+
+def test_copy_button_copies(browser, origin):
+    permissions = ["clipboard-read", "clipboard-write"]
+    visit = Visit(browser, origin, "book/how_to_use.html", permissions=permissions)
+    block = visit.page.locator("div.highlight:has(button.copybtn)").first
+    block.hover()
+    block.locator("button.copybtn").click()
+    copied = visit.page.evaluate("navigator.clipboard.readText()")
+    assert copied.strip() == block.locator("pre").inner_text().strip()
+    visit.close()
+
+
+def test_every_internal_link_and_anchor_resolves():
+    read = {page: soup(page) for page in PAGES}
+    anchors = {page: {tag.get("id") for tag in tags.select("[id]")} for page, tags in read.items()}
+    for page, tags in read.items():
+        for tag in tags.select("[href], [src]"):
+            target, anchor = urldefrag(tag.get("href") or tag.get("src"))
+            parts = urlsplit(target)
+            if parts.scheme or parts.netloc:
+                assert parts.scheme in {"https", "data", "mailto"}, f"{page}: {target[:100]}"
+                continue
+            file = (SITE / page).parent / unquote(parts.path) if parts.path else SITE / page
+            file = file / "index.html" if file.is_dir() else file
+            assert file.is_file(), f"{page}: {target}"
+            name = file.resolve().relative_to(SITE.resolve()).as_posix()
+            if anchor and name in anchors:
+                assert unquote(anchor) in anchors[name], f"{page}: {target}#{anchor}"
+
+
+def test_every_colab_badge_opens_its_own_notebook():
+    url = yaml.safe_load((ROOT / "_config.yml").read_text())["repository"]["url"]
+    address = url.removeprefix("https://github.com/")
+    for page in CHAPTERS:
+        links = {a["href"] for a in soup(page).select("a[href*='//colab.research.google.com/github']")}
+        own = f"https://colab.research.google.com/github/{address}/blob/main/{page.removesuffix('.html')}.ipynb"
+        assert links == ({own} if page.startswith("notebooks/") else set()), page
+
+
+def test_every_page_names_its_language_and_itself():
+    read = {page: soup(page) for page in CHAPTERS}
+    assert len({tags.title.get_text(strip=True) for tags in read.values()}) == len(CHAPTERS)
+    for page, tags in read.items():
+        assert tags.html.get("lang", "").startswith("en") and len(tags.select("article h1")) == 1, page
