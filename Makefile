@@ -19,7 +19,7 @@ ifneq ($(and $(ONLY),$(if $(WANTED),,none)),)
 $(error ONLY=$(ONLY) names no notebook; there are $(NAMES))
 endif
 
-.PHONY: help setup execute book test test-book lint tidy bench bench-real serve address clean FORCE
+.PHONY: help setup execute results book test test-book lint tidy bench bench-real serve address clean FORCE
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
