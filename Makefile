@@ -19,12 +19,12 @@ ifneq ($(and $(ONLY),$(if $(WANTED),,none)),)
 $(error ONLY=$(ONLY) names no notebook; there are $(NAMES))
 endif
 
-.PHONY: help setup execute results book test test-book lint tidy bench bench-real serve address clean FORCE
+.PHONY: help setup execute results book test test-book student instructor lint tidy bench bench-real serve address clean FORCE
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
 help: ## list the targets
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "make %-9s %s\n", $$1, $$2}' Makefile
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' Makefile
 	@echo
 	@echo 'execute and book take PROFILE=laptop (default mini); execute also ONLY=05, -j2, PARAMS="-p EPOCHS 2" for'
 	@echo 'papermill and LAUNCH="srun --gres=gpu:1" before each notebook. setup takes PYTHON=python3.12, serve PORT=8000.'
@@ -112,6 +112,12 @@ test-book: build/.book ## look at every page of the built book in headless Chrom
 lint: $(SETUP) ## check the code's style, and that the notebooks are valid and without outputs
 	@$(VENV) -m ruff check .
 	@$(VENV) scripts/notebooks.py
+
+student: $(SETUP) ## write the notebooks without their solutions into build/student, to hand out
+	@$(VENV) scripts/editions.py student build/student
+
+instructor: $(SETUP) ## write the notebooks with their solutions filled in into build/instructor
+	@$(VENV) scripts/editions.py instructor build/instructor
 
 tidy: $(SETUP) ## take outputs and editors' marks out of the notebooks, in place
 	@$(VENV) scripts/notebooks.py --fix
