@@ -5,6 +5,7 @@ Linear(256, classes): the paper's "mean merge strategy" (section 5.2). Sum and m
 """
 
 import re
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from serlib.backbones import Backbone, missing_weights, weights_of
 from serlib.errors import SerlibError, nearest
 
 POOLINGS = ("mean", "sum", "max")
+HEAD = ("projector", "classifier", "layer_weights")  # what starts from nothing, and may learn faster
 PROJECTION = 256  # what all checkpoints of these families have by default; the twins follow
 
 
@@ -53,11 +55,15 @@ def load(
     pooling: str = "mean",
     layers: str = "last",
     pretrained: bool = True,
+    masking: float | None = None,
+    layerdrop: float | None = 0.0,
 ) -> nn.Module:
     """Return the backbone with a new head for these labels, in float32.
 
     ``pooling`` is "mean", "sum" or "max" over frames; ``layers`` is "last" or "weighted", a learned sum of all of
     them. ``pretrained=False`` keeps the architecture and throws the weights away, to see what pre-training is worth.
+    ``masking`` is the share of frames that training hides, ``layerdrop`` the share of layers that it skips; None
+    leaves them to the checkpoint.
     Raises SerlibError when the weights can be found nowhere, or are broken.
     """
     from transformers import AutoConfig, AutoModelForAudioClassification
@@ -74,8 +80,11 @@ def load(
         "revision": backbone.revision,
         "trust_remote_code": False,
         "use_weighted_layer_sum": layers == "weighted",
-        "layerdrop": 0.0,  # a dropped layer would shorten the list of layers that the weighted sum needs
     }
+    if layerdrop is not None:
+        settings["layerdrop"] = layerdrop
+    if masking is not None:  # no least number of spans, which would hide more of a short clip than of a long one
+        settings |= {"mask_time_prob": masking, "mask_time_length": 10, "mask_time_min_masks": 0}
     _hush()
     try:
         config = AutoConfig.from_pretrained(source, **settings)
@@ -134,6 +143,30 @@ def _broken_weights(source: Path | str, error: Exception) -> SerlibError:
         f"The weights of {Path(source).name} are damaged or incomplete ({reason}); delete that folder and load or "
         "train again."
     )
+
+
+def with_lora(model: nn.Module, rank: int) -> nn.Module:
+    """Return the model with small matrices of this rank trained in place of the encoder's, and the head as it is.
+
+    ``merge_and_unload()`` of what is returned gives the stock model back, the matrices added to its weights.
+    """
+    from peft import LoraConfig, get_peft_model
+
+    # Both halves of each transformer layer: attention and feed-forward
+    linear = ["q_proj", "k_proj", "v_proj", "out_proj", "intermediate_dense", "output_dense"]
+    config = LoraConfig(
+        r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules=linear, modules_to_save=list(HEAD[:2])
+    )
+    with warnings.catch_warnings():  # peft asks for a property that transformers has renamed
+        warnings.simplefilter("ignore", FutureWarning)
+        return get_peft_model(model, config)
+
+
+def forget_activations(model: nn.Module) -> None:
+    """Switch gradient checkpointing on: each layer is computed again on the way back."""
+    # the newer name first: transformers 5.23 warns of the older, which is all that 5.15 has
+    switch = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+    switch({"use_reentrant": False})
 
 
 class CachedFeatures(nn.Module):

@@ -1,7 +1,7 @@
 """Which corpus, which scale, which recipe: the five profiles, and the Lesson that a notebook starts with."""
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
@@ -17,7 +17,10 @@ LARGE_GPU = 30  # GB of memory from which the paper's recipe fits all six
 
 @dataclass(frozen=True)
 class Profile:
-    """One row of the table of profiles: the corpus, whether twins stand in for the six, and the two recipes."""
+    """One row of the table of profiles: the corpus, whether twins stand in for the six, and the two recipes.
+
+    ``own`` holds what single backbones change in the recipe, so that they fit.
+    """
 
     name: str
     corpus: str
@@ -25,10 +28,24 @@ class Profile:
     recipe: Recipe
     frozen: str
     probe: Recipe
+    own: dict[str, dict] = field(default_factory=dict)
 
 
 _PROBE = Recipe(freeze="all", layers="all", pooling="mean+std")
-_BEST = Recipe(learning_rate=3e-5, head_learning_rate=1e-3, warmup=0.1, layers="weighted", trim=True)
+# To the letter: stock batches and checkpoints, the Trainer's defaults for what the paper does not mention.
+_PAPER = Recipe(precision="fp32", layerdrop=None, bucketing=False)
+_BEST = Recipe(
+    learning_rate=3e-5,
+    head_learning_rate=1e-3,
+    warmup=0.1,
+    layers="weighted",
+    trim=True,
+    label_smoothing=0.1,
+    class_weights=True,
+    masking=0.05,
+)
+# Rank and learning rate of the LoRA experiments on speech emotion of Feng and Narayanan (2023, arXiv 2306.05350).
+_LORA = {"lora": 16, "learning_rate": 2e-4, "gradient_checkpointing": True}
 _TWIN = Recipe(
     epochs=6,
     batch_size=16,
@@ -44,9 +61,11 @@ PROFILES = {
     for profile in (
         Profile("mini", "mini", True, _TWIN, "hubert-base-mini", _PROBE),
         Profile("laptop", "ravdess", True, replace(_TWIN, epochs=15), "whisper-tiny.en", _PROBE),
-        Profile("t4", "ravdess", False, Recipe(), "hubert-base", _PROBE),
-        Profile("paper", "ravdess", False, Recipe(), "hubert-base", _PROBE),
-        Profile("best", "ravdess", False, _BEST, "hubert-base", _PROBE),
+        Profile("t4", "ravdess", False, Recipe(), "hubert-base", _PROBE, {"hubert-xlarge": _LORA}),
+        Profile("paper", "ravdess", False, _PAPER, "hubert-base", _PROBE),
+        Profile(
+            "best", "ravdess", False, _BEST, "hubert-base", _PROBE, {"hubert-xlarge": {"gradient_checkpointing": True}}
+        ),
     )
 }
 
@@ -85,6 +104,10 @@ class Lesson:
         if key == "frozen":
             return backbone(self._settings.frozen)
         return backbone(f"{key}-mini") if self._settings.twins and key in SIX else backbone(key)
+
+    def recipe_for(self, backbone: Backbone) -> Recipe:
+        """Return the recipe of this profile for one backbone: the common one, or what makes this backbone fit."""
+        return replace(self.recipe, **self._settings.own.get(backbone.key, {}))
 
     def run(self, key: str, split: str = "stratified") -> Run:
         """Return the finished run of a backbone, from runs/ or, where that has nothing, from results/."""

@@ -1,11 +1,14 @@
 """Pooling and cached features against the same thing written out by hand."""
 
+import json
+import shutil
+
 import numpy as np
 import pytest
 import torch
 
 from serlib import model
-from serlib.backbones import backbone
+from serlib.backbones import TWINS, backbone
 from serlib.errors import SerlibError
 
 LABELS = ("angry", "happy", "sad")
@@ -64,6 +67,17 @@ def test_cached_features_change_nothing(key):
         net.base_model.feature_extractor = model.CachedFeatures()
         after = net(features, attention_mask=mask).logits
     assert torch.equal(before, after)
+
+
+def test_masking_and_layerdrop_are_the_recipes_or_the_checkpoints(tmp_path):
+    folder = tmp_path / "own"
+    shutil.copytree(TWINS / "hubert-base", folder)
+    config = json.loads((folder / "config.json").read_text()) | {"layerdrop": 0.25, "mask_time_prob": 0.5}
+    (folder / "config.json").write_text(json.dumps(config | {"mask_time_min_masks": 2}))
+    kept = model.load(backbone(str(folder)), LABELS, layerdrop=None).config
+    assert (kept.layerdrop, kept.mask_time_prob, kept.mask_time_min_masks) == (0.25, 0.5, 2)
+    given = model.load(backbone(str(folder)), LABELS, masking=0.05, layerdrop=0.0).config
+    assert (given.layerdrop, given.mask_time_prob, given.mask_time_min_masks) == (0.0, 0.05, 0)
 
 
 def test_without_pretraining_the_weights_are_others():

@@ -39,7 +39,15 @@ def test_each_profile_knows_its_six(profile):
 
 
 def test_paper_profile_is_the_papers_recipe():
-    assert start("paper").recipe == Recipe(10, 4, 2, 1e-4, pooling="mean", eval_every=100)
+    stock = {"precision": "fp32", "layerdrop": None, "bucketing": False}
+    assert start("paper").recipe == Recipe(10, 4, 2, 1e-4, pooling="mean", eval_every=100, **stock)
+
+
+def test_a_backbone_may_have_a_recipe_of_its_own():
+    lesson = start("t4", epochs=3)
+    assert lesson.recipe_for(lesson.backbone("hubert-base")) == lesson.recipe
+    large = lesson.recipe_for(lesson.backbone("hubert-xlarge"))
+    assert large.lora and large.gradient_checkpointing and large.epochs == 3
 
 
 def test_epochs_change_the_recipe_and_none_keeps_it():

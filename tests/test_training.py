@@ -231,7 +231,138 @@ def test_damaged_run_is_named(run):
         load_run(run.folder)
 
 
-@pytest.mark.parametrize("change", [{"epochs": 0}, {"learning_rate": -1.0}, {"freeze": "half"}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"epochs": 0},
+        {"learning_rate": -1.0},
+        {"freeze": "half"},
+        {"precision": "fp8"},
+        {"label_smoothing": 1.0},
+        {"masking": -0.1},
+        {"lora": -1},
+        {"layers": "weighted", "lora": 8},
+        {"layers": "weighted", "layerdrop": 0.1},
+    ],
+)
 def test_recipe_refuses_nonsense(change):
     with pytest.raises(SerlibError, match=next(iter(change))):
         Recipe(**change)
+
+
+def interrupted(monkeypatch, at: int):
+    """Make training stop dead after this many steps, as a lost session does."""
+    from transformers import TrainerCallback
+
+    class Stop(TrainerCallback):
+        def on_step_end(self, args, state, control, **_):
+            if state.global_step == at:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "_progress", lambda title: Stop())
+
+
+def test_lora_trains_little_resumes_exactly_and_leaves_a_stock_checkpoint(split, tmp_path, monkeypatch):
+    from transformers import pipeline
+
+    recipe = dataclasses.replace(QUICK, lora=4, bucketing=False, gradient_checkpointing=True)
+    twin = backbone("wav2vec2-large-mini")
+    run = fine_tune(twin, split, recipe, tmp_path / "whole")
+    layers, hidden = twin.layers, twin.hidden
+    matrices = layers * 4 * (4 * (hidden + hidden) + 2 * (hidden + 4 * hidden))
+    head = hidden * 256 + 256 + 256 * len(split.labels) + len(split.labels)
+    assert run.info["trainable_parameters"] == matrices + head
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        interrupted(patch, at=6)
+        fine_tune(twin, split, recipe, tmp_path / "cut")
+    again = fine_tune(twin, split, recipe, tmp_path / "cut")
+    pd.testing.assert_frame_equal(again.predictions, run.predictions)
+    path = split.test["path"].iloc[0]
+    plain = pipeline("audio-classification", model=str(run.folder / "checkpoint"), device="cpu")
+    answer = plain({"raw": audio.trim(audio.read(path)).copy(), "sampling_rate": audio.RATE}, top_k=4)
+    written = run.predictions.set_index("clip").loc[split.test.index[0], [f"p_{label}" for label in split.labels]]
+    assert [row["score"] for row in sorted(answer, key=lambda row: row["label"])] == pytest.approx(
+        list(written), abs=0.02
+    )
+
+
+def test_gradient_checkpointing_changes_no_number(run, split, tmp_path):
+    recipe = dataclasses.replace(QUICK, gradient_checkpointing=True)
+    again = fine_tune(backbone("wav2vec2-large-mini"), split, recipe, tmp_path / "forgetful")
+    pd.testing.assert_frame_equal(again.predictions, run.predictions)
+
+
+def test_collapse_is_said_once_and_recorded(run, split, tmp_path, capsys):
+    assert run.info["at_chance"] is False and "still at chance" not in capsys.readouterr().out
+    recipe = dataclasses.replace(QUICK, learning_rate=0.3)
+    flat = fine_tune(backbone("wav2vec2-large-mini"), split, recipe, tmp_path / "flat")
+    assert flat.info["at_chance"] is True
+    assert capsys.readouterr().out.count("validation accuracy is still at chance") == 1
+
+
+def test_divergence_stops_with_a_sentence(split, tmp_path):
+    recipe = dataclasses.replace(QUICK, learning_rate=30.0)
+    with pytest.raises(SerlibError, match="no longer a number"):
+        fine_tune(backbone("wav2vec2-large-mini"), split, recipe, tmp_path)
+
+
+def test_chance_is_what_guessing_seldom_exceeds(split):
+    counts = split.validation["emotion"].value_counts()
+    draws = np.random.default_rng(0).binomial(counts.sum(), counts.max() / counts.sum(), 100_000) / counts.sum()
+    assert (draws > training._chance(split)).mean() < 0.05 < (draws >= training._chance(split)).mean()
+
+
+def test_smoothed_weighted_loss_is_the_written_out_one_however_the_step_is_cut(split):
+    import torch
+
+    few = dataclasses.replace(split, train=split.train.drop(split.train.query("emotion == 'sad'").index[3:]))
+    loss = training._loss_of(Recipe(label_smoothing=0.2, class_weights=True), few)
+    logits = torch.randn(8, 4, generator=torch.manual_seed(0), requires_grad=True)
+    labels = torch.tensor([0, 1, 2, 3, 0, 1, 2, 2])
+    weights = len(few.train) / (4 * few.train["emotion"].value_counts()[list(few.labels)].to_numpy())
+    targets = 0.8 * np.eye(4)[labels] + 0.2 / 4
+    logs = torch.log_softmax(logits.detach(), -1).numpy()
+    expected = -(targets * weights * logs).sum() / 8
+
+    class Output:
+        def __init__(self, part):
+            self.logits = part
+
+    whole = loss(Output(logits), labels, num_items_in_batch=8)
+    assert whole.item() == pytest.approx(expected, rel=1e-5)
+    gradient = torch.autograd.grad(whole, logits)[0]
+    parts = [loss(Output(logits[i : i + 2]), labels[i : i + 2], num_items_in_batch=8) for i in (0, 2, 4, 6)]
+    torch.testing.assert_close(torch.autograd.grad(sum(parts), logits)[0], gradient)
+    plain = loss(Output(logits.detach()), labels)
+    assert plain.item() == pytest.approx(-logs[np.arange(8), labels].mean(), rel=1e-5), "an evaluation is unweighted"
+    assert training._loss_of(Recipe(), split) is None, "the paper's recipe keeps the stock loss"
+
+
+@pytest.mark.parametrize("key", ["hubert-base-mini", "unispeech-large-mini"])
+def test_clips_of_120_ms_survive_training(key, tmp_path):
+    from serlib.corpus import from_csv
+
+    rows = []
+    for i in range(32):
+        path = tmp_path / f"blip{i}.wav"
+        soundfile.write(path, np.random.default_rng(i).normal(0, 0.1, 1_920), 16_000)
+        rows.append({"path": path.name, "emotion": "happy" if i % 2 else "sad"})
+    pd.DataFrame(rows).to_csv(tmp_path / "blips.csv", index=False)
+    split = stratified_split(from_csv(tmp_path / "blips.csv"), test_size=0.25, validation_size=0.25)
+    recipe = dataclasses.replace(QUICK, epochs=1, trim=False, masking=0.5, eval_every=2)
+    assert fine_tune(backbone(key), split, recipe, tmp_path / "runs").info["steps"] == 3
+
+
+def test_late_options_leave_the_fingerprint_of_earlier_runs(split):
+    """What a run of the first version asked for, written out as that version did."""
+    import hashlib
+
+    first = ["epochs", "batch_size", "accumulation", "learning_rate", "head_learning_rate", "warmup", "eval_every",
+             "pooling", "layers", "freeze", "trim", "pretrained", "seed"]  # fmt: skip
+    twin = backbone("hubert-base-mini")
+    parts = [(part, frame[["emotion", "seconds"]].round(4).to_csv()) for part, frame in split.parts()]
+    settings = {name: getattr(QUICK, name) for name in first}
+    asked = json.dumps([settings, training._weights_name(twin, QUICK), twin.revision, parts])
+    assert training._request(twin, split, QUICK) == hashlib.sha256(asked.encode()).hexdigest()[:16]
+    other = dataclasses.replace(QUICK, label_smoothing=0.1)
+    assert training._request(twin, split, other) != training._request(twin, split, QUICK)
