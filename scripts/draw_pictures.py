@@ -290,6 +290,48 @@ def voice() -> None:
     p.save("voice.svg")
 
 
+def ravdess() -> None:
+    """The 60 clips of one actor: emotions down, intensity and sentence across, two takes in each box."""
+    p = Picture(820, 372, "The 60 clips of one actor")
+    emotions = ("angry", "calm", "disgust", "fearful", "happy", "neutral", "sad", "surprised")
+    for group, (intensity, hue) in enumerate((("normal", "blue"), ("strong", "orange"))):
+        p.text(150 + group * 330 + 150, 30, f"{intensity} intensity", "mid bold", hue)
+        for column, sentence in enumerate(("Kids are talking ...", "Dogs are sitting ...")):
+            p.text(150 + group * 330 + column * 160 + 70, 54, sentence, "mid soft")
+    for row, emotion in enumerate(emotions):
+        y = 68 + row * 36
+        p.text(130, y + 20, emotion, "end")
+        for group, hue in enumerate(("blue", "orange")):
+            for column in range(2):
+                x = 150 + group * 330 + column * 160
+                if emotion == "neutral" and group:
+                    p.text(x + 70, y + 20, "(none)", "mid soft")
+                    continue
+                p.box(x, y, 140, 30, "box", "line")
+                for take in range(2):
+                    p.box(x + 8 + take * 64, y + 5, 60, 20, "tint", hue, 3)
+                    p.text(x + 38 + take * 64, y + 20, f"take {take + 1}", "mid soft")
+    p.save("ravdess.svg")
+
+
+def federated() -> None:
+    """Three phones learn from speech that stays with them; only changes of the weights travel."""
+    p = Picture(820, 250, "Federated learning: the speech stays, the weights travel")
+    p.box(350, 20, 120, 60, "tint", "blue")
+    p.text(410, 47, "server", "mid bold")
+    p.text(410, 68, "averages", "mid soft")
+    for i in range(3):
+        x = 90 + i * 250
+        p.box(x, 140, 140, 84, "box", "line")
+        p.wave(x + 14, 165, 110, "ink", seed=i + 3, height=12)
+        p.text(x + 70, 208, "speech stays here", "mid soft")
+        p.arrow(x + 50, 136, 370 + i * 30, 84, "orange")
+        p.arrow(390 + i * 30, 84, x + 86, 136, "blue")
+    p.text(30, 60, "up: changes of the weights", "soft", "orange")
+    p.text(30, 84, "down: the new average", "soft", "blue")
+    p.save("federated.svg")
+
+
 if __name__ == "__main__":
-    for draw in (wav2vec2, xlsr53, hubert, unispeech, splits, voice):
+    for draw in (wav2vec2, xlsr53, hubert, unispeech, splits, voice, ravdess, federated):
         draw()
