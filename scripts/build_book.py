@@ -18,6 +18,7 @@ def main() -> None:
         shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree("book", SOURCE / "book")
     shutil.copytree("_static", SOURCE / "_static")
+    shutil.copytree("serlib/explorables", SOURCE / "serlib" / "explorables")
     (SOURCE / "notebooks").mkdir()
     for notebook in sorted(Path("notebooks").glob("[0-9][0-9]_*.ipynb")):
         shutil.copy(executed / notebook.name, SOURCE / "notebooks")

@@ -299,3 +299,66 @@ def test_every_page_names_its_language_and_itself():
     assert len({tags.title.get_text(strip=True) for tags in read.values()}) == len(CHAPTERS)
     for page, tags in read.items():
         assert tags.html.get("lang", "").startswith("en") and len(tags.select("article h1")) == 1, page
+
+
+@pytest.fixture
+def sandbox(browser, origin):
+    visit = Visit(browser, origin, "book/voting.html")
+    yield visit
+    assert visit.faults == [] and visit.abroad == []
+    visit.close()
+
+
+def test_the_voting_sandbox_counts_shows_ties_and_breaks_them_by_the_rule(sandbox):
+    box = sandbox.page.locator(".ser-voting")
+    verdict = box.locator(".verdict")
+    box.get_by_role("button", name="1-1-1").click()
+    assert "A tie of angry and calm and sad with 1 vote each" in verdict.inner_text()
+    assert "The hard vote says sad, the most probable of them" in verdict.inner_text()
+    box.get_by_label("Rule for ties").select_option("first")
+    assert "The hard vote says angry" in verdict.inner_text()
+    box.get_by_role("button", name="one sure, two unsure").click()
+    assert "The hard vote says sad. The soft vote says fearful" in verdict.inner_text()
+    box.get_by_label("Answer of voter 2").select_option("fearful")
+    assert "The hard vote says fearful. The soft vote says fearful too" in verdict.inner_text()
+    box.get_by_label("Number of voters").select_option("7")
+    assert box.locator("tbody tr").count() == 7
+
+
+def test_the_answer_of_the_exercise_on_voting_is_one(sandbox):
+    box = sandbox.page.locator(".ser-voting")
+    box.get_by_label("Number of voters").select_option("5")
+    ballot = [("sad", 30, "calm")] * 3 + [("calm", 80, "neutral"), ("fearful", 30, "calm")]
+    for i, (answer, sure, second) in enumerate(ballot, start=1):
+        box.get_by_label(f"Answer of voter {i}").select_option(answer)
+        box.get_by_label(f"How sure voter {i} is, in percent").fill(str(sure))
+        box.get_by_label(f"Second choice of voter {i}").select_option(second)
+    assert box.locator(".verdict").inner_text() == "The hard vote says sad. The soft vote says calm."
+
+
+def test_the_sandbox_works_from_the_keyboard(sandbox):
+    slider = sandbox.page.get_by_label("How sure voter 1 is, in percent")
+    slider.focus()
+    sandbox.page.keyboard.press("End")
+    assert slider.input_value() == "99" and slider.evaluate("slider => slider === document.activeElement")
+
+
+def test_the_jury_agrees_with_the_binomial_distribution(sandbox):
+    from scipy.stats import binom
+
+    box = sandbox.page.locator(".ser-jury")
+    for jurors, percent, shared in [(1, 70, 0), (5, 70, 0), (15, 40, 0), (5, 70, 50), (5, 70, 100)]:
+        for name, value in (("jurors", jurors), ("each is right in", percent), ("clips all share", shared)):
+            box.get_by_label(name, exact=False).first.fill(str(value))
+        p, s = percent / 100, shared / 100
+        expected = s * p + (1 - s) * binom.sf(jurors // 2, jurors, p)
+        assert f"in {100 * expected:.1f} %" in box.locator(".verdict").inner_text()
+
+
+def test_a_quiz_opens_with_the_keyboard(browser, origin):
+    visit = Visit(browser, origin, "book/quiz_judging.html")
+    answer = visit.page.locator("details.quiz").first
+    answer.locator("summary").focus()
+    visit.page.keyboard.press("Enter")
+    assert answer.get_attribute("open") is not None and "Not yet" in answer.inner_text()
+    visit.close()
