@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-PLACES = ("_config.yml", "pyproject.toml", "README.md", "book/**/*.md", "notebooks/*.ipynb")
+PLACES = ("_config.yml", "pyproject.toml", "README.md", "CITATION.cff", "book/**/*.md", "notebooks/*.ipynb")
 URL = re.compile(r"https://github\.com/([\w-]+)/([\w.-]+?)(?:\.git)?/?")
 
 
