@@ -1,0 +1,131 @@
+"""The chapters in book/: the page contract, the quizzes, the citations, and what a fork publishes with."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from serlib import metrics, predictions
+
+ROOT = Path(__file__).parents[1]
+CHAPTERS = sorted((ROOT / "book").glob("*.md"))
+QUIZZES = [page for page in CHAPTERS if page.stem.startswith("quiz_")]
+CITE = re.compile(r"\{cite(?::\w+)?\}`([^`]+)`")
+ANSWER = re.compile(r'<details class="quiz"><summary>([^<]+)</summary>\n\n(.+?)\n\n</details>', re.DOTALL)
+FENCE = re.compile(r"^(`{3,}).*?^\1", re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture(params=CHAPTERS, ids=lambda page: page.stem)
+def chapter(request) -> str:
+    return request.param.read_text(encoding="utf-8")
+
+
+def headings(text: str) -> list[tuple[int, str]]:
+    found = re.findall(r"^(#+) +(.+)$", FENCE.sub("", text), re.MULTILINE)
+    return [(len(marks), title) for marks, title in found]
+
+
+def contents() -> list[str]:
+    toc = yaml.safe_load((ROOT / "_toc.yml").read_text())
+    return [toc["root"], *(chapter["file"] for part in toc["parts"] for chapter in part["chapters"])]
+
+
+def test_every_chapter_is_in_the_contents():
+    assert sorted(file for file in contents() if file.startswith("book/")) == [f"book/{p.stem}" for p in CHAPTERS]
+
+
+def test_opens_with_objectives_needs_and_minutes(chapter):
+    opening = chapter[: chapter.index("\n## ")]
+    assert re.search(r"^\*\*You will\*\*\n\n- \S", opening, re.MULTILINE)
+    assert re.search(r"^\*\*Needs:\*\* \S.*?\*\*Minutes:\*\*\s\d", opening, re.MULTILINE | re.DOTALL)
+
+
+def test_closes_with_what_we_learned_and_next(chapter):
+    sections = [title for level, title in headings(chapter) if level == 2]
+    assert sections[-2:] == ["What we learned", "Next"]
+    assert re.search(r"\]\([\w./]+\.(?:md|ipynb)\)", chapter[chapter.rindex("\n## Next") :])
+
+
+def test_headings_step_down_one_level_at_a_time(chapter):
+    levels = [level for level, _ in headings(chapter)]
+    assert levels[0] == 1 and levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in zip(levels, levels[1:], strict=False))
+
+
+def test_has_an_exercise_with_a_folded_answer(chapter):
+    exercise = re.search(r"^#{2,3} Exercise.*", chapter, re.MULTILINE)
+    assert exercise
+    assert re.search(r"<details[^>]*>\s*<summary>", chapter[exercise.end() :])
+    assert chapter.count("<details") == chapter.count("</details>")
+
+
+def test_every_figure_has_alternative_text(chapter):
+    for figure in re.findall(r"^```\{figure\}.*?^```", chapter, re.MULTILINE | re.DOTALL):
+        assert re.search(r"^:alt: (?:\S+ ){5}", figure, re.MULTILINE), figure
+
+
+def test_every_source_is_known_and_every_known_source_is_used():
+    entries = re.findall(r"^@\w+\{([^,]+),", (ROOT / "book" / "references.bib").read_text(), re.MULTILINE)
+    assert len(entries) == len(set(entries))
+    text = "".join(page.read_text(encoding="utf-8") for page in CHAPTERS)
+    cited = {key.strip() for keys in CITE.findall(text) for key in keys.split(",")}
+    assert cited == set(entries)
+
+
+@pytest.mark.parametrize("quiz", QUIZZES, ids=lambda page: page.stem)
+def test_every_answer_of_a_quiz_says_why_and_one_is_right(quiz):
+    questions = re.split(r"^### Exercise \d+$", quiz.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
+    assert len(questions) >= 5
+    places = []
+    for question in questions:
+        answers = ANSWER.findall(question)
+        verdicts = [re.match(r"\*\*(Right|Not yet)\.\*\* ", reason) for _, reason in answers]
+        assert len(answers) >= 3 and all(verdicts), question
+        assert [verdict[1] for verdict in verdicts].count("Right") == 1, question
+        assert all(len(reason.split()) >= 6 for _, reason in answers), question
+        places.append([verdict[1] for verdict in verdicts].index("Right"))
+    assert len(set(places)) > 1, "the right answer always stands in the same place"
+
+
+def test_the_vote_of_the_page_on_extending_is_a_voter():
+    page = (ROOT / "book" / "extending.md").read_text(encoding="utf-8")
+    code = next(block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "def surest" in block)
+    names = {}
+    exec(code[: code.index("\nser.compare")], names)
+    truth = pd.DataFrame({"actor": ["01", "01", "02"], "emotion": ["calm", "sad", "sad"]}, index=["a", "b", "c"])
+    truth.index.name = "clip"
+    sure = predictions.make(truth, np.array([[0.9, 0.1], [0.9, 0.1], [0.6, 0.4]]), ("calm", "sad"), "test")
+    unsure = predictions.make(truth, np.array([[0.45, 0.55], [0.4, 0.6], [0.1, 0.9]]), ("calm", "sad"), "test")
+    vote = names["surest"]([unsure, sure])
+    assert list(vote["predicted"]) == ["calm", "calm", "sad"]
+    assert metrics.accuracy(vote) == pytest.approx(2 / 3)
+
+
+def test_the_workflow_pins_its_actions_and_calls_targets_that_exist():
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "book.yml").read_text())
+    steps = [step for job in workflow["jobs"].values() for step in job["steps"]]
+    for action in (step["uses"] for step in steps if "uses" in step):
+        assert re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", action), action
+    called = {target for step in steps for target in re.findall(r"make ([\w-]+)", step.get("run", ""))}
+    targets = set(re.findall(r"^([a-z-]+):(?!=)", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert {"execute", "book", "test-book"} <= called <= targets
+
+
+def test_the_citation_file_agrees_with_the_project():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    config = yaml.safe_load((ROOT / "_config.yml").read_text())
+    assert citation["version"] == project["version"]
+    assert citation["repository-code"] == config["repository"]["url"] == project["urls"]["Repository"]
+    assert {entry["doi"] for entry in citation["references"]} == {
+        "10.1504/IJDMMM.2025.146585", "10.1371/journal.pone.0196391",
+    }  # fmt: skip
+
+
+def test_the_terms_of_ravdess_are_said_where_its_sound_may_appear():
+    for page in ("README.md", "LICENSE-TEXT", "book/index.md", "book/ravdess.md", "book/instructor.md"):
+        assert "CC BY-NC-SA 4.0" in (ROOT / page).read_text(encoding="utf-8"), page
