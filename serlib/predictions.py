@@ -83,15 +83,11 @@ def read(path: Path | str) -> pd.DataFrame:
         text = path.read_text(encoding="utf-8-sig")
         # Every line that was written ends in a newline: a last line without one is a copy that was cut.
         if not text.endswith("\n"):
-            raise SerlibError(
-                f"{path} stops in the middle of a line; copy it again or run its notebook again."
-            )
+            raise SerlibError(f"{path} stops in the middle of a line; copy it again or run its notebook again.")
         frame = pd.read_csv(StringIO(text), dtype=str, keep_default_na=False)
     except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         reason = str(error).strip()
-        raise SerlibError(
-            f"{path} is not a CSV of predictions ({reason}); run its notebook again."
-        ) from error
+        raise SerlibError(f"{path} is not a CSV of predictions ({reason}); run its notebook again.") from error
     for label in labels(frame):
         frame[f"p_{label}"] = pd.to_numeric(frame[f"p_{label}"], errors="coerce")
     frame = _checked(frame, str(path))
@@ -103,9 +99,7 @@ def _frame_of(voter: Any) -> pd.DataFrame:
     """Return the checked predictions frame of a Run, a Vote or a bare frame."""
     frame = voter if isinstance(voter, pd.DataFrame) else getattr(voter, "predictions", None)
     if not isinstance(frame, pd.DataFrame):
-        raise SerlibError(
-            f"a {type(voter).__name__} has no predictions; give a run, a vote or a predictions frame."
-        )
+        raise SerlibError(f"a {type(voter).__name__} has no predictions; give a run, a vote or a predictions frame.")
     return _checked(frame, f"the predictions of {name_of(voter)}")
 
 
@@ -165,6 +159,29 @@ def align(voters: Sequence[Any], part: str | None = None) -> list[pd.DataFrame]:
     return aligned
 
 
+def verdicts(voters: Sequence[Any], part: str = "test") -> pd.DataFrame:
+    """Return what each voter predicted: a row a clip, column ``emotion`` (the truth), then one a voter (09, 10)."""
+    frames = align(voters, part)
+    names = [name_of(voter) for voter in voters]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise SerlibError(f"two voters are called {twice}; give each a name of its own.")
+    columns = {"emotion": frames[0]["emotion"]} | {
+        name: frame["predicted"] for name, frame in zip(names, frames, strict=True)
+    }
+    return pd.DataFrame(columns).set_axis(pd.Index(frames[0]["clip"], name="clip"))
+
+
+def pool(voters: Sequence[Any], name: str) -> pd.DataFrame:
+    """Return the test predictions of the folds of one system as one frame, itself a voter (11).
+
+    Each clip was judged by the model that had it in its test part; SerlibError when two of them had.
+    """
+    frame = _checked(pd.concat([rows_of(voter) for voter in voters], ignore_index=True), f"the pooled folds of {name}")
+    frame.attrs = {"name": name}
+    return frame
+
+
 def mistakes(voter: Any, corpus: pd.DataFrame, part: str = "test") -> pd.DataFrame:
     """Return the rows of the corpus that a voter got wrong, most confident first (03 to 09).
 
@@ -190,16 +207,10 @@ def _checked(frame: pd.DataFrame, where: str) -> pd.DataFrame:
     """Return the frame with its columns in order, or say what makes it no predictions frame."""
     missing = [column for column in COLUMNS if column not in frame]
     if missing:
-        raise SerlibError(
-            f"{where}: column {' and '.join(missing)} missing; it needs {', '.join(COLUMNS)}, p_<label>."
-        )
+        raise SerlibError(f"{where}: column {' and '.join(missing)} missing; it needs {', '.join(COLUMNS)}, p_<label>.")
     names = sorted(labels(frame))
     if not names or len(set(names)) < len(names):
-        what = (
-            "the same class in two columns"
-            if names
-            else "no probabilities, one column p_<label> for each class"
-        )
+        what = "the same class in two columns" if names else "no probabilities, one column p_<label> for each class"
         raise SerlibError(f"{where}: {what}; make the predictions again.")
     if frame.empty:
         raise SerlibError(f"{where}: no clips; make the predictions again.")
