@@ -15,6 +15,7 @@ PARTS = ("train", "validation", "test")
 TAKE = "actor, emotion, intensity and statement (the other take)"
 SHARED = {
     "actor": ["actor"],
+    "statement": ["statement"],
     "actor, emotion and statement": ["actor", "emotion", "statement"],
     TAKE: ["actor", "emotion", "intensity", "statement"],
 }
@@ -203,6 +204,36 @@ def leave_one_actor_out(corpus: pd.DataFrame, random_state: int = 101) -> list[S
     ]
 
 
+def leave_one_statement_out(
+    corpus: pd.DataFrame, folds: str | list[list[int | str]] | None = None, random_state: int = 101
+) -> list[Split]:
+    """Return one split a statement, whose words are in its test part and nowhere else.
+
+    With ``folds`` (as in ``actor_folds``) statement and actors are left out at once: one split for each fold and
+    statement, whose training shares neither words nor voices with its test; the clips that share one of the two are in
+    no part. One in eight of the training actors, at least one, is set aside for validation.
+    """
+    _check_classes(corpus)
+    statements = sorted(set(corpus["statement"]))
+    if 0 in statements or len(statements) < 2:
+        raise SerlibError("to leave a statement out, every clip must say which it is, and there must be two at least.")
+    if folds is not None:
+        wholes = actor_folds(corpus, folds, random_state)
+    else:
+        chosen = _draw(sexes := _sexes(corpus), max(1, round(len(sexes) / 8)), random_state)
+        heard = corpus["actor"].isin(chosen)
+        wholes = [Split("", corpus[~heard], corpus[heard], corpus.iloc[:0])]
+    splits = []
+    for whole in wholes:
+        for statement in statements:
+            train, validation = (part[part["statement"] != statement].index for part in (whole.train, whole.validation))
+            asked = corpus if folds is None else whole.test
+            test = asked[asked["statement"] == statement].index
+            name = f"{whole.name}-without-statement{statement}".removeprefix("-")
+            splits.append(_complete(_split(name, corpus, train, validation, test)))
+    return splits
+
+
 def _with_validation(
     name: str, corpus: pd.DataFrame, sexes: pd.Series, test: list[str], random_state: int
 ) -> Split:
@@ -219,7 +250,8 @@ class Leakage:
     """What the clips of the test part share with what a model was trained and chosen on.
 
     ``table`` has a row for each thing shared and the columns ``test_clips`` (how many share it) and ``share``
-    (of all test clips, 0 to 1); it is empty when the corpus does not say who speaks.
+    (of all test clips, 0 to 1); it is empty when the corpus says neither who speaks nor what. ``identical`` has a pair
+    of clips, test and known, for each test clip whose very recording was known; None where nobody asked.
     """
 
     name: str
@@ -227,11 +259,12 @@ class Leakage:
     table: pd.DataFrame
     test_actors: int
     shared_actors: int
+    identical: tuple[tuple[str, str], ...] | None
 
     @property
     def sentence(self) -> str:
         """What the table means for the score."""
-        if self.table.empty:
+        if not self.test_actors:
             text = "the corpus does not say who speaks, so nobody can tell what leaks"
         elif not self.shared_actors:
             text = f"none of the {self.test_actors} test actors is heard in training: speaker independent"
@@ -241,6 +274,9 @@ class Leakage:
             if TAKE in self.table.index:
                 text += f", and for {self.table.at[TAKE, 'share']:.1%} of the test clips so is the other take"
             text += ": the score says how well known voices are read, not new ones"
+        if self.identical:
+            pairs = ", ".join(" = ".join(pair) for pair in self.identical)
+            text += f"; {len(self.identical)} test clip(s) are a known recording under another name ({pairs})"
         return f"Split {self.name}{' (synthetic speech)' if self.synthetic else ''}: {text}."
 
     def _shown(self) -> pd.DataFrame:
@@ -258,27 +294,40 @@ class Leakage:
         ) + f"<p>{escape(self.sentence)}</p>"
 
 
-def leakage(split: Split) -> Leakage:
-    """Count the test clips whose actor, statement or other take is in train or validation (notebook 11).
+def leakage(split: Split, identical: Iterable[Iterable[str]] | None = None) -> Leakage:
+    """Count the test clips whose actor, statement, other take or very recording is in train or validation (11).
 
     In a random split of RAVDESS all 24 actors stand on both sides, and four of five test clips have their
-    other take in training.
+    other take in training. Which clips are the same recording only their sound can tell: give ``identical`` of
+    ``audit(corpus)``, groups of clip names, and they are counted and named too.
     """
     known = pd.concat([split.train, split.validation])
     test = split.test
+    who, what = ((test[column] != nothing).all() for column, nothing in (("actor", ""), ("statement", 0)))
+    who = who and (known["actor"] != "").all()
     rows = {}
-    if (test["actor"] != "").all() and (known["actor"] != "").all():
-        for what, columns in SHARED.items():
-            if what == "actor" or (test["statement"] != 0).any():
-                there = set(known[columns].itertuples(index=False, name=None))
-                n = sum(row in there for row in test[columns].itertuples(index=False, name=None))
-                rows[what] = {"test_clips": n, "share": n / len(test)}
-    table = pd.DataFrame.from_dict(rows, orient="index", columns=["test_clips", "share"])
-    actors = set(test["actor"])
+    for title, columns in SHARED.items():
+        if (who or "actor" not in columns) and (what or "statement" not in columns):
+            there = set(known[columns].itertuples(index=False, name=None))
+            rows[title] = sum(row in there for row in test[columns].itertuples(index=False, name=None))
+    pairs = None
+    if identical is not None:
+        groups = [tuple(group) for group in identical]
+        pairs = tuple(
+            (clip, next(other for other in group if other in known.index))
+            for group in groups
+            for clip in group
+            if clip in test.index and any(other in known.index for other in group)
+        )
+        rows["the very same recording"] = len(pairs)
+    table = pd.DataFrame({"test_clips": pd.Series(rows, dtype=int)})
+    table["share"] = table["test_clips"] / len(test)
+    actors = set(test["actor"]) if who else set()
     return Leakage(
         split.name,
         bool(split.attrs.get("synthetic")),
         table.rename_axis("shared with training"),
         len(actors),
         len(actors & set(known["actor"])),
+        pairs,
     )
