@@ -666,6 +666,84 @@ def plot_agreement(voters: Sequence[Any], part: str = "test", ax: Axes | None = 
     return ax
 
 
+def plot_intervals(
+    table: pd.DataFrame, column: str, label: str, zero: bool = False, percent: bool = True, ax: Axes | None = None
+) -> Axes:
+    """Draw each row of a table as a dot with its 95 % interval, first row on top (10, 11).
+
+    ``table`` has the columns ``column``, low and high; its index names the rows. ``zero`` marks no difference by a
+    line, and rows whose interval holds it are drawn hollow; ``percent`` says that values are shares, 0 to 1.
+    """
+    ax = _axes(ax, 0.8 + 0.34 * len(table))
+    values = table[[column, "low", "high"]].to_numpy(float)
+    for row, (value, low, high) in enumerate(values):
+        hollow = zero and not (low > 0 or high < 0)
+        ax.plot([low, high], [row, row], color=ACCENT, linewidth=1.6, zorder=2)
+        ax.plot(value, row, **{**_OURS, "markerfacecolor": "white" if hollow else ACCENT}, zorder=3)
+        text = f"{value:{'+' if zero else ''}.1{'%' if percent else 'f'}}"
+        end = np.nanmax([value, high])
+        ax.annotate(text, (end, row), (5, 0), textcoords="offset points", va="center", fontsize=8.5, color=INK)
+    if zero:
+        ax.axvline(0, color=INK, linewidth=1, linestyle=":", zorder=1)
+    ax.set_yticks(range(len(table)), [str(name) for name in table.index])
+    ax.invert_yaxis()
+    if percent:
+        ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    ax.grid(axis="x", color=FAINT, linewidth=0.5)
+    ax.margins(x=0.12)
+    return _finish(ax, "", label, "")
+
+
+def plot_reliability(tables: Mapping[str, pd.DataFrame]) -> np.ndarray:
+    """Draw reliability diagrams side by side, one a name: how often right, by how sure (09).
+
+    Each table comes from ``reliability``. A dot on the diagonal is a voter who knows how good it is; below it is too
+    sure of itself. The larger the dot, the more clips; the bar is Wilson's 95 % interval.
+    """
+    if not tables:
+        raise SerlibError("there is no table of reliability to draw; give at least one.")
+    size = (PAGE, 0.5 + PAGE / max(2, len(tables)) * 0.9)
+    figure, axes = plt.subplots(
+        1, len(tables), figsize=size, layout="constrained", facecolor="white", sharey=True, squeeze=False
+    )
+    for ax, (name, table) in zip(axes[0], tables.items(), strict=True):
+        ax.plot([0, 1], [0, 1], color=GRAY, linestyle=(0, (4, 3)), linewidth=1.2, zorder=1)
+        for row in table.itertuples():
+            low, high = metrics.wilson_interval(round(row.accuracy * row.clips), int(row.clips))
+            ax.plot([row.confidence] * 2, [low, high], color=ACCENT, linewidth=1.2, alpha=0.6, zorder=2)
+        ax.scatter(
+            table["confidence"],
+            table["accuracy"],
+            s=20 + 180 * table["clips"] / table["clips"].sum(),
+            color=ACCENT,
+            edgecolors="white",
+            zorder=3,
+        )
+        ax.set_aspect("equal")
+        _finish(ax, name, "how sure", "how often right" if ax is axes[0, 0] else "", xlim=(0, 1.02), ylim=(0, 1.02))
+        for axis in (ax.xaxis, ax.yaxis):
+            axis.set_major_formatter(PercentFormatter(1, decimals=0))
+    return axes[0]
+
+
+def plot_jury(curves: pd.DataFrame, goal: float | None = None, ax: Axes | None = None) -> Axes:
+    """Draw the accuracy of juries against the correlation of their jurors, a line a column (09).
+
+    The index of ``curves`` is the correlation, 0 to 1; ``goal`` is an accuracy to be marked across.
+    """
+    ax = _axes(ax, 3.2)
+    styles = ["-", (0, (5, 2)), (0, (1, 1.5)), (0, (5, 1, 1, 1))]
+    for i, (name, line) in enumerate(curves.items()):
+        ax.plot(curves.index, line, linestyle=styles[i % 4], color=[ACCENT, GRAY][i // 4 % 2], linewidth=2, label=name)
+    if goal is not None:
+        ax.axhline(goal, color=INK, linewidth=1, linestyle=":")
+        ax.annotate(f"{goal:.1%}", (1, goal), (0, 3), textcoords="offset points", ha="right", fontsize=9, color=INK)
+    ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    ax.grid(color=FAINT, linewidth=0.5)
+    _legend(ax, ax.get_legend_handles_labels()[0])
+    return _finish(ax, "", "correlation of two jurors' being right", "accuracy of the jury", xlim=(0, 1))
+
+
 # ---------------------------------------------------------------- shared
 
 

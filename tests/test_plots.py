@@ -451,3 +451,31 @@ def test_unknown_row_of_the_paper():
         plots.plot_against_paper({"hubert_base": RUNS[2]}, PAPER)
     with pytest.raises(SerlibError, match="at least one run"):
         plots.plot_against_paper({}, PAPER)
+
+
+def test_intervals_draw_a_dot_and_its_ends_and_say_where_zero_lies():
+    table = pd.DataFrame({"points": [2.0, -1.0], "low": [1.0, -3.0], "high": [3.0, 1.5]}, index=["a", "b"])
+    ax = plots.plot_intervals(table, "points", "points", zero=True, percent=False)
+    lines = [line.get_xdata() for line in ax.lines]
+    assert list(lines[0]) == [1, 3] and list(lines[2]) == [-3, 1.5]
+    assert [line.get_markerfacecolor() for line in ax.lines[1:4:2]] == [plots.ACCENT, "white"]
+    assert [text.get_text() for text in ax.texts] == ["+2.0", "-1.0"]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["a", "b"] and ax.yaxis_inverted()
+    assert [text.get_text() for text in plots.plot_intervals(table / 10, "points", "x").texts] == ["20.0%", "-10.0%"]
+
+
+def test_reliability_draws_one_panel_each_with_a_diagonal():
+    table = metrics.reliability(voter("v", 0.6, 0))
+    axes = plots.plot_reliability({"before": table, "after": table})
+    assert [ax.get_title(loc="left") for ax in axes] == ["before", "after"]
+    dots = axes[0].collections[0].get_offsets()
+    assert np.allclose(dots, table[["confidence", "accuracy"]])
+    with pytest.raises(SerlibError, match="no table of reliability"):
+        plots.plot_reliability({})
+
+
+def test_jury_draws_a_line_each_and_marks_the_goal():
+    curves = pd.DataFrame({"three": [0.9, 0.8], "five": [1.0, 0.8]}, index=[0.0, 1.0])
+    ax = plots.plot_jury(curves, goal=0.85)
+    assert [line.get_label() for line in ax.lines[:2]] == ["three", "five"]
+    assert [text.get_text() for text in ax.texts] == ["85.0%"]
