@@ -9,7 +9,7 @@ but that there is one.
 import functools
 import math
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -212,7 +212,7 @@ def wilson(answer: Any) -> bool:
     return _verdict(False, f"{why}.")
 
 
-def _near(pair: tuple[float, float], other: tuple[float, float], tolerance: float = 0.00075) -> bool:
+def _near(pair: Sequence[float], other: Sequence[float], tolerance: float = 0.00075) -> bool:
     return all(abs(a - b) <= tolerance for a, b in zip(pair, other, strict=True))
 
 
@@ -447,7 +447,53 @@ def dictator(answer: Any) -> bool:
     return _verdict(False, f"with {votes:g} votes the others can still outvote the first; think of all four agreeing.")
 
 
+@_exercise("give your function itself, soften, not soften(...); it takes probabilities and a temperature.")
+def soften(answer: Any) -> bool:
+    """Check a student's function: probabilities at another temperature, p ** (1 / T), summing to 1 (09)."""
+    p = [0.64, 0.16, 0.16, 0.04]
+    for temperature in (1, 2, 0.5):
+        given = _called(answer, list(p), temperature)
+        if isinstance(given, str):
+            return _verdict(False, given)
+        values = _numbers(given, len(p))
+        if values is None:
+            return _verdict(False, f"for {len(p)} probabilities your function should return {len(p)} numbers.")
+        powers = [x ** (1 / temperature) for x in p]
+        truth = [x / sum(powers) for x in powers]
+        if _near(values, truth):
+            continue
+        why = "at T = 1 nothing may change" if temperature == 1 else f"at T = {temperature} the first is {truth[0]:.3f}"
+        other = [x**temperature for x in p]
+        if _near(values, powers):
+            why = "divide by their sum, so that they make 1 again"
+        elif _near(values, [x / sum(other) for x in other]):
+            why = "that is p ** T; dividing the logarithm by T is p ** (1 / T)"
+        elif _near(values, [x / temperature for x in p]):
+            why = "divide the logarithms by T, not the probabilities"
+        return _verdict(False, f"{why}.")
+    return _verdict(True, "above 1 a temperature takes confidence away, below 1 it adds some; the order stays.")
+
+
 # --- notebook 10 ---
+
+
+@_exercise("give three numbers between 0 and 1, the corrected p of 0.04, 0.01 and 0.03, in this order.")
+def holm(answer: Any) -> bool:
+    """Check Holm's correction of p = 0.04, 0.01 and 0.03: 0.06, 0.03, 0.06 (10)."""
+    given = _numbers(answer, 3)
+    if given is None:
+        return _verdict(False, f"three numbers are wanted, like (0.1, 0.2, 0.3); you gave {_kind(answer)}.")
+    for values, why in (
+        ((0.04, 0.03, 0.06), "0.04 would stand below the 0.06 of a smaller p value; lift it to 0.06"),
+        ((0.12, 0.03, 0.09), "that is Bonferroni, each times 3; Holm multiplies the second smallest by 2 only"),
+        ((0.03, 0.06, 0.06), "these are in the order of size; give them in the order 0.04, 0.01, 0.03"),
+        ((0.04, 0.01, 0.03), "these are the uncorrected ones; multiply the smallest by 3, the next by 2"),
+    ):
+        if _near(given, values):
+            return _verdict(False, f"{why}.")
+    if not _near(given, (0.06, 0.03, 0.06)):
+        return _verdict(False, "0.01 times 3, then 0.03 times 2, then 0.04 times 1; but never below the last.")
+    return _verdict(True, "0.06, 0.03, 0.06: of three differences below 0.05 one is left.")
 
 
 @_exercise("give the pair (accuracy, unweighted average recall), two shares between 0 and 1.")

@@ -28,7 +28,7 @@ def verdict(capsys, function, *answer) -> tuple[bool, str]:
 CHECKS = [
     check.clip_fields, check.majority, check.wilson,
     check.condorcet, check.dictator, check.two_averages, check.one_sided_clips, check.whole_actors,
-    check.heard_before,
+    check.heard_before, check.soften, check.holm,
     check.constant_uar, check.leaks, check.standardize, check.unsure, check.defensible,
 ]  # fmt: skip
 
@@ -367,7 +367,50 @@ def test_dictator(capsys, answer, said):
     assert verdict(capsys, check.dictator, 5)[0]
 
 
+def softened(p, T):
+    powers = [x ** (1 / T) for x in p]
+    return [x / sum(powers) for x in powers]
+
+
+@pytest.mark.parametrize(
+    "function, said",
+    [
+        (lambda p, T: softened(p, 1 / T), "p ** T"),
+        (lambda p, T: [x ** (1 / T) for x in p], "make 1 again"),
+        (lambda p, T: [x / T for x in p], "not the probabilities"),
+        (lambda p, T: [1 / len(p)] * len(p), "at T = 1 nothing may change"),
+        (lambda p, T: p, "at T = 2 the first is 0.444"),
+        (lambda p, T: None, "return missing"),
+        (lambda p, T: p[:2], "4 numbers"),
+        (lambda p: p, "TypeError"),
+        ([0.5, 0.5], "the function itself"),
+    ],
+)
+def test_soften(capsys, function, said):
+    ok, line = verdict(capsys, check.soften, function)
+    assert not ok and said in line
+    assert verdict(capsys, check.soften, softened)[0]
+    assert verdict(capsys, check.soften, lambda p, T: np.array(softened(p, T)))[0]
+
+
 # --- notebook 10 ---
+
+
+@pytest.mark.parametrize(
+    "answer, said",
+    [
+        ((0.04, 0.03, 0.06), "lift it"),
+        ((0.12, 0.03, 0.09), "Bonferroni"),
+        ((0.03, 0.06, 0.06), "order of size"),
+        ((0.04, 0.01, 0.03), "uncorrected"),
+        ((0.5, 0.5, 0.5), "never below the last"),
+        (0.06, "three numbers"),
+    ],
+)
+def test_holm(capsys, answer, said):
+    ok, line = verdict(capsys, check.holm, answer)
+    assert not ok and said in line
+    assert verdict(capsys, check.holm, [0.06, 0.03, 0.06])[0]
 
 
 @pytest.mark.parametrize(
