@@ -19,21 +19,29 @@ _NAMES = {
         "EMOTIONS", "audit", "from_csv", "mini", "parse_name", "ravdess", "regroup_by_emotion", "write_split_csvs",
     ),
     "errors": ("SerlibError",),
-    "metrics": ("accuracy", "compare", "confusion", "report", "unweighted_average_recall", "wilson_interval"),
+    "metrics": (
+        "accuracy", "breakdown", "calibration_error", "compare", "compare_all", "confusion", "difference", "holm",
+        "intervals", "reliability", "report", "unweighted_average_recall", "wilson_interval",
+    ),
     "model": (),
     "paper": (),
     "players": ("listen", "player"),
     "plots": (
-        "plot_against_paper", "plot_agreement", "plot_balance", "plot_confusion", "plot_history", "plot_per_actor",
-        "plot_pitch", "plot_probabilities", "plot_prosody", "plot_spectrogram", "plot_subsets", "plot_votes",
-        "plot_waveform",
+        "plot_against_paper", "plot_agreement", "plot_balance", "plot_confusion", "plot_history", "plot_intervals",
+        "plot_jury", "plot_per_actor", "plot_pitch", "plot_probabilities", "plot_prosody", "plot_reliability",
+        "plot_spectrogram", "plot_subsets", "plot_votes", "plot_waveform",
     ),
-    "predictions": ("mistakes",),
+    "predictions": ("mistakes", "pool", "verdicts"),
     "profiles": ("PROFILES", "start"),
-    "splits": ("actor_folds", "actor_split", "leakage", "leave_one_actor_out", "stratified_split"),
+    "splits": (
+        "actor_folds", "actor_split", "leakage", "leave_one_actor_out", "leave_one_statement_out", "stratified_split",
+    ),
     "synth": ("PROSODY",),
     "training": ("Recipe", "classify", "fine_tune", "layer_averages", "load_run"),
-    "voting": ("every_vote", "majority_vote", "soft_vote", "weighted_vote"),
+    "voting": (
+        "calibrate", "diversity", "entropy_vote", "every_vote", "jury_accuracy", "majority_vote", "soft_vote",
+        "stacked_vote", "tie_costs", "weighted_vote",
+    ),
 }  # fmt: skip
 _HOME = {name: module for module, names in _NAMES.items() for name in names}
 __all__ = sorted(_HOME)

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -39,6 +39,26 @@ class Recipe:
     of all steps, ``eval_every`` a number of optimizer steps. ``freeze`` is "cnn" (fine-tune all but the convolutions,
     as the paper does) or "all" (a frozen encoder: averages of its layers and a logistic regression). ``pooling`` is
     "mean", "sum" or "max"; a frozen encoder also knows "mean+std". ``layers`` is "last", "weighted" or, frozen, "all".
+
+    What makes a large encoder fit, or helps a small corpus, each with its source:
+
+    * ``precision``: "auto" is bfloat16 on a GPU that has it, float16 on others, float32 on a CPU; "fp32" is float32
+      everywhere (mixed precision: Micikevicius et al. 2018, arXiv 1710.03740).
+    * ``gradient_checkpointing``: forget the activations of each layer and compute them again on the way back, for
+      memory (Chen et al. 2016, arXiv 1604.06174). The numbers stay the same.
+    * ``lora``: rank of the matrices that are trained in place of the encoder's own, 0 for none (Hu et al. 2022,
+      arXiv 2106.09685; on speech emotion Feng and Narayanan 2023, arXiv 2306.05350).
+    * ``label_smoothing``: share of certainty moved from the true emotion to all (Szegedy et al. 2016, arXiv
+      1512.00567).
+    * ``class_weights``: rare emotions count as much as frequent ones (King and Zeng 2001, doi
+      10.1093/oxfordjournals.pan.a004868).
+    * ``masking``: share of frames hidden in training, in spans of 0.2 s (SpecAugment: Park et al. 2019, arXiv
+      1904.08779). None leaves it to the checkpoint; most of them hide two spans at least, 13 % of 3 s of speech.
+    * ``layerdrop``: share of layers skipped at random (Fan et al. 2020, arXiv 1909.11556), None for the checkpoint's
+      own. A sum of all layers needs all of them.
+    * ``bucketing``: batches of clips of like length, for less padding (Khomenko et al. 2016, arXiv 1708.05604).
+
+    Gradients are always clipped at norm 1, as the Trainer does unasked (Pascanu et al. 2013, arXiv 1211.5063).
     """
 
     epochs: int = 10
@@ -54,6 +74,14 @@ class Recipe:
     trim: bool = False
     pretrained: bool = True
     seed: int = 101
+    precision: str = "auto"
+    gradient_checkpointing: bool = False
+    lora: int = 0
+    label_smoothing: float = 0.0
+    class_weights: bool = False
+    masking: float | None = None
+    layerdrop: float | None = 0.0
+    bucketing: bool = True
 
     def __post_init__(self):
         for name in ("epochs", "batch_size", "accumulation", "learning_rate", "eval_every"):
@@ -61,6 +89,18 @@ class Recipe:
                 raise SerlibError(f"The recipe's {name} is {getattr(self, name)}; it must be greater than 0.")
         if self.freeze not in ("cnn", "all"):
             raise SerlibError(f'The recipe\'s freeze is {self.freeze!r}; it must be "cnn" or "all".')
+        if self.precision not in ("auto", "fp32"):
+            raise SerlibError(f'The recipe\'s precision is {self.precision!r}; it must be "auto" or "fp32".')
+        for name in ("label_smoothing", "masking", "layerdrop"):
+            if not 0 <= (getattr(self, name) or 0) < 1:
+                raise SerlibError(f"The recipe's {name} is {getattr(self, name)}; it is a share, from 0 to below 1.")
+        if self.lora < 0:
+            raise SerlibError(f"The recipe's lora is {self.lora}; it is a rank, such as 16, or 0 for none.")
+        if self.layers == "weighted" and (self.lora or self.layerdrop != 0):
+            raise SerlibError(
+                'The recipe\'s layers are "weighted": that learned sum needs every layer and its own weights, so set '
+                "lora=0 and layerdrop=0."
+            )
 
     def __str__(self) -> str:
         if self.freeze == "all":
@@ -73,6 +113,13 @@ class Recipe:
             + (f", warm-up {self.warmup:.0%}" if self.warmup else "")
             + f", {self.pooling} pooling of the {self.layers} layer{'s' * (self.layers != 'last')}"
             + ", trimmed" * self.trim
+            + (f", LoRA of rank {self.lora}" if self.lora else "")
+            + ", gradient checkpointing" * self.gradient_checkpointing
+            + (f", label smoothing {self.label_smoothing:g}" if self.label_smoothing else "")
+            + ", class weights" * self.class_weights
+            + (f", {self.masking:.0%} of frames masked" if self.masking is not None else "")
+            + ", random batches" * (not self.bucketing)
+            + (", float32" if self.precision == "fp32" else "")
             + f", evaluation every {self.eval_every} steps"
         )
 
@@ -121,8 +168,8 @@ def fine_tune(backbone: Backbone, split: Split, recipe: Recipe, folder: Path | s
     A finished run of the same recipe is loaded, a half-finished one resumed from its last checkpoint; one of another
     recipe is set aside as ``<backbone>.before``. The best step is the one of highest validation accuracy, the earliest
     of equals (of a frozen encoder: the regularization of lowest validation loss); test is predicted once, with it.
-    Raises SerlibError for weights that cannot be found, clips that cannot be read or are shorter than 0.1 s, and a
-    full disk.
+    A training that stays at chance is said so, and marked in ``info["at_chance"]``. Raises SerlibError for weights that
+    cannot be found, clips that cannot be read or are shorter than 0.1 s, training that diverged, and a full disk.
     """
     if recipe.freeze == "all":  # a folder of its own: the same backbone may be fine-tuned too
         backbone = replace(backbone, key=f"{backbone.key}-frozen", title=f"{backbone.title}, frozen")
@@ -224,7 +271,11 @@ class _Result:
 def _request(backbone: Backbone, split: Split, recipe: Recipe) -> str:
     """Return a fingerprint of all that a run depends on."""
     parts = [(part, frame[["emotion", "seconds"]].round(4).to_csv()) for part, frame in split.parts()]
-    asked = json.dumps([asdict(recipe), _weights_name(backbone, recipe), backbone.revision, parts])
+    # Options that came later are left out at their default, so that runs from before are still known.
+    defaults = {field.name: field.default for field in fields(Recipe)}
+    late = list(defaults)[list(defaults).index("precision") :]
+    settings = {k: v for k, v in asdict(recipe).items() if k not in late or v != defaults[k]}
+    asked = json.dumps([settings, _weights_name(backbone, recipe), backbone.revision, parts])
     return hashlib.sha256(asked.encode()).hexdigest()[:16]
 
 
@@ -283,7 +334,9 @@ def _train(work: _Work) -> _Result:
 
     recipe, split, target = work.recipe, work.split, work.target
     set_seed(recipe.seed)
-    model = models.load(work.backbone, split.labels, recipe.pooling, recipe.layers, recipe.pretrained)
+    model = models.load(
+        work.backbone, split.labels, recipe.pooling, recipe.layers, recipe.pretrained, recipe.masking, recipe.layerdrop
+    )
     if not models.takes_waveforms(model):
         raise SerlibError(
             f"{work.backbone.title} takes spectrograms, not waveforms, and is used frozen here: "
@@ -299,16 +352,15 @@ def _train(work: _Work) -> _Result:
     data = _features(work, encoder, extractor)
     # The convolutions are frozen, so their output never changes: computed once, they are skipped ever after.
     model.base_model.feature_extractor = models.CachedFeatures()
-    head = {id(p) for name in ("projector", "classifier") for p in getattr(model, name).parameters()}
+    if recipe.gradient_checkpointing:
+        models.forget_activations(model)
+    stock, model = model, models.with_lora(model, recipe.lora) if recipe.lora else model
+    trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    head = [p for name, p in trained if any(part in name for part in models.HEAD)]
+    inner = [p for name, p in trained if not any(part in name for part in models.HEAD)]
     groups = [
-        {
-            "params": [p for p in model.parameters() if p.requires_grad and id(p) not in head],
-            "lr": recipe.learning_rate,
-        },
-        {
-            "params": [p for p in model.parameters() if id(p) in head],
-            "lr": recipe.head_learning_rate or recipe.learning_rate,
-        },
+        {"params": inner, "lr": recipe.learning_rate},
+        {"params": head, "lr": recipe.head_learning_rate or recipe.learning_rate},
     ]
     cuda = torch.cuda.is_available()
     modern = cuda and torch.cuda.get_device_capability()[0] >= 8  # is_bf16_supported() is True on a T4, by emulation
@@ -318,6 +370,7 @@ def _train(work: _Work) -> _Result:
         per_device_train_batch_size=recipe.batch_size,
         per_device_eval_batch_size=max(recipe.batch_size, 8),
         gradient_accumulation_steps=recipe.accumulation,
+        max_grad_norm=1.0,
         learning_rate=recipe.learning_rate,
         lr_scheduler_type="linear",
         warmup_steps=recipe.warmup,
@@ -331,12 +384,13 @@ def _train(work: _Work) -> _Result:
         logging_steps=recipe.eval_every,
         load_best_model_at_end=True,
         metric_for_best_model="accuracy",
-        train_sampling_strategy="group_by_length",
+        train_sampling_strategy="group_by_length" if recipe.bucketing else "random",
         length_column_name="samples",
-        bf16=modern,
-        fp16=cuda and not modern,
+        bf16=modern and recipe.precision == "auto",
+        fp16=cuda and not modern and recipe.precision == "auto",
         dataloader_pin_memory=cuda,
         remove_unused_columns=False,
+        label_names=["labels"],
         report_to="none",
         disable_tqdm=True,
         seed=recipe.seed,
@@ -352,7 +406,13 @@ def _train(work: _Work) -> _Result:
         args=arguments,
         train_dataset=data["train"],
         eval_dataset=data["validation"],
-        data_collator=partial(_collate, channels=model.config.conv_dim[-1], needs_mask=work.backbone.needs_mask),
+        data_collator=partial(
+            _collate,
+            channels=stock.config.conv_dim[-1],
+            needs_mask=work.backbone.needs_mask,
+            shortest=stock.config.mask_time_length,
+        ),
+        compute_loss_func=_loss_of(recipe, split),
         compute_metrics=_scores,
         optimizers=(torch.optim.AdamW(groups, weight_decay=0.0), None),
     )
@@ -360,6 +420,7 @@ def _train(work: _Work) -> _Result:
 
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(_progress(work.backbone.title))
+    trainer.add_callback(_watch(work.backbone.title, split))
     trainer.train(resume_from_checkpoint=_last_whole_checkpoint(target / "trainer"))
     table = []
     for part in ("validation", "test"):
@@ -368,7 +429,7 @@ def _train(work: _Work) -> _Result:
         table.append(predictions.make(rows, probabilities, split.labels, part))
     history = _history(trainer.state.log_history)
     best = history.loc[history["eval_accuracy"].idxmax()]
-    trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    model = model.merge_and_unload() if recipe.lora else model
     model.base_model.feature_extractor = encoder
     with atomic_path(target / "checkpoint", folder=True) as fresh:
         model.save_pretrained(fresh)
@@ -377,7 +438,8 @@ def _train(work: _Work) -> _Result:
         "best_step": int(best["step"]),
         "steps": int(trainer.state.global_step),
         "parameters": parameters,
-        "trainable_parameters": trainable,
+        "trainable_parameters": sum(p.numel() for _, p in trained),
+        "at_chance": bool(best["eval_accuracy"] <= _chance(split)),
         "revision": getattr(model.config, "_commit_hash", None),
     }
     return _Result(pd.concat(table, ignore_index=True), history, info)
@@ -433,12 +495,48 @@ def _encoded(sounds: audio.Clips, encoder, extractor) -> Iterator[dict]:
         yield {"clip": clip, "samples": len(samples), "input_values": output.float().cpu().numpy().ravel()}
 
 
-def _collate(clips: list[dict], channels: int, needs_mask: bool) -> dict:
-    """Pad to the longest clip of the batch; the mask counts samples, as the stock models want it."""
+def _loss_of(recipe: Recipe, split: Split):
+    """Return the training loss where it is not the plain one: smoothed labels, weighted classes; None otherwise.
+
+    The weights average 1 over the training clips, and a step divides by its clips in all, so that 8 x 1 is 2 x 4.
+    """
+    if not (recipe.label_smoothing or recipe.class_weights):
+        return None
+    import torch
+    from sklearn.utils.class_weight import compute_class_weight
+
+    weights = None
+    if recipe.class_weights:
+        known = split.train["emotion"]
+        weights = torch.tensor(
+            compute_class_weight("balanced", classes=np.array(split.labels), y=known), dtype=torch.float32
+        )
+
+    def loss(outputs, labels, num_items_in_batch=None):
+        logits = outputs.logits.float()
+        if not logits.requires_grad:  # an evaluation: the plain loss, to compare with any other run's
+            return torch.nn.functional.cross_entropy(logits, labels)
+        total = torch.nn.functional.cross_entropy(
+            logits,
+            labels,
+            weight=None if weights is None else weights.to(logits.device),
+            label_smoothing=recipe.label_smoothing,
+            reduction="sum",
+        )
+        return total / (len(labels) if num_items_in_batch is None else num_items_in_batch)
+
+    return loss
+
+
+def _collate(clips: list[dict], channels: int, needs_mask: bool, shortest: int = 0) -> dict:
+    """Pad to the longest clip of the batch; the mask counts samples, as the stock models want it.
+
+    ``shortest`` is the least number of frames: SpecAugment fails on a batch that has fewer than one of its spans.
+    """
     import torch
 
     features = [torch.from_numpy(np.array(clip["input_values"])).view(channels, -1) for clip in clips]
-    longest = max(f.shape[1] for f in features)
+    longest = max(shortest, *(f.shape[1] for f in features))
     batch = {
         "input_values": torch.stack([torch.nn.functional.pad(f, (0, longest - f.shape[1])) for f in features]),
         "labels": torch.tensor([int(clip["label"]) for clip in clips]),
@@ -464,6 +562,39 @@ def _history(log: list[dict]) -> pd.DataFrame:
     frame = pd.DataFrame(log).groupby("step", as_index=False).first()
     columns = ["step", "epoch", "loss", "eval_loss", "eval_accuracy", "eval_uar"]
     return frame.dropna(subset="eval_accuracy").reindex(columns=columns).reset_index(drop=True)
+
+
+PATIENCE = 3  # evaluations after which a run that has learned nothing is worth a sentence
+
+
+def _chance(split: Split) -> float:
+    """Return the validation accuracy that guessing the most frequent emotion exceeds once in twenty times."""
+    from scipy.stats import binom
+
+    shares = split.validation["emotion"].value_counts(normalize=True)
+    return float(binom.ppf(0.95, len(split.validation), shares.max()) / len(split.validation))
+
+
+def _watch(title: str, split: Split):
+    """Return a Trainer callback that says once, and early, that training does not rise above chance."""
+    from transformers import TrainerCallback
+
+    class Watch(TrainerCallback):
+        def on_evaluate(self, args, state, control, metrics, **_):
+            if not np.isfinite(metrics["eval_loss"]):
+                raise SerlibError(
+                    f"{title}: at step {state.global_step} the loss is no longer a number, so training has diverged "
+                    "and was stopped; choose a smaller learning rate or a longer warm-up."
+                )
+            seen = [row["eval_accuracy"] for row in state.log_history if "eval_accuracy" in row]
+            if len(seen) == PATIENCE and max(seen) <= _chance(split):
+                print(
+                    f"{title}: after {PATIENCE} evaluations, {state.global_step} steps, validation accuracy is still "
+                    f"at chance ({max(seen):.1%}): it may have collapsed; a smaller learning rate, a warm-up or "
+                    "another seed usually helps."
+                )
+
+    return Watch()
 
 
 def _last_whole_checkpoint(folder: Path) -> str | None:
