@@ -21,6 +21,7 @@ os.environ |= {
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "TOKENIZERS_PARALLELISM": "false",
     "TRANSFORMERS_VERBOSITY": "error",
+    "PYDEVD_DISABLE_FILE_VALIDATION": "1",
 }
 
 import nbformat
