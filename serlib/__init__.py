@@ -33,6 +33,7 @@ _NAMES = {
     ),
     "predictions": ("mistakes", "pool", "verdicts"),
     "profiles": ("PROFILES", "start"),
+    "sharing": ("model_card",),
     "splits": (
         "actor_folds", "actor_split", "leakage", "leave_one_actor_out", "leave_one_statement_out", "stratified_split",
     ),

@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 
 from serlib import audio, predictions
-from serlib.backbones import TWINS, Backbone, weights_of
+from serlib.backbones import TWINS, Backbone, revision_of, weights_of
 from serlib.errors import SerlibError
 from serlib.files import atomic_path, cache_dir
 from serlib.metrics import accuracy, unweighted_average_recall
@@ -137,6 +137,12 @@ class Run:
     def name(self) -> str:
         """The title of the backbone, for tables and figures."""
         return self.info["title"]
+
+    def push_to_hub(self, repo: str, private: bool = True) -> str:
+        """Upload the checkpoint with its model card and record to the Hugging Face hub and return its address (12)."""
+        from serlib import sharing
+
+        return sharing.push_to_hub(self, repo, private)
 
     def __repr__(self) -> str:
         return (
@@ -440,7 +446,7 @@ def _train(work: _Work) -> _Result:
         "parameters": parameters,
         "trainable_parameters": sum(p.numel() for _, p in trained),
         "at_chance": bool(best["eval_accuracy"] <= _chance(split)),
-        "revision": getattr(model.config, "_commit_hash", None),
+        "revision": revision_of(work.backbone),
     }
     return _Result(pd.concat(table, ignore_index=True), history, info)
 
