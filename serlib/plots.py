@@ -444,15 +444,6 @@ def plot_subsets(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
         )
         mean = rows["test_accuracy"].mean()
         ax.plot([place - 0.3, place + 0.3], [mean, mean], color=INK, linewidth=1.6, zorder=1)
-        ax.annotate(
-            f"{mean:.1%}",
-            (place + 0.3, mean),
-            (4, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize=9,
-            color=INK,
-        )
         if chosen in rows.index:
             at = place + spread[rows.index.get_loc(chosen)]
             ax.scatter(
@@ -465,19 +456,17 @@ def plot_subsets(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
                 zorder=3,
                 label="chosen on validation",
             )
-    counts = table["size"].value_counts()
-    names = [
-        f"{counts[size]} single {_plural(counts[size], 'model')}"
-        if size == 1
-        else f"{counts[size]} {_plural(counts[size], 'vote')} of {size}"
-        for size in sizes
-    ]
+    names = []
+    for size, group in table.groupby("size")["test_accuracy"]:
+        n = len(group)
+        what = f"single\n{_plural(n, 'model')}" if size == 1 else f"{_plural(n, 'vote')}\nof {size}"
+        names.append(f"{n} {what}\nmean {group.mean():.1%}")
     ax.set_xticks(range(len(sizes)), names)
     ax.yaxis.set_major_formatter(PercentFormatter(1))
     ax.grid(axis="y", color=FAINT, linewidth=0.5)
     mean_key = Line2D([], [], color=INK, linewidth=1.6, label="mean")
     _legend(ax, [mean_key, *ax.get_legend_handles_labels()[0]])
-    return _finish(ax, "", "", "test accuracy", xlim=(-0.6, len(sizes) + 0.05))
+    return _finish(ax, "", "", "test accuracy", xlim=(-0.6, len(sizes) - 0.4))
 
 
 def plot_per_actor(voter: Any, part: str = "test", ax: Axes | None = None) -> Axes:
@@ -688,7 +677,7 @@ def plot_intervals(
     ax.set_yticks(range(len(table)), [str(name) for name in table.index])
     ax.invert_yaxis()
     if percent:
-        ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        ax.xaxis.set_major_formatter(PercentFormatter(1))
     ax.grid(axis="x", color=FAINT, linewidth=0.5)
     ax.margins(x=0.12)
     return _finish(ax, "", label, "")

@@ -356,7 +356,9 @@ def test_subsets_draw_every_vote_and_ring_the_validation_choice():
     np.testing.assert_allclose(np.sort(drawn), np.sort(table["test_accuracy"]))
     chosen = table.loc[table["validation_accuracy"].idxmax()]
     assert ring.get_offsets()[0, 1] == chosen["test_accuracy"]
-    assert {"6 single models", "20 votes of 3", "6 votes of 5"} <= set(shown(ax))
+    means = table.groupby("size")["test_accuracy"].mean()
+    named = {1: "6 single\nmodels", 3: "20 votes\nof 3", 5: "6 votes\nof 5"}
+    assert {f"{name}\nmean {means[size]:.1%}" for size, name in named.items()} <= set(shown(ax))
     assert_nothing_cut(ax)
 
 
