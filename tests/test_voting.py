@@ -393,10 +393,10 @@ def test_a_vote_can_be_written_and_read(tmp_path):
         pd.testing.assert_frame_equal(again, vote.predictions)
 
 
-@given(st.permutations(range(5)), st.integers(0, 2**31), st.sampled_from(voting.TIES))
+@given(st.permutations(range(4)), st.integers(0, 2**31), st.sampled_from(voting.TIES))
 @settings(max_examples=8, deadline=None)
 def test_the_order_of_voters_and_of_clips_changes_nothing(order, seed, tie):
-    voters = panel(5, n=60, seed=seed % 10, right=0.3)
+    voters = panel(4, n=60, seed=seed % 10, right=0.3)
     shuffled = [
         SimpleNamespace(name=voters[i].name, predictions=voters[i].predictions.sample(frac=1, random_state=seed))
         for i in order
@@ -406,7 +406,7 @@ def test_the_order_of_voters_and_of_clips_changes_nothing(order, seed, tie):
         one, other = vote_of(voters), vote_of(shuffled)
         pd.testing.assert_frame_equal(by_clip(one.predictions), by_clip(other.predictions))
         pd.testing.assert_frame_equal(by_clip(one.ties), by_clip(other.ties))
-    table, again = (voting.tie_costs(jury, [2, 3]) for jury in (voters, shuffled))
+    table, again = (voting.tie_costs(jury, [3]) for jury in (voters, shuffled))
     pd.testing.assert_frame_equal(table, again)
 
 
