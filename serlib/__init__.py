@@ -25,7 +25,7 @@ _NAMES = {
     ),
     "model": (),
     "paper": (),
-    "players": ("listen", "player"),
+    "players": ("browse", "listen", "player"),
     "plots": (
         "plot_against_paper", "plot_agreement", "plot_balance", "plot_confusion", "plot_history", "plot_intervals",
         "plot_jury", "plot_per_actor", "plot_pitch", "plot_probabilities", "plot_prosody", "plot_reliability",

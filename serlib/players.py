@@ -7,12 +7,15 @@ the page, light or dark.
 
 import base64
 import io
+import json
+import re
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import parselmouth
 import soundfile
 import soxr
 from IPython.display import HTML
@@ -97,6 +100,43 @@ def listen(
     )
 
 
+def browse(
+    rows: pd.DataFrame,
+    columns: Sequence[str] = ("actor", "emotion", "intensity", "statement"),
+    caption: str = "Choose a clip",
+) -> HTML:
+    """Return menus, one a column, that show and play the chosen clip: waveform, pitch, sound; no kernel needed (01).
+
+    ``rows`` are rows of a corpus, of which the first of each combination is taken, at about 10 KB of page a clip.
+    """
+    missing = [name for name in ("path", *columns) if name not in rows.columns]
+    if missing or not len(rows):
+        what = f"no column {missing[0]!r}" if missing else "no rows"
+        raise SerlibError(f"there is nothing to browse: {what} in this table; give rows of a corpus.")
+    chosen = rows.drop_duplicates(list(columns))
+    trimmed = [audio.trim(audio.read(path)) for path in chosen["path"]]
+    longest = max(map(len, trimmed)) / audio.RATE
+    clips = {}
+    for samples, values in zip(trimmed, chosen[list(columns)].astype(str).to_numpy(), strict=True):
+        mime, data = _encode(samples, compression=0.7)  # a page holds dozens of them, and may weigh 3 MB
+        pitch = parselmouth.Sound(samples.astype(float), audio.RATE).to_pitch(0.02, 65, 600)
+        voiced = [(t, f) for t, f in zip(pitch.xs(), pitch.selected_array["frequency"], strict=True) if f]
+        clips["|".join(values)] = {
+            "type": mime,
+            "sound": base64.b64encode(data).decode(),
+            "seconds": len(samples) / audio.RATE,
+            "longest": longest,
+            "wave": [round(float(height), 2) for height in _envelope(samples)],
+            "pitch": [(round(t, 2), round(f)) for t, f in voiced],
+        }
+    values = [sorted(chosen[name].astype(str).unique()) for name in columns]
+    data = {"columns": list(columns), "values": values, "clips": clips}
+    # "<" as an escape, so that no label can end the script.
+    filled = {"caption": escape(caption), "data": json.dumps(data).replace("<", "\\u003c")}
+    page = (Path(__file__).parent / "explorables" / "browse.html").read_text(encoding="utf-8")
+    return HTML(re.sub(r"\$(caption|data)\b", lambda slot: filled[slot[1]], page))
+
+
 def _default_columns(rows: pd.DataFrame) -> list[str]:
     if "predicted" in rows.columns:
         return [name for name in ("emotion", "predicted", "confidence") if name in rows.columns]
@@ -136,28 +176,32 @@ def _sound(samples: np.ndarray, label: str) -> str:
     )
 
 
-def _encode(samples: np.ndarray) -> tuple[str, bytes]:
+def _encode(samples: np.ndarray, compression: float = 0.5) -> tuple[str, bytes]:
     """Return the media type and the bytes of 16 kHz samples in the smallest format this libsndfile writes."""
     container, subtype, mime = next(
         f for f in _FORMATS if f[0] == "WAV" or soundfile.check_format(f[0], f[1])
     )
     file = io.BytesIO()
-    setting = {"compression_level": 0.5, "bitrate_mode": "VARIABLE"} if container == "MP3" else {}
+    setting = {"compression_level": compression, "bitrate_mode": "VARIABLE"} if container == "MP3" else {}
     soundfile.write(file, np.clip(samples, -1, 1), audio.RATE, format=container, subtype=subtype, **setting)
     return mime, file.getvalue()
 
 
 def _waveform(samples: np.ndarray) -> str:
     """Return a tiny drawing of the envelope, scaled to the clip's own peak, in the color of the text."""
-    pieces = np.array_split(np.abs(samples), _BARS)
-    peaks = np.array([piece.max() if len(piece) else 0.0 for piece in pieces])
-    heights = 9 * peaks / max(float(peaks.max()), 1e-9)
+    heights = 9 * _envelope(samples)
     bars = "".join(f"M{i} {10 - h:.1f}v{max(2 * h, 0.3):.1f}" for i, h in enumerate(heights))
     return (
         f'<svg aria-hidden="true" viewBox="-1 0 {_BARS + 1} 20" preserveAspectRatio="none" '
         'style="display:block;width:100%;height:1.6em;background:transparent">'
         f'<path d="{bars}" stroke="currentColor" stroke-width="0.6" opacity="0.7" fill="none"/></svg>'
     )
+
+
+def _envelope(samples: np.ndarray) -> np.ndarray:
+    """Return the peaks of equal pieces of a sound, shape ``(_BARS,)``, the greatest of them 1."""
+    peaks = np.array([piece.max() if len(piece) else 0.0 for piece in np.array_split(np.abs(samples), _BARS)])
+    return peaks / max(float(peaks.max()), 1e-9)
 
 
 def _at_rate(samples: np.ndarray, rate: int) -> np.ndarray:

@@ -362,3 +362,23 @@ def test_a_quiz_opens_with_the_keyboard(browser, origin):
     visit.page.keyboard.press("Enter")
     assert answer.get_attribute("open") is not None and "Not yet" in answer.inner_text()
     visit.close()
+
+
+def test_the_prosody_browser_plays_what_is_chosen_and_says_what_is_not_there(browser, origin):
+    visit = Visit(browser, origin, "notebooks/01_data_exploration.html")
+    box = visit.page.locator(".ser-browse")
+    box.get_by_label("emotion").select_option("surprised")
+    box.get_by_label("intensity").select_option("strong")
+    assert "surprised, strong" in box.get_by_role("status").inner_text()
+    assert box.locator("svg circle").count() > 10
+    duration = """async audio => {
+        audio.load(); audio.preload = 'metadata';
+        await new Promise(done => audio.addEventListener('loadedmetadata', done));
+        await audio.play(); return audio.duration;
+    }"""
+    assert 0.5 < box.locator("audio").evaluate(duration) < 10
+    box.get_by_label("emotion").select_option("neutral")
+    assert "There is no such clip" in box.get_by_role("status").inner_text()
+    assert not box.locator("audio").is_visible()
+    assert visit.faults == [] and visit.abroad == []
+    visit.close()

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 import re
 from html.parser import HTMLParser
 
@@ -177,3 +178,38 @@ def test_four_real_seconds_stay_small(ravdess_dir):
         samples = audio.read(path)
         html = players.player(samples, path.stem, rate=audio.RATE).data
         assert len(html) / (len(samples) / audio.RATE) * 4 < 27_648
+
+
+def browsed(html: str) -> dict:
+    """The data that the browser's script begins with."""
+    return json.loads(re.search(r"= (\{.*\});$", html, re.MULTILINE)[1])
+
+
+def test_browse_holds_each_combination_once_with_its_sound_and_pitch(rows):
+    twice = pd.concat([rows, rows.rename(index=lambda clip: clip + "-again")])
+    html = players.browse(twice).data
+    data = browsed(html)
+    assert data["columns"] == ["actor", "emotion", "intensity", "statement"]
+    assert data["values"] == [["07"], ["angry", "calm", "happy", "sad"], ["normal"], ["2"]]
+    assert list(data["clips"]) == [f"07|{emotion}|normal|2" for emotion in ("angry", "calm", "happy", "sad")]
+    for clip in data["clips"].values():
+        samples, rate = soundfile.read(io.BytesIO(base64.b64decode(clip["sound"])))
+        assert rate == audio.RATE and len(samples) / rate == pytest.approx(clip["seconds"], abs=0.1)
+        assert max(clip["wave"]) == 1 and clip["seconds"] <= clip["longest"]
+    # The tones lie one above the other.
+    heard = [np.median([hertz for _, hertz in clip["pitch"]]) for clip in data["clips"].values()]
+    assert min(np.diff(heard)) > 20 and heard[0] > 100
+    assert len(html) < 4 * 20_000 + 10_000
+
+
+def test_browse_lets_no_label_end_the_script(rows):
+    html = players.browse(rows.assign(emotion="</script><b>"), columns=["emotion"], caption="<i>$data").data
+    assert html.count("</script>") == 1 and "&lt;i&gt;$data" in html
+    assert list(browsed(html)["clips"]) == ["</script><b>"]
+
+
+def test_browse_says_what_is_missing(rows):
+    with pytest.raises(SerlibError, match="no column 'statement'"):
+        players.browse(rows.drop(columns="statement"))
+    with pytest.raises(SerlibError, match="no rows"):
+        players.browse(rows.head(0))
