@@ -13,9 +13,10 @@ def main() -> None:
     one = corpus.query("actor == '12' and statement == 1 and repetition == 1")
     # Strong where there is strong: a loudspeaker in a train should be enough to hear the difference.
     rows = one.sort_values(["emotion", "intensity"]).drop_duplicates("emotion", keep="last")
-    table = ser.listen(rows, columns=["emotion"], caption="One sentence, eight emotions (synthetic speech, no actor)")
+    players = "".join(ser.player(row.path, row.emotion).data for row in rows.itertuples())
+    grid = "display:grid;grid-template-columns:repeat(auto-fill,minmax(9em,1fr));gap:0 1.5em;margin:1em 0"
     with atomic_path(PAGE) as path:
-        path.write_text(table.data + "\n", encoding="utf-8")
+        path.write_text(f'<div style="{grid}">{players}</div>\n', encoding="utf-8")
 
 
 if __name__ == "__main__":
