@@ -8,7 +8,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nbformat
+
 SOURCE, BUILT, SITE = Path("build/book-src"), Path("build/book"), Path("build/site")
+
+
+def stage(executed: Path) -> None:
+    """Copy an executed notebook without the cell that papermill put in: the page shows what the reader opens."""
+    notebook = nbformat.read(executed, as_version=4)
+    notebook.cells = [cell for cell in notebook.cells if "injected-parameters" not in cell.metadata.get("tags", [])]
+    nbformat.write(notebook, SOURCE / "notebooks" / executed.name)
 
 
 def main() -> None:
@@ -21,7 +30,7 @@ def main() -> None:
     shutil.copytree("serlib/explorables", SOURCE / "serlib" / "explorables")
     (SOURCE / "notebooks").mkdir()
     for notebook in sorted(Path("notebooks").glob("[0-9][0-9]_*.ipynb")):
-        shutil.copy(executed / notebook.name, SOURCE / "notebooks")
+        stage(executed / notebook.name)
     (SOURCE / "scripts").mkdir()
     for file in ("_config.yml", "_toc.yml", "scripts/offline.py"):
         shutil.copy(file, SOURCE / file)
