@@ -141,7 +141,7 @@ def backbone(name: str) -> Backbone:
 
 
 def _twin(real: Backbone) -> Backbone:
-    config = _config(TWINS / real.key)
+    config = config_of(TWINS / real.key)
     hidden, layers = config.hidden_size, config.num_hidden_layers
     return replace(
         real,
@@ -156,7 +156,7 @@ def _twin(real: Backbone) -> Backbone:
 
 
 def _anyone(name: str) -> Backbone:
-    config = _config(weights_of(name))
+    config = config_of(weights_of(name))
     family = config.model_type
     needs_mask = getattr(config, "feat_extract_norm", "") == "layer"
     hidden = getattr(config, "hidden_size", None) or config.d_model
@@ -167,13 +167,14 @@ def _anyone(name: str) -> Backbone:
     return Backbone(key, key, name, family, size, hidden, layers, needs_mask, "a checkpoint of your own choice.")
 
 
-def _config(source: Path | str):
+def config_of(source: Path | str):
+    """Return the config of a local folder or hub id, as transformers reads it. SerlibError where there is none."""
     from transformers import AutoConfig
 
     try:
         return AutoConfig.from_pretrained(source, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
-        raise missing_weights(str(source)) from error
+        raise missing_weights(str(source), error) from error
 
 
 def weights_of(checkpoint: str) -> Path | str:
@@ -193,10 +194,43 @@ def weights_of(checkpoint: str) -> Path | str:
     return checkpoint
 
 
-def missing_weights(checkpoint: str) -> SerlibError:
-    """Return the error for weights that neither the hub nor a local folder could give."""
+def revision_of(backbone: Backbone) -> str | None:
+    """Return the commit of the hub that a loaded checkpoint came from, None where it came from a folder."""
+    from huggingface_hub import try_to_load_from_cache
+
+    if isinstance(weights_of(backbone.checkpoint), Path):
+        return None
+    kept = try_to_load_from_cache(backbone.checkpoint, "config.json", revision=backbone.revision)
+    return Path(kept).parent.name if isinstance(kept, str) else None
+
+
+# What went wrong, by the name of an error in the chain, the more special first; what to do about it.
+_REASONS = {
+    "GatedRepoError": "its owner grants access on request: ask for it on the model's page, then log in by "
+    "`hf auth login`",
+    "RepositoryNotFoundError": "the hub has no model of that name, or it is private: check the spelling, or log in by "
+    "`hf auth login`",
+    "RevisionNotFoundError": "the hub has no such revision of it: check the backbone's revision on the model's page",
+    "JSONDecodeError": "its config.json is damaged: delete the model's folder, or its copy in HF_HOME, and try again",
+}
+
+
+def missing_weights(checkpoint: str, error: Exception) -> SerlibError:
+    """Return the error for weights that neither the hub nor a local folder could give, in one sentence."""
+    if type(error) is ValueError:
+        return SerlibError(
+            f"The weights of {checkpoint} could not be loaded: transformers does not know this kind of model itself, "
+            "and code that a model brings is never run here; choose another checkpoint."
+        )
+    chain, names = error, []
+    while chain is not None:
+        names += [kind.__name__ for kind in type(chain).__mro__]
+        chain = chain.__cause__ or chain.__context__
+    for name, reason in _REASONS.items():
+        if name in names:
+            return SerlibError(f"The weights of {checkpoint} could not be loaded: {reason}.")
     return SerlibError(
-        f"The weights of {checkpoint} could not be loaded: neither the Hugging Face hub nor a local folder has them "
-        "whole. Connect to the internet once (the hub keeps a copy in HF_HOME), or put the model's folder below a "
-        "folder of your own and name that in SERLIB_MODELS."
+        f"The weights of {checkpoint} could not be loaded: neither the Hugging Face hub, which did not answer or lacks "
+        "a file, nor a local folder has them whole; connect to the internet once (the hub keeps a copy in HF_HOME), or "
+        "put the model's folder below a folder of your own and name that in SERLIB_MODELS."
     )

@@ -103,7 +103,7 @@ def load(
         else:
             model = kind(config)
     except (OSError, KeyError) as error:
-        raise missing_weights(backbone.checkpoint) from error
+        raise missing_weights(backbone.checkpoint, error) from error
     except Exception as error:  # safetensors and torch each raise their own for a file cut short
         if type(error).__name__ in ("SafetensorError", "UnpicklingError", "RuntimeError"):
             raise _broken_weights(source, error) from error
