@@ -18,6 +18,7 @@ _NAMES = {
     "corpus": (
         "EMOTIONS", "audit", "from_csv", "mini", "parse_name", "ravdess", "regroup_by_emotion", "write_split_csvs",
     ),
+    "cost": ("plan", "plan_all"),
     "errors": ("SerlibError",),
     "metrics": (
         "accuracy", "breakdown", "calibration_error", "compare", "compare_all", "confusion", "difference", "holm",
@@ -25,7 +26,7 @@ _NAMES = {
     ),
     "model": (),
     "paper": (),
-    "players": ("browse", "listen", "player"),
+    "players": ("browse", "explorable", "listen", "player"),
     "plots": (
         "plot_against_paper", "plot_agreement", "plot_balance", "plot_confusion", "plot_history", "plot_intervals",
         "plot_jury", "plot_per_actor", "plot_pitch", "plot_probabilities", "plot_prosody", "plot_reliability",
