@@ -22,7 +22,7 @@ from IPython.display import HTML
 
 from serlib import audio
 from serlib.corpus import STATEMENTS
-from serlib.errors import SerlibError
+from serlib.errors import SerlibError, nearest
 
 # What libsndfile writes, best first: MP3 came with 1.1 (2022) and plays everywhere, Opus not in older Safari.
 _FORMATS = (
@@ -32,6 +32,7 @@ _FORMATS = (
 )
 _HEADINGS = {"emotion": "emotion", "predicted": "heard", "confidence": "confidence"}
 _BARS = 60
+_EXPLORABLES = Path(__file__).parent / "explorables"
 
 
 def player(path_or_samples: Path | str | np.ndarray, caption: str, rate: int | None = None) -> HTML:
@@ -133,8 +134,15 @@ def browse(
     data = {"columns": list(columns), "values": values, "clips": clips}
     # "<" as an escape, so that no label can end the script.
     filled = {"caption": escape(caption), "data": json.dumps(data).replace("<", "\\u003c")}
-    page = (Path(__file__).parent / "explorables" / "browse.html").read_text(encoding="utf-8")
+    page = (_EXPLORABLES / "browse.html").read_text(encoding="utf-8")
     return HTML(re.sub(r"\$(caption|data)\b", lambda slot: filled[slot[1]], page))
+
+
+def explorable(name: str) -> HTML:
+    """Return a control of the book that needs no kernel: "voting", a ballot with its ties, or "jury" (00)."""
+    if name not in ("voting", "jury"):
+        raise SerlibError(f"there is nothing to explore called {name!r}; {nearest(name, ('voting', 'jury'))}")
+    return HTML((_EXPLORABLES / f"{name}.html").read_text(encoding="utf-8"))
 
 
 def _default_columns(rows: pd.DataFrame) -> list[str]:

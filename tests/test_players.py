@@ -213,3 +213,16 @@ def test_browse_says_what_is_missing(rows):
         players.browse(rows.drop(columns="statement"))
     with pytest.raises(SerlibError, match="no rows"):
         players.browse(rows.head(0))
+
+
+@pytest.mark.parametrize("name", ["voting", "jury"])
+def test_an_explorable_asks_nobody_and_closes_its_tags(name):
+    html = players.explorable(name).data
+    assert not re.search(r"https?://", html)
+    assert html.count("<script>") == html.count("</script>") == 1
+    assert html.count("<div") == html.count("</div>")
+
+
+def test_an_unknown_explorable_names_the_known_ones():
+    with pytest.raises(SerlibError, match="voting"):
+        players.explorable("votes")
