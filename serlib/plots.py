@@ -460,13 +460,13 @@ def plot_subsets(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     for size, group in table.groupby("size")["test_accuracy"]:
         n = len(group)
         what = f"single\n{_plural(n, 'model')}" if size == 1 else f"{_plural(n, 'vote')}\nof {size}"
-        names.append(f"{n} {what}\nmean {group.mean():.1%}")
+        names.append(f"{n} {what}\n{group.mean():.1%}")
     ax.set_xticks(range(len(sizes)), names)
     ax.yaxis.set_major_formatter(PercentFormatter(1))
     ax.grid(axis="y", color=FAINT, linewidth=0.5)
     mean_key = Line2D([], [], color=INK, linewidth=1.6, label="mean")
     _legend(ax, [mean_key, *ax.get_legend_handles_labels()[0]])
-    return _finish(ax, "", "", "test accuracy", xlim=(-0.6, len(sizes) - 0.4))
+    return _finish(ax, "", "voters, and their mean test accuracy", "test accuracy", xlim=(-0.6, len(sizes) - 0.4))
 
 
 def plot_per_actor(voter: Any, part: str = "test", ax: Axes | None = None) -> Axes:

@@ -358,7 +358,7 @@ def test_subsets_draw_every_vote_and_ring_the_validation_choice():
     assert ring.get_offsets()[0, 1] == chosen["test_accuracy"]
     means = table.groupby("size")["test_accuracy"].mean()
     named = {1: "6 single\nmodels", 3: "20 votes\nof 3", 5: "6 votes\nof 5"}
-    assert {f"{name}\nmean {means[size]:.1%}" for size, name in named.items()} <= set(shown(ax))
+    assert {f"{name}\n{means[size]:.1%}" for size, name in named.items()} <= set(shown(ax))
     assert_nothing_cut(ax)
 
 
