@@ -172,6 +172,7 @@ def _shape(backbone: Backbone, recipe: Recipe) -> dict:
     heads = config.get("num_attention_heads", 16 if hidden == 1280 else hidden // 64)
     attention_dropout = config.get("attention_dropout", 0.1)
     return {
+        "file": _file_bytes(source),
         "hidden": hidden,
         "inner": config.get("intermediate_size", 4 * hidden),
         "layers": config.get("num_hidden_layers", backbone.layers),
@@ -188,6 +189,14 @@ def _shape(backbone: Backbone, recipe: Recipe) -> dict:
         "inner_dropout": config.get("activation_dropout", 0.1) > 0,
         "hidden_dropout": config.get("hidden_dropout", 0.1) > 0,
     }
+
+
+def _file_bytes(source: Path | str) -> int:
+    """Return the size of a local checkpoint's weights, which may be halves; 0 for what is still on the hub."""
+    if not isinstance(source, Path):
+        return 0
+    safe = sum(file.stat().st_size for file in source.glob("*.safetensors"))
+    return safe or sum(file.stat().st_size for file in source.glob("*.bin"))
 
 
 def _count(shape: dict, recipe: Recipe, labels: int) -> dict[str, int]:
@@ -236,7 +245,8 @@ def _predict(backbone: Backbone, shape: dict, recipe: Recipe, device: Device, sp
     saved = 4 * (trainable if recipe.lora else parameters - weights["convolutions"])
     if device.measured:
         # pages of a file count while weights are read: all of them at the start, the best step's at the end
-        peak = max(kept + state + _activations(shape, recipe, longest, mixed, plain=True) + saved, 2 * kept)
+        step = kept + state + _activations(shape, recipe, longest, mixed, plain=True)
+        peak = max(step + saved, kept + (shape["file"] or kept))
     else:
         step = kept + state + copies + _activations(shape, recipe, longest, mixed)
         update = kept + state + 4 * trainable  # Adam's update works on all weights at once there
