@@ -160,7 +160,10 @@ def align(voters: Sequence[Any], part: str | None = None) -> list[pd.DataFrame]:
 
 
 def verdicts(voters: Sequence[Any], part: str = "test") -> pd.DataFrame:
-    """Return what each voter predicted: a row a clip, column ``emotion`` (the truth), then one a voter (09, 10)."""
+    """Return what each voter predicted: a row a clip, column ``emotion`` (the truth), then one a voter (09, 10).
+
+    Rows go by the name of the clip, so that two such tables can be compared whatever wrote the predictions.
+    """
     frames = align(voters, part)
     names = [name_of(voter) for voter in voters]
     if len(set(names)) < len(names):
@@ -169,7 +172,7 @@ def verdicts(voters: Sequence[Any], part: str = "test") -> pd.DataFrame:
     columns = {"emotion": frames[0]["emotion"]} | {
         name: frame["predicted"] for name, frame in zip(names, frames, strict=True)
     }
-    return pd.DataFrame(columns).set_axis(pd.Index(frames[0]["clip"], name="clip"))
+    return pd.DataFrame(columns).set_axis(pd.Index(frames[0]["clip"], name="clip")).sort_index()
 
 
 def pool(voters: Sequence[Any], name: str) -> pd.DataFrame:
