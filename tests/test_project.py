@@ -20,7 +20,12 @@ ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 MODULES = {path.stem: path for path in sorted((ROOT / "serlib").glob("*.py")) if path.stem != "__init__"}
 # The module that a distribution is imported as, where its name does not say so.
-IMPORTED_AS = {"praat-parselmouth": "parselmouth", "scikit-learn": "sklearn", "ipython": "IPython"}
+IMPORTED_AS = {
+    "huggingface-hub": "huggingface_hub",
+    "ipython": "IPython",
+    "praat-parselmouth": "parselmouth",
+    "scikit-learn": "sklearn",
+}
 # Used by the Trainer of transformers, never by name.
 NEVER_NAMED = {"accelerate"}
 # What a module never knows: the design's table, read from right to left.
