@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# Execute the series with the versions of Google Colab: `bash scripts/colab.sh [PYTHON]`, by default python3.13 as there.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+python=python3
+for candidate in "${1:-python3.13}" "$HOME"/.pyenv/versions/3.13*/bin/python3.13; do
+    if "$candidate" --version >/dev/null 2>&1; then python=$candidate; break; fi
+done
+"$python" --version
+"$python" -m venv --clear build/colab
+build/colab/bin/python -m pip install -qq --disable-pip-version-check -c requirements-colab.txt '.[execute]'
+
+# A home of its own: runs of the other environment would be loaded instead of trained.
+export SERLIB_HOME="$PWD/build/colab/home"
+for notebook in notebooks/[0-9][0-9]_*.ipynb; do
+    build/colab/bin/python scripts/execute.py "$notebook" "build/executed/colab/${notebook##*/}" -p PROFILE mini
+done
+build/colab/bin/python scripts/timings.py build/executed/colab
