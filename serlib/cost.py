@@ -19,13 +19,13 @@ import pandas as pd
 from serlib import audio
 from serlib.backbones import SIX, Backbone, backbone, config_of, weights_of
 from serlib.errors import SerlibError, nearest
+from serlib.model import PROJECTION
 from serlib.splits import Split
 from serlib.training import Recipe
 
 GB = 1e9
 STARTING = 20  # seconds to load libraries, weights and clips, whatever the run
 FRAMES = 50  # frames a second that leave the convolutions
-HEAD = 256  # width of the stock head
 # Seconds of RAVDESS's 1,440 clips, at every tenth of them, whole and trimmed; measured by serlib.clips.
 _WHOLE = (2.94, 3.30, 3.44, 3.50, 3.57, 3.67, 3.74, 3.84, 3.97, 4.14, 5.27)
 _TRIMMED = (1.08, 1.43, 1.56, 1.66, 1.74, 1.84, 1.96, 2.12, 2.33, 2.68, 4.29)
@@ -211,7 +211,7 @@ def _count(shape: dict, recipe: Recipe, labels: int) -> dict[str, int]:
     # the positional convolution keeps its weights as direction and length (weight norm)
     position = h * (h // shape["groups"]) * shape["position"] + shape["position"] + h
     layer = 4 * (h * h + h) + 2 * h * f + f + h + 4 * h
-    head = h * HEAD + HEAD + HEAD * labels + labels + (layers + 1) * (recipe.layers == "weighted")
+    head = h * PROJECTION + PROJECTION + PROJECTION * labels + labels + (layers + 1) * (recipe.layers == "weighted")
     lora = recipe.lora * layers * (4 * 2 * h + 2 * (h + f))
     return {
         "convolutions": convolutions,
@@ -324,7 +324,7 @@ def _forward(shape: dict, clips: int, frames: int) -> float:
     h, f = shape["hidden"], shape["inner"]
     layer = 2 * (4 * h * h + 2 * h * f) + 4 * frames * h
     position = 2 * shape["position"] * h * h / shape["groups"]
-    return clips * frames * (shape["layers"] * layer + position + 2 * shape["channels"][-1] * h + 2 * h * HEAD)
+    return clips * frames * (shape["layers"] * layer + position + 2 * shape["channels"][-1] * h + 2 * h * PROJECTION)
 
 
 def _convolutions(shape: dict) -> float:
