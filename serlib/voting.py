@@ -292,9 +292,8 @@ def _won(right: int, wrong: int, others: int) -> float:
         return 0.0
     below = np.poly1d([1 / factorial(j) for j in range(right)][::-1])
     total = 0.0
-    for equal in range(
-        min(others, wrong // right) + 1
-    ):  # labels with as many votes as the truth; all others have fewer
+    # equal: labels with as many votes as the truth; all others have fewer
+    for equal in range(min(others, wrong // right) + 1):
         left, rest = wrong - equal * right, below ** (others - equal)
         ways = comb(others, equal) / factorial(right) ** equal
         total += ways * rest[left] / (equal + 1)
