@@ -12,6 +12,7 @@ import re
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,6 +24,8 @@ from IPython.display import HTML
 from serlib import audio
 from serlib.corpus import STATEMENTS
 from serlib.errors import SerlibError, nearest
+from serlib.metrics import confusion
+from serlib.predictions import heard, name_of
 
 # What libsndfile writes, best first: MP3 came with 1.1 (2022) and plays everywhere, Opus not in older Safari.
 _FORMATS = (
@@ -33,6 +36,8 @@ _FORMATS = (
 _HEADINGS = {"emotion": "emotion", "predicted": "heard", "confidence": "confidence"}
 _BARS = 60
 _EXPLORABLES = Path(__file__).parent / "explorables"
+# Clips behind one cell of errors, and behind a whole matrix: about 10 KB of page each. Eight emotions have 64 cells.
+_OF_A_CELL, _OF_A_MATRIX = 4, 72
 
 
 def player(path_or_samples: Path | str | np.ndarray, caption: str, rate: int | None = None) -> HTML:
@@ -66,23 +71,17 @@ def listen(
     for guessing by ear.
     """
     if "path" not in rows.columns:
-        raise SerlibError(
-            "there is no column path in these rows, so nothing to listen to; give rows of a corpus."
-        )
+        raise SerlibError("there is no column path in these rows, so nothing to listen to; give rows of a corpus.")
     rows = rows.head(n) if n is not None else rows
     if not len(rows):
         return HTML("<p>No clips to listen to.</p>")
     columns = _default_columns(rows) if columns is None else list(columns)
     missing = [name for name in columns if name not in rows.columns]
     if missing:
-        raise SerlibError(
-            f"these rows have no column {missing[0]!r}; they have {', '.join(map(str, rows.columns))}."
-        )
+        raise SerlibError(f"these rows have no column {missing[0]!r}; they have {', '.join(map(str, rows.columns))}.")
     headings = [_heading(name, rows) for name in columns]
     left = "text-align:left;padding:0.2em 0.6em"
-    head = "".join(
-        f'<th scope="col" style="{left}">{escape(name)}</th>' for name in ["clip", "sound", *headings]
-    )
+    head = "".join(f'<th scope="col" style="{left}">{escape(name)}</th>' for name in ["clip", "sound", *headings])
     body = []
     for clip, row in rows.iterrows():
         name = _clip_caption(str(clip), row)
@@ -119,23 +118,36 @@ def browse(
     longest = max(map(len, trimmed)) / audio.RATE
     clips = {}
     for samples, values in zip(trimmed, chosen[list(columns)].astype(str).to_numpy(), strict=True):
-        mime, data = _encode(samples, compression=0.7)  # a page holds dozens of them, and may weigh 3 MB
         pitch = parselmouth.Sound(samples.astype(float), audio.RATE).to_pitch(0.02, 65, 600)
         voiced = [(t, f) for t, f in zip(pitch.xs(), pitch.selected_array["frequency"], strict=True) if f]
-        clips["|".join(values)] = {
-            "type": mime,
-            "sound": base64.b64encode(data).decode(),
+        clips["|".join(values)] = _packed(samples) | {
             "seconds": len(samples) / audio.RATE,
             "longest": longest,
-            "wave": [round(float(height), 2) for height in _envelope(samples)],
             "pitch": [(round(t, 2), round(f)) for t, f in voiced],
         }
     values = [sorted(chosen[name].astype(str).unique()) for name in columns]
-    data = {"columns": list(columns), "values": values, "clips": clips}
-    # "<" as an escape, so that no label can end the script.
-    filled = {"caption": escape(caption), "data": json.dumps(data).replace("<", "\\u003c")}
-    page = (_EXPLORABLES / "browse.html").read_text(encoding="utf-8")
-    return HTML(re.sub(r"\$(caption|data)\b", lambda slot: filled[slot[1]], page))
+    return _filled("browse", caption, {"columns": list(columns), "values": values, "clips": clips})
+
+
+def listen_confusion(voter: Any, corpus: pd.DataFrame, part: str = "test") -> HTML:
+    """Return the confusion matrix of a voter as buttons: a number opens the clips it counts; no kernel needed (10).
+
+    The most confident clips of each cell are there, 4 where the voter erred and 1 where it was right, and never
+    more than 72 in all, so that the page stays below 3 MB; a sentence says how many were left out.
+    """
+    counts = confusion(voter, part)
+    rows = heard(voter, corpus, part)
+    place = rows.groupby(["emotion", "predicted"]).cumcount()
+    wanted = place < np.where(rows["emotion"] == rows["predicted"], 1, _OF_A_CELL)
+    # First the first clip of every cell, then the second: whatever the matrix, no cell stays without one.
+    chosen = rows.loc[place[wanted].sort_values(kind="stable").index[:_OF_A_MATRIX]]
+    clips: dict[str, list] = {}
+    for clip, row in chosen.iterrows():
+        said = f"spoken {row['emotion']}, heard as {row['predicted']}, {row['confidence']:.0%} sure"
+        sound = _packed(audio.trim(audio.read(row["path"]))) | {"caption": f"{_clip_caption(str(clip), row)}: {said}"}
+        clips.setdefault(f"{row['emotion']}|{row['predicted']}", []).append(sound)
+    data = {"labels": list(counts), "counts": counts.to_numpy().tolist(), "clips": clips}
+    return _filled("confusion", f"{name_of(voter)}, {part} part: press a number to hear its clips", data)
 
 
 def explorable(name: str) -> HTML:
@@ -145,12 +157,25 @@ def explorable(name: str) -> HTML:
     return HTML((_EXPLORABLES / f"{name}.html").read_text(encoding="utf-8"))
 
 
+def _filled(name: str, caption: str, data: dict) -> HTML:
+    """Return a control of the book with its caption and its data in their places."""
+    # "<" as an escape, so that no label can end the script.
+    filled = {"caption": escape(caption), "data": json.dumps(data).replace("<", "\\u003c")}
+    page = (_EXPLORABLES / f"{name}.html").read_text(encoding="utf-8")
+    return HTML(re.sub(r"\$(caption|data)\b", lambda slot: filled[slot[1]], page))
+
+
+def _packed(samples: np.ndarray) -> dict:
+    """Return 16 kHz samples as a page's script takes them: media type, base64 and envelope."""
+    mime, data = _encode(samples, compression=0.7)  # a page holds dozens of them, and may weigh 3 MB
+    wave = [round(float(height), 2) for height in _envelope(samples)]
+    return {"type": mime, "sound": base64.b64encode(data).decode(), "wave": wave}
+
+
 def _default_columns(rows: pd.DataFrame) -> list[str]:
     if "predicted" in rows.columns:
         return [name for name in ("emotion", "predicted", "confidence") if name in rows.columns]
-    return [
-        name for name in ("emotion", "intensity") if name in rows.columns and rows[name].astype(str).any()
-    ]
+    return [name for name in ("emotion", "intensity") if name in rows.columns and rows[name].astype(str).any()]
 
 
 def _heading(column: str, rows: pd.DataFrame) -> str:
@@ -186,9 +211,7 @@ def _sound(samples: np.ndarray, label: str) -> str:
 
 def _encode(samples: np.ndarray, compression: float = 0.5) -> tuple[str, bytes]:
     """Return the media type and the bytes of 16 kHz samples in the smallest format this libsndfile writes."""
-    container, subtype, mime = next(
-        f for f in _FORMATS if f[0] == "WAV" or soundfile.check_format(f[0], f[1])
-    )
+    container, subtype, mime = next(f for f in _FORMATS if f[0] == "WAV" or soundfile.check_format(f[0], f[1]))
     file = io.BytesIO()
     setting = {"compression_level": compression, "bitrate_mode": "VARIABLE"} if container == "MP3" else {}
     soundfile.write(file, np.clip(samples, -1, 1), audio.RATE, format=container, subtype=subtype, **setting)
@@ -214,7 +237,5 @@ def _envelope(samples: np.ndarray) -> np.ndarray:
 
 def _at_rate(samples: np.ndarray, rate: int) -> np.ndarray:
     if samples.ndim != 1 or not len(samples) or not np.isfinite(samples).all():
-        raise SerlibError(
-            f"a player needs finite mono samples of shape (n,); these have shape {samples.shape}."
-        )
+        raise SerlibError(f"a player needs finite mono samples of shape (n,); these have shape {samples.shape}.")
     return samples if rate == audio.RATE else soxr.resample(samples, rate, audio.RATE, quality="HQ")

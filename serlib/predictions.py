@@ -190,16 +190,21 @@ def mistakes(voter: Any, corpus: pd.DataFrame, part: str = "test") -> pd.DataFra
 
     Two columns are added: ``predicted``, and ``confidence``, the probability of what was predicted.
     """
-    frame = rows_of(voter, part)
-    missing = sorted(set(frame["clip"]) - set(corpus.index))
+    rows = heard(voter, corpus, part)
+    return rows[rows["predicted"] != rows["emotion"]]
+
+
+def heard(voter: Any, corpus: pd.DataFrame, part: str = "test") -> pd.DataFrame:
+    """Return the rows of the corpus that a voter heard, right or wrong, with the two columns of ``mistakes``."""
+    frame = rows_of(voter, part).set_index("clip")
+    missing = sorted(set(frame.index) - set(corpus.index))
     if missing:
         raise SerlibError(
             f"{len(missing)} clips of {name_of(voter)} are not in the corpus ({_some(missing)}); "
             "give the corpus that it was trained on."
         )
-    wrong = frame[frame["predicted"] != frame["emotion"]].set_index("clip")
-    confidence = probabilities(wrong).max(axis=1)
-    rows = corpus.loc[wrong.index].assign(predicted=wrong["predicted"], confidence=confidence)
+    confidence = probabilities(frame).max(axis=1)
+    rows = corpus.loc[frame.index].assign(predicted=frame["predicted"], confidence=confidence)
     # Equal confidences stand in the order of their clips: the same run shows the same clips everywhere.
     rows = rows.sort_index().sort_values("confidence", ascending=False, kind="stable")
     rows.attrs = dict(corpus.attrs)

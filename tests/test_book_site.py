@@ -382,3 +382,21 @@ def test_the_prosody_browser_plays_what_is_chosen_and_says_what_is_not_there(bro
     assert not box.locator("audio").is_visible()
     assert visit.faults == [] and visit.abroad == []
     visit.close()
+
+
+def test_the_confusion_matrix_plays_the_cell_that_is_pressed(browser, origin):
+    visit = Visit(browser, origin, "notebooks/10_results_comparison.html")
+    box = visit.page.locator(".ser-confusion")
+    assert box.locator("tbody tr").count() == 8
+    cell = box.locator("[data-i='0'][data-j='0']")
+    cell.click()
+    assert box.get_by_role("status").inner_text().startswith(f"{cell.inner_text()} clip")
+    assert "heard as angry" in box.locator("figcaption").inner_text()
+    duration = """async audio => {
+        audio.load(); audio.preload = 'metadata';
+        await new Promise(done => audio.addEventListener('loadedmetadata', done));
+        await audio.play(); return audio.duration;
+    }"""
+    assert 0.5 < box.locator("audio").evaluate(duration) < 10
+    assert visit.faults == [] and visit.abroad == []
+    visit.close()

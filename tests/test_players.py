@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 
 import numpy as np
@@ -11,7 +12,7 @@ import pandas as pd
 import pytest
 import soundfile
 
-from serlib import audio, players
+from serlib import audio, players, predictions
 from serlib.errors import SerlibError
 
 
@@ -226,3 +227,78 @@ def test_an_explorable_asks_nobody_and_closes_its_tags(name):
 def test_an_unknown_explorable_names_the_known_ones():
     with pytest.raises(SerlibError, match="voting"):
         players.explorable("votes")
+
+
+@pytest.fixture
+def judged(rows):
+    """The four clips six times over, and a voter: angry right, calm heard as sad with rising confidence, rest right."""
+    corpus = pd.concat([rows.rename(index=lambda clip, k=k: f"{clip}-{k}") for k in range(6)]).rename_axis("clip")
+    corpus.attrs = {"name": "tones", "synthetic": True}
+    labels = ("angry", "calm", "happy", "sad")
+    heard = corpus["emotion"].replace("calm", "sad")
+    sure = [0.5 + 0.05 * int(clip[-1]) for clip in corpus.index]
+    p = [[s if name == h else (1 - s) / 3 for name in labels] for h, s in zip(heard, sure, strict=True)]
+    frame = predictions.make(corpus, p, labels, "test")
+    frame.attrs["name"] = "a <voter>"
+    return frame, corpus
+
+
+def test_a_confusion_matrix_holds_the_surest_clips_of_each_cell(judged):
+    html = players.listen_confusion(*judged).data
+    data = browsed(html)
+    assert data["labels"] == ["angry", "calm", "happy", "sad"]
+    assert data["counts"] == [[6, 0, 0, 0], [0, 0, 0, 6], [0, 0, 6, 0], [0, 0, 0, 6]]
+    assert {cell: len(clips) for cell, clips in data["clips"].items()} == {
+        "angry|angry": 1, "calm|sad": 4, "happy|happy": 1, "sad|sad": 1,
+    }  # fmt: skip
+    captions = [clip["caption"] for clip in data["clips"]["calm|sad"]]
+    assert captions[0] == "“Dogs are sitting by the door”, actor 07 (male): spoken calm, heard as sad, 75% sure"
+    assert [caption[-8:-6] for caption in captions] == ["75", "70", "65", "60"]
+    samples, _ = soundfile.read(io.BytesIO(base64.b64decode(data["clips"]["angry|angry"][0]["sound"])))
+    assert len(samples) > audio.RATE
+    assert "a &lt;voter>" in html.replace("&gt;", ">") and not re.search(r"https?:|secret", html)
+
+
+def test_a_confusion_matrix_gives_every_cell_a_clip_before_any_a_second(judged, monkeypatch):
+    monkeypatch.setattr(players, "_OF_A_MATRIX", 5)
+    clips = browsed(players.listen_confusion(*judged).data)["clips"]
+    assert {cell: len(found) for cell, found in clips.items()} == {
+        "angry|angry": 1, "calm|sad": 2, "happy|happy": 1, "sad|sad": 1,
+    }  # fmt: skip
+
+
+def test_a_confusion_matrix_opens_its_cells_by_mouse_and_keyboard(judged):
+    chromium = next(filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])), None)
+    if not chromium:
+        pytest.skip("needs Chromium on the PATH")
+    playwright = pytest.importorskip("playwright.sync_api")
+    asked = []
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 390, "height": 844})
+        page.route("**", lambda route: (asked.append(route.request.url), route.abort()))
+        page.set_content(players.listen_confusion(*judged).data)
+        box, status = page.locator(".ser-confusion"), page.get_by_role("status")
+        # Calm heard as sad is open from the start, and says how many clips it does not hold.
+        assert status.inner_text() == (
+            "6 clips of calm heard as sad; here are the 4 it was surest of, 2 more are not on this page."
+        )
+        assert box.locator("figure").count() == 4 and box.locator("audio").first.evaluate(
+            "audio => new Promise(done => { audio.onloadedmetadata = () => done(audio.duration > 1); audio.load(); "
+            "audio.preload = 'metadata'; audio.onerror = () => done(false); })"
+        )
+        box.get_by_role("button", name="6 of happy, heard as happy").click()
+        assert box.locator("[aria-pressed=true]").count() == 1 and box.locator("figure").count() == 1
+        assert "spoken happy, heard as happy" in box.locator("figcaption").inner_text()
+        # Up and left of it nothing is; down is sad; from there Enter opens.
+        for key in ("ArrowUp", "ArrowLeft", "ArrowRight", "ArrowDown"):
+            page.keyboard.press(key)
+        assert page.evaluate("document.activeElement.ariaLabel") == "6 of happy, heard as happy"
+        box.get_by_role("button", name="6 of sad, heard as sad").focus()
+        page.keyboard.press("ArrowUp")
+        page.keyboard.press("ArrowUp")
+        assert page.evaluate("document.activeElement.ariaLabel") == "6 of calm, heard as sad"
+        page.keyboard.press("Enter")
+        assert box.locator("figure").count() == 4
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390 and asked == []
+        browser.close()
