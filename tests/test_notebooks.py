@@ -159,6 +159,21 @@ def test_prose_comes_before_code(notebook):
             assert before.cell_type == "markdown", cell.source
 
 
+@pytest.mark.parametrize(
+    "number, calls",
+    {
+        "09": ['ser.explorable("jury")'],
+        "10": ["ser.listen_confusion(best, corpus)", 'ser.breakdown(best, "emotion")', "ser.listen(hard"],
+        "11": ["ser.plot_per_actor(probe)", 'ser.breakdown(probe, corpus["sex"])',
+               'ser.breakdown(spoken, corpus["intensity"])', "ser.listen(ser.mistakes(worst, corpus)"],
+    }.items(),
+)  # fmt: skip
+def test_the_judging_notebooks_show_people_groups_and_errors_with_their_sound(number, calls):
+    path = next((ROOT / "notebooks").glob(f"{number}_*.ipynb"))
+    source = "\n".join(cell.source for cell in code_cells(nbformat.read(path, as_version=4)))
+    assert [call for call in calls if call not in source] == []
+
+
 def test_draws_tells_figures_from_numbers():
     assert draws("ser.plot_history(run)") and draws("sns.boxplot(x)") and draws("fig, ax = plt.subplots()")
     assert draws("if True:\n    %pip install x\ncorpus.seconds.plot.hist()")
