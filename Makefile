@@ -19,7 +19,7 @@ ifneq ($(and $(ONLY),$(if $(WANTED),,none)),)
 $(error ONLY=$(ONLY) names no notebook; there are $(NAMES))
 endif
 
-.PHONY: help setup execute results book test test-book student instructor lint tidy bench bench-real serve address clean FORCE
+.PHONY: help setup execute results book test test-book student instructor slides lint tidy bench bench-real serve address clean FORCE
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
@@ -118,6 +118,9 @@ student: $(SETUP) ## write the notebooks without their solutions into build/stud
 
 instructor: $(SETUP) ## write the notebooks with their solutions filled in into build/instructor
 	@$(VENV) scripts/editions.py instructor build/instructor
+
+slides: $(WANTED) | $(SETUP) ## write a deck of slides for each executed notebook into build/slides (ONLY=09 for one)
+	@$(VENV) scripts/slides.py build/slides $(WANTED)
 
 tidy: $(SETUP) ## take outputs and editors' marks out of the notebooks, in place
 	@$(VENV) scripts/notebooks.py --fix
