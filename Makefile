@@ -19,7 +19,7 @@ ifneq ($(and $(ONLY),$(if $(WANTED),,none)),)
 $(error ONLY=$(ONLY) names no notebook; there are $(NAMES))
 endif
 
-.PHONY: help setup execute results book test test-book student instructor slides lint tidy bench bench-real serve address clean FORCE
+.PHONY: help setup execute results book test test-book student instructor slides pdf lint tidy bench bench-real serve address clean FORCE
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
@@ -97,6 +97,9 @@ build/.book: $(EVERY) $(PAGES) build/inputs/book scripts/build_book.py scripts/o
 	@$(VENV) scripts/build_book.py $(DONE)
 	@touch $@
 
+pdf: build/.book ## print the whole book, once built, into build/book.pdf (needs Chromium or Chrome)
+	@$(VENV) scripts/pdf.py build/site build/book.pdf
+
 serve: ## show the built book on this machine (builds it where there is none)
 	@test -d build/site || $(MAKE) book
 	@echo "http://localhost:$(PORT) - stop with Ctrl-C"
@@ -107,7 +110,7 @@ test: $(SETUP) ## run the tests
 	@$(VENV) -m pytest
 
 test-book: build/.book ## look at every page of the built book in headless Chromium, print weights and load times
-	@$(VENV) -m pytest tests/test_book_site.py
+	@$(VENV) -m pytest tests/test_book_site.py tests/test_pdf.py
 
 lint: $(SETUP) ## check the code's style, and that the notebooks are valid and without outputs
 	@$(VENV) -m ruff check .

@@ -53,11 +53,11 @@ def notebook() -> nbformat.NotebookNode:
         "sound": new_output("execute_result", {"text/html": players.player(tone, "a tone", rate=16_000).data}),
     }
     return new_notebook(cells=[
-        new_markdown_cell("# A *tone*\n\n[![Open in Colab](https://colab.example/b)](https://colab.example)"),
+        new_markdown_cell("# A *tone*\n\n[![Open in Colab](https://a.example/b)](https://a.example)"),
         new_markdown_cell("**You will**\n\n- hear;\n- see.\n\n| Profile | Needs |\n|---|---|\n| mini | ears |"),
         new_code_cell('if "google.colab" in sys.modules:\n    %pip install -q "serlib"'),
         new_code_cell('PROFILE = "auto"', metadata={"tags": ["parameters"]}),
-        new_markdown_cell("## Hearing\n\nA tone is simple. Listen to one of 220 Hz, which is the A below the middle C."),
+        new_markdown_cell("## Hearing\n\nSimple. Listen to one of 220 Hz, which is the A below the middle C."),
         new_code_cell("sound()", outputs=[shows["sound"], shows["noise"]]),
         new_markdown_cell("Loud: $-\\log p$.\n\nDraw it. See [notebook 11](11_x.ipynb), et al. Look at its color."),
         new_code_cell("plot()", metadata=alt, outputs=[shows["loud"], shows["words"], shows["widget"]]),
@@ -81,7 +81,7 @@ def test_a_slide_is_a_heading_the_sentence_before_a_cell_and_the_cell(slides, no
             fold["text"] = fold.get_text(" ", strip=True)
             fold.clear()
     assert listen.p.get_text() == "Listen to one of 220 Hz, which is the A below the middle C."
-    assert listen.audio["aria-label"] == "a tone" and "A tone is simple." in listen.details["text"]
+    assert listen.audio["aria-label"] == "a tone" and "Simple." in listen.details["text"]
     # Short sentences take the one before them along; "et al." ends none, and a link to a file beside is only a word.
     assert draw.p.get_text() == "Draw it. See notebook 11, et al. Look at its color."
     assert draw.select_one(".output > img")["alt"] == "a teal rectangle without meaning"
