@@ -6,6 +6,7 @@ The site appears in build/site only when it was built whole and without a warnin
 import shutil
 import subprocess
 import sys
+from itertools import zip_longest
 from pathlib import Path
 
 import nbformat
@@ -13,11 +14,38 @@ import nbformat
 SOURCE, BUILT, SITE = Path("build/book-src"), Path("build/book"), Path("build/site")
 
 
-def stage(executed: Path) -> None:
-    """Copy an executed notebook without the cell that papermill put in: the page shows what the reader opens."""
+def injected(cell: nbformat.NotebookNode) -> bool:
+    """Whether papermill put a cell in."""
+    return "injected-parameters" in cell.metadata.get("tags", [])
+
+
+def fault(source: nbformat.NotebookNode, executed: nbformat.NotebookNode) -> str | None:
+    """Say why an executed copy is none of a notebook as it stands now, run once from top to bottom; None if it is."""
+    own = [(cell.cell_type, cell.source) for cell in executed.cells if not injected(cell)]
+    for number, (cell, there) in enumerate(zip_longest(source.cells, own), start=1):
+        if cell is None or (cell.cell_type, cell.source) != there:
+            return f"cell {number} is another one in the executed copy"
+    code = [cell for cell in executed.cells if cell.cell_type == "code" and cell.source.strip()]
+    if [cell.execution_count for cell in code] != [*range(1, len(code) + 1)]:
+        return "the cells did not run once each, from top to bottom"
+    if any(output.output_type == "error" for cell in code for output in cell.outputs):
+        return "a cell of the executed copy failed"
+    return None
+
+
+def stage(executed: Path) -> str | None:
+    """Copy an executed notebook without the cell that papermill put in: the page shows what the reader opens.
+
+    Returns what is wrong with it, which is then not for readers.
+    """
+    if not executed.is_file():
+        return f"{executed} is not there; `make execute` makes it"
     notebook = nbformat.read(executed, as_version=4)
-    notebook.cells = [cell for cell in notebook.cells if "injected-parameters" not in cell.metadata.get("tags", [])]
+    if why := fault(nbformat.read(Path("notebooks", executed.name), as_version=4), notebook):
+        return f"notebooks/{executed.name}: {why}; `make execute ONLY={executed.stem[:2]}` runs it again"
+    notebook.cells = [cell for cell in notebook.cells if not injected(cell)]
     nbformat.write(notebook, SOURCE / "notebooks" / executed.name)
+    return None
 
 
 def main() -> None:
@@ -29,8 +57,9 @@ def main() -> None:
     shutil.copytree("_static", SOURCE / "_static")
     shutil.copytree("serlib/explorables", SOURCE / "serlib" / "explorables")
     (SOURCE / "notebooks").mkdir()
-    for notebook in sorted(Path("notebooks").glob("[0-9][0-9]_*.ipynb")):
-        stage(executed / notebook.name)
+    notebooks = sorted(Path("notebooks").glob("[0-9][0-9]_*.ipynb"))
+    if faults := [why for notebook in notebooks if (why := stage(executed / notebook.name))]:
+        sys.exit("\n".join(faults))
     (SOURCE / "scripts").mkdir()
     for file in ("_config.yml", "_toc.yml", "scripts/offline.py"):
         shutil.copy(file, SOURCE / file)
