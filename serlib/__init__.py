@@ -1,9 +1,9 @@
 """serlib: the nouns and verbs of one sentence, corpus -> split -> fine_tune(backbone) -> Run -> vote -> compare.
 
-    import serlib as ser
-    lesson = ser.start("mini")
-    split = ser.stratified_split(lesson.corpus())
-    run = ser.fine_tune(lesson.backbone("hubert-base"), split, lesson.recipe, lesson.runs)
+import serlib as ser
+lesson = ser.start("mini")
+split = ser.stratified_split(lesson.corpus())
+run = ser.fine_tune(lesson.backbone("hubert-base"), split, lesson.recipe, lesson.runs)
 """
 
 from importlib import import_module
@@ -33,13 +33,15 @@ _NAMES = {
         "plot_spectrogram", "plot_subsets", "plot_votes", "plot_waveform",
     ),
     "predictions": ("mistakes", "pool", "verdicts"),
+    "probing": ("layer_averages",),
     "profiles": ("PROFILES", "start"),
+    "recipe": ("Recipe",),
     "sharing": ("model_card",),
     "splits": (
         "actor_folds", "actor_split", "leakage", "leave_one_actor_out", "leave_one_statement_out", "stratified_split",
     ),
     "synth": ("PROSODY",),
-    "training": ("Recipe", "classify", "fine_tune", "layer_averages", "load_run"),
+    "training": ("classify", "fine_tune", "load_run"),
     "voting": (
         "calibrate", "diversity", "entropy_vote", "every_vote", "jury_accuracy", "majority_vote", "soft_vote",
         "stacked_vote", "tie_costs", "weighted_vote",

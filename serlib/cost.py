@@ -20,8 +20,8 @@ from serlib import audio
 from serlib.backbones import SIX, Backbone, backbone, config_of, weights_of
 from serlib.errors import SerlibError, nearest
 from serlib.model import PROJECTION
+from serlib.recipe import Recipe
 from serlib.splits import Split
-from serlib.training import Recipe
 
 GB = 1e9
 STARTING = 20  # seconds to load libraries, weights and clips, whatever the run
@@ -307,9 +307,7 @@ def _seconds(recipe: Recipe, split: Split | None) -> dict[str, np.ndarray]:
     if not recipe.trim:
         return {part: frame["seconds"].to_numpy() for part, frame in split.parts()}
     sounds = audio.clips(pd.concat([frame for _, frame in split.parts()]), trim=True)
-    return {
-        part: np.array([len(sounds[clip]) / audio.RATE for clip in frame.index]) for part, frame in split.parts()
-    }
+    return {part: np.array([len(sounds[clip]) / audio.RATE for clip in frame.index]) for part, frame in split.parts()}
 
 
 def _padded_frames(seconds: np.ndarray, recipe: Recipe) -> list[tuple[int, int]]:

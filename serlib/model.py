@@ -82,7 +82,11 @@ def load(
         "use_weighted_layer_sum": layers == "weighted",
     }
     if layerdrop is not None:
-        settings["layerdrop"] = layerdrop
+        settings["encoder_layerdrop" if backbone.family == "whisper" else "layerdrop"] = layerdrop
+    if masking is not None and backbone.family == "whisper":
+        raise SerlibError(
+            f"{backbone.title} has no SpecAugment in its stock classifier; leave the recipe's masking None."
+        )
     if masking is not None:  # no least number of spans, which would hide more of a short clip than of a long one
         settings |= {"mask_time_prob": masking, "mask_time_length": 10, "mask_time_min_masks": 0}
     _hush()
@@ -153,7 +157,7 @@ def with_lora(model: nn.Module, rank: int) -> nn.Module:
     from peft import LoraConfig, get_peft_model
 
     # Both halves of each transformer layer: attention and feed-forward
-    linear = ["q_proj", "k_proj", "v_proj", "out_proj", "intermediate_dense", "output_dense"]
+    linear = ["q_proj", "k_proj", "v_proj", "out_proj", "intermediate_dense", "output_dense", "fc1", "fc2"]
     config = LoraConfig(
         r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules=linear, modules_to_save=list(HEAD[:2])
     )
@@ -179,3 +183,24 @@ class CachedFeatures(nn.Module):
 def takes_waveforms(model: nn.Module) -> bool:
     """Whether this model has the convolutional encoder of the wav2vec 2.0 family (Whisper has none)."""
     return hasattr(model.base_model, "feature_extractor")
+
+
+def freeze_convolutions(model: nn.Module) -> nn.Module:
+    """Freeze what lies before the transformer and return it (Whisper's two convolutions, as a list of modules)."""
+    inner = model.base_model
+    part = (
+        inner.feature_extractor if takes_waveforms(model) else nn.ModuleList([model.encoder.conv1, model.encoder.conv2])
+    )
+    part.requires_grad_(False)
+    return part
+
+
+def shorten(model: nn.Module, mels: int) -> None:
+    """Let a Whisper hear this many mel frames in place of 30 s: its first position embeddings, nothing else changed.
+
+    What is saved afterwards is a stock checkpoint of that length. See notebook 02 for why 30 s are a waste.
+    """
+    encoder, frames = model.encoder, mels // 2  # its second convolution has a stride of 2
+    kept = encoder.embed_positions.weight.detach()[:frames].clone()
+    encoder.embed_positions = nn.Embedding.from_pretrained(kept)
+    model.config.max_source_positions = encoder.max_source_positions = frames

@@ -21,7 +21,7 @@ from serlib.backbones import BACKBONES, SIX, backbone
 from serlib.cost import DEVICES, plan, plan_all
 from serlib.errors import SerlibError
 from serlib.profiles import PROFILES, start
-from serlib.training import Recipe
+from serlib.recipe import Recipe
 
 KINDS = {
     "wav2vec2": (Wav2Vec2Config, Wav2Vec2ForSequenceClassification),

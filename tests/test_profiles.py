@@ -8,8 +8,9 @@ import torch
 from serlib.backbones import SIX
 from serlib.errors import SerlibError
 from serlib.profiles import PROFILES, start
+from serlib.recipe import Recipe
 from serlib.splits import stratified_split
-from serlib.training import Recipe, fine_tune
+from serlib.training import fine_tune
 
 
 @pytest.fixture(autouse=True)

@@ -26,11 +26,9 @@ IMPORTED_AS = {
     "praat-parselmouth": "parselmouth",
     "scikit-learn": "sklearn",
 }
-# Used by the Trainer of transformers, never by name.
-NEVER_NAMED = {"accelerate"}
 # What a module never knows: the design's table, read from right to left.
 SOUND = {"corpus", "synth", "splits", "audio"}
-LEARNING = {"backbones", "model", "training", "profiles"}
+LEARNING = {"backbones", "model", "recipe", "batches", "probing", "finetuning", "training", "profiles"}
 JUDGING = {"predictions", "metrics", "voting"}
 NEVER = {
     "errors": set(MODULES) - {"errors"},
@@ -41,7 +39,11 @@ NEVER = {
     "corpus": LEARNING | JUDGING,
     "splits": {"audio", "synth"} | LEARNING | JUDGING,
     "backbones": SOUND | LEARNING - {"backbones"} | JUDGING,
-    "model": SOUND | {"training", "profiles"} | JUDGING,
+    "model": SOUND | LEARNING - {"backbones"} | JUDGING,
+    "recipe": {"synth", "corpus", "model", "batches", "probing", "finetuning", "training", "profiles"} | JUDGING,
+    "batches": {"synth", "corpus", "probing", "finetuning", "training", "profiles"} | JUDGING,
+    "probing": {"synth", "corpus", "batches", "finetuning", "training", "profiles", "metrics", "voting"},
+    "finetuning": {"synth", "corpus", "probing", "training", "profiles", "metrics", "voting"},
     "training": {"synth", "voting", "profiles"},
     "predictions": {"audio", "synth", "metrics", "voting"} | LEARNING,
     "metrics": {"audio", "synth", "voting"} | LEARNING,
@@ -143,9 +145,10 @@ def test_serlib_imports_what_it_declares_and_nothing_else():
             elif isinstance(node, ast.ImportFrom) and not node.level:
                 imported.add(node.module.split(".")[0])
     imported -= set(sys.stdlib_module_names) | {"serlib", "google"}  # google.colab is Colab's own
-    declared = {Requirement(line).name for line in PROJECT["dependencies"]} - NEVER_NAMED
+    declared = {Requirement(line).name for line in PROJECT["dependencies"]}
     modules = {IMPORTED_AS.get(name, name) for name in declared}
-    undeclared = imported - modules
+    trackers = {Requirement(line).name for line in PROJECT["optional-dependencies"]["track"]}
+    undeclared = imported - modules - trackers
     assert not undeclared
     notebooks = {name for name in modules if re.search(rf"^\s*(import|from) {name}\b", notebook_code(), re.M)}
     idle = modules - imported - notebooks

@@ -12,12 +12,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from serlib import audio, model, training
+from serlib import audio, batches, model
 from serlib.backbones import SIX, TWINS, backbone
+from serlib.recipe import Recipe, Work
 from serlib.splits import stratified_split
-from serlib.training import Recipe, fine_tune
+from serlib.training import fine_tune
 
-PLAIN = Recipe(epochs=2, batch_size=4, accumulation=2, learning_rate=5e-4, eval_every=4, bucketing=False)
+PLAIN = Recipe(epochs=2, learning_rate=5e-4, eval_every=4, bucketing=False, precision="fp32")
 
 
 def own_checkpoint(folder, key: str, change=None, binary=False, half=False):
@@ -69,13 +70,13 @@ def stepped(split, tmp_path, batch_size: int, accumulation: int) -> tuple[float,
     for module in net.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
-    work = training._Work(backbone("wav2vec2-large-mini"), split, PLAIN, tmp_path)
+    work = Work(backbone("wav2vec2-large-mini"), split, PLAIN, tmp_path)
     from transformers import AutoFeatureExtractor
 
     extractor = AutoFeatureExtractor.from_pretrained(TWINS / "wav2vec2-large")
     for parameter in net.base_model.feature_extractor.parameters():
         parameter.requires_grad = False
-    data = training._features(work, net.base_model.feature_extractor, extractor)
+    data = batches.features_of(work, net.base_model.feature_extractor, extractor)
     net.base_model.feature_extractor = model.CachedFeatures()
     torch.manual_seed(0)
     for name in ("projector", "classifier"):
@@ -98,7 +99,7 @@ def stepped(split, tmp_path, batch_size: int, accumulation: int) -> tuple[float,
         model=net,
         args=arguments,
         train_dataset=data["train"].select(range(8)),
-        data_collator=partial(training._collate, channels=net.config.conv_dim[-1], needs_mask=True),
+        data_collator=partial(batches.collate, name="input_values", channels=net.config.conv_dim[-1], needs_mask=True),
         optimizers=(torch.optim.SGD([p for p in net.parameters() if p.requires_grad], lr=1.0), None),
     )
     trainer.train()
@@ -124,9 +125,9 @@ def batch_of(key: str, lengths: list[int]) -> tuple[torch.nn.Module, dict, list[
     rng = np.random.default_rng(0)
     # loudness differs, so that normalizing over clips or padding would show
     sounds = {str(i): (rng.standard_normal(n) * 10.0**-i).astype(np.float32) for i, n in enumerate(lengths)}
-    clips = list(training._encoded(sounds, net.base_model.feature_extractor, extractor))
-    clips = [clip | {"label": 0, "input_values": np.array(clip["input_values"])} for clip in clips]
-    batch = training._collate(clips, channels=net.config.conv_dim[-1], needs_mask=row.needs_mask)
+    clips = list(batches._encoded(sounds, net.base_model.feature_extractor, extractor))
+    clips = [clip | {"label": 0, "features": np.array(clip["features"])} for clip in clips]
+    batch = batches.collate(clips, "input_values", channels=net.config.conv_dim[-1], needs_mask=row.needs_mask)
     batch.pop("labels")
     net.base_model.feature_extractor = model.CachedFeatures()
     return net, batch, clips
@@ -142,7 +143,7 @@ def test_logits_do_not_depend_on_the_company(key):
     with torch.inference_mode():
         together = net(**batch).logits
         for i, clip in enumerate(clips):
-            alone = training._collate([clip], channels=net.config.conv_dim[-1], needs_mask=row.needs_mask)
+            alone = batches.collate([clip], "input_values", channels=net.config.conv_dim[-1], needs_mask=row.needs_mask)
             alone.pop("labels")
             off.append(float((net(**alone).logits[0] - together[i]).abs().max() / together.abs().max()))
     assert off[0] < 1e-4, "the longest clip of a batch is never padded"
@@ -162,8 +163,8 @@ def test_clips_are_normalized_alone_before_they_are_padded():
 
     extractor = AutoFeatureExtractor.from_pretrained(TWINS / "wav2vec2-large")
     encoder = model.load(backbone("wav2vec2-large-mini"), ("a", "b")).base_model.feature_extractor
-    both = list(training._encoded({"a": sound, "b": sound / 10}, encoder, extractor))
-    np.testing.assert_allclose(both[0]["input_values"], both[1]["input_values"], atol=1e-3)
+    both = list(batches._encoded({"a": sound, "b": sound / 10}, encoder, extractor))
+    np.testing.assert_allclose(both[0]["features"], both[1]["features"], atol=1e-3)
 
 
 def test_plain_transformers_follows_the_same_loss_curve(spoken, tmp_path):

@@ -14,9 +14,10 @@ from sklearn.metrics import accuracy_score, recall_score
 from serlib.backbones import backbone
 from serlib.corpus import ravdess
 from serlib.errors import SerlibError
+from serlib.recipe import Recipe
 from serlib.sharing import model_card
 from serlib.splits import stratified_split
-from serlib.training import Recipe, fine_tune, load_run
+from serlib.training import fine_tune, load_run
 
 QUICK = Recipe(epochs=1, batch_size=8, accumulation=1, learning_rate=1e-3, eval_every=4, trim=True)
 

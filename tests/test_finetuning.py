@@ -1,0 +1,209 @@
+"""What may happen to a training: several processes, too little memory, a full disk, a tracker. All of it for real."""
+
+import dataclasses
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from serlib import finetuning
+from serlib.backbones import TWINS, backbone
+from serlib.errors import SerlibError
+from serlib.recipe import Recipe, Work
+from serlib.splits import stratified_split
+from serlib.training import fine_tune, load_run
+
+QUICK = Recipe(epochs=2, batch_size=8, accumulation=2, learning_rate=1e-3, eval_every=4, precision="fp32")
+
+# What each of the runs below does in a process of its own; argv: the clips, the checkpoint, the folder of runs.
+PROGRAM = """
+import resource, sys
+from serlib.corpus import ravdess
+from serlib.splits import stratified_split
+from serlib.backbones import backbone
+from serlib.recipe import Recipe
+from serlib.training import fine_tune
+corpus = ravdess(sys.argv[1])
+corpus.attrs |= {"name": "spoken", "synthetic": True}
+split = stratified_split(corpus, test_size=0.25, validation_size=0.2)
+"""
+
+
+@pytest.fixture
+def split(spoken):
+    return stratified_split(spoken, test_size=0.25, validation_size=0.2)
+
+
+@pytest.fixture
+def still(tmp_path) -> Path:
+    """The HuBERT twin without dropout, masks and skipped layers: nothing in its training is drawn at random."""
+    folder = tmp_path / "still"
+    shutil.copytree(TWINS / "hubert-base", folder)
+    config = json.loads((folder / "config.json").read_text())
+    config |= {key: 0.0 for key in config if "drop" in key and not key.startswith("final_proj")}
+    config["apply_spec_augment"] = False
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+def program(text: str, *arguments: Path | str, launcher: tuple[str, ...] = (), **environment: str):
+    """Run a program with these arguments in a process of its own, or in those that a launcher starts."""
+    file = Path(arguments[-1]) / "program.py"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(PROGRAM + text)
+    command = [sys.executable, *launcher, str(file), *map(str, arguments)]
+    return subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, timeout=300)
+
+
+def test_two_processes_train_as_one(spoken_dir, split, still, tmp_path):
+    """Steps of 16 clips: 8 x 2 on one process, 8 x 1 on each of two; the same losses, the same predictions."""
+    text = """
+recipe = Recipe(epochs=2, batch_size=8, accumulation=2, learning_rate=1e-3, eval_every=4, precision="fp32")
+fine_tune(backbone(sys.argv[2]), split, recipe, sys.argv[3])
+"""
+    launcher = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29617")
+    done = program(text, spoken_dir, still, tmp_path / "two", launcher=launcher, OMP_NUM_THREADS="1")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("test accuracy") == 1, "one of the two speaks"
+    two = load_run(tmp_path / "two" / "stratified" / "still")
+    one = fine_tune(backbone(str(still)), split, QUICK, tmp_path / "one")
+    assert (one.info["processes"], two.info["processes"]) == (1, 2)
+    assert one.info["steps"] == two.info["steps"] == 2 * -(-len(split.train) // 16)
+    # eval_loss is left out: the Trainer weights batches alike, and two processes cut 15 clips otherwise than one
+    trained = ["step", "epoch", "loss", "eval_accuracy", "eval_uar"]
+    np.testing.assert_allclose(two.history[trained], one.history[trained], rtol=1e-4)
+    columns = [f"p_{label}" for label in split.labels]
+    assert list(two.predictions["clip"]) == list(one.predictions["clip"])
+    np.testing.assert_allclose(two.predictions[columns], one.predictions[columns], atol=2e-3)
+    other = fine_tune(backbone(str(still)), split, dataclasses.replace(QUICK, seed=7), tmp_path / "other")
+    assert not np.allclose(other.history[trained], one.history[trained], rtol=1e-4), "the tolerance can fail"
+
+
+@pytest.mark.parametrize(
+    ("batch", "accumulation", "many", "each"), [(4, 2, 1, 4), (4, 2, 2, 4), (4, 2, 4, 2), (4, 2, 8, 1), (6, 1, 2, 3)]
+)
+def test_processes_share_a_step(batch, accumulation, many, each):
+    assert finetuning._batch_of_each(Recipe(batch_size=batch, accumulation=accumulation), many) == each
+
+
+def test_a_step_that_cannot_be_shared_is_refused():
+    with pytest.raises(SerlibError, match="8 clips, which 3 processes cannot share"):
+        finetuning._batch_of_each(Recipe(), 3)
+
+
+def test_one_command_trains_a_backbone(tmp_path):
+    """``python -m serlib`` on the embedded corpus; the notebooks find the run."""
+    command = [sys.executable, "-m", "serlib"]
+    environment = os.environ | {"SERLIB_HOME": str(tmp_path)}
+    wrong = subprocess.run([*command, "hubert-bass"], env=environment, capture_output=True, text=True, timeout=120)
+    assert wrong.returncode == 1 and "hubert-bass" in wrong.stderr and "Traceback" not in wrong.stderr
+    wrong = subprocess.run(
+        [*command, "hubert-base", "--profile", "minni"], env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert wrong.returncode == 1 and "did you mean" in wrong.stderr.lower() and "Traceback" not in wrong.stderr
+
+
+def test_too_little_memory_halves_the_batch_and_says_so(spoken_dir, tmp_path):
+    """The process may take 420 MB more than it has after loading everything: 128 clips at once need more."""
+    text = """
+one = Recipe(epochs=1, batch_size=4, accumulation=1, learning_rate=1e-3, eval_every=8, precision="fp32")
+fine_tune(backbone(sys.argv[2]), split, one, sys.argv[3] + "/warm")
+pages = int(open("/proc/self/statm").read().split()[0])
+limit = pages * resource.getpagesize() + 420_000_000
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+recipe = Recipe(epochs=2, batch_size=128, accumulation=1, learning_rate=1e-3, eval_every=1, precision="fp32")
+fine_tune(backbone(sys.argv[2]), split, recipe, sys.argv[3])
+"""
+    if not Path("/proc/self/statm").exists():
+        pytest.skip("needs Linux, where a process's memory can be limited")
+    done = program(text, spoken_dir, "hubert-base-mini", tmp_path, OMP_NUM_THREADS="1")
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "the memory was not enough" in done.stdout and "in place of 128 x 1" in done.stdout
+    run = load_run(tmp_path / "stratified" / "hubert-base-mini")
+    assert run.info["clips_at_once"] < 128
+    assert run.info["steps"] == 2, "a step still has 128 clips"
+
+
+def test_a_full_disk_keeps_what_was_trained(spoken_dir, split, tmp_path, capsys):
+    """Files above 400 KB cannot be written: the third checkpoint fails as on a full disk, and the run goes on later."""
+    text = """
+import dataclasses
+recipe = Recipe(epochs=2, batch_size=8, accumulation=1, learning_rate=1e-3, eval_every=4, precision="fp32")
+from transformers import TrainerCallback
+from transformers.trainer import DEFAULT_CALLBACKS
+class Fill(TrainerCallback):
+    def on_step_begin(self, args, state, control, **_):
+        if state.global_step == 5:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, resource.RLIM_INFINITY))
+DEFAULT_CALLBACKS.append(Fill)
+fine_tune(backbone(sys.argv[2]), split, recipe, sys.argv[3])
+"""
+    done = program(text, spoken_dir, "hubert-base-mini", tmp_path)
+    assert done.returncode != 0
+    last = done.stderr.strip().splitlines()[-1]
+    assert "SerlibError" in last and "the disk is full, and training is kept up to step 4" in last
+    target = tmp_path / "stratified" / "hubert-base-mini"
+    assert [path.name for path in target.glob("trainer/checkpoint-*")] == ["checkpoint-4"]
+    recipe = dataclasses.replace(QUICK, accumulation=1)
+    run = fine_tune(backbone("hubert-base-mini"), split, recipe, tmp_path)
+    assert "goes on from its last checkpoint" in capsys.readouterr().out
+    whole = fine_tune(backbone("hubert-base-mini"), split, recipe, tmp_path / "whole")
+    pd.testing.assert_frame_equal(run.predictions, whole.predictions)
+
+
+def test_a_run_that_would_not_fit_on_the_disk_is_refused(split, tmp_path):
+    work = Work(backbone("hubert-base-mini"), split, QUICK, tmp_path)
+    finetuning._check_disk(work, 1_000, 2_000)
+    free = shutil.disk_usage(tmp_path).free
+    with pytest.raises(SerlibError, match="the disk has .* GB free"):
+        finetuning._check_disk(work, free // 4, free // 8)
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (RuntimeError("CUDA error: unspecified launch failure\nCompile with..."), "the GPU no longer answers"),
+        (MemoryError(), "not enough even for one clip at a time"),
+        (RuntimeError("[enforce fail at inline_container.cc:603] PytorchStreamWriter failed writing file"), "disk is"),
+    ],
+)
+def test_the_end_of_a_training_is_one_sentence(split, tmp_path, error, sentence):
+    said = finetuning._readable(Work(backbone("hubert-base-mini"), split, QUICK, tmp_path), error)
+    assert isinstance(said, SerlibError) and sentence in str(said) and "\n" not in str(said)
+
+
+def test_other_errors_stay_what_they_are(split, tmp_path):
+    error = KeyError("a fault of ours")
+    assert finetuning._readable(Work(backbone("hubert-base-mini"), split, QUICK, tmp_path), error) is error
+
+
+def test_tensorboard_holds_the_history(split, tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run = fine_tune(backbone("hubert-base-mini"), split, QUICK, tmp_path, tracker="tensorboard")
+    events = EventAccumulator(str(run.folder / "tracked")).Reload()
+    seen = [(event.step, event.value) for event in events.Scalars("eval/accuracy")]
+    kept = run.history.set_index("step")["eval_accuracy"]
+    assert seen[: len(kept)] == [(step, pytest.approx(value)) for step, value in kept.items()]
+
+
+def test_weights_and_biases_records_offline_and_never_asks(split, tmp_path, monkeypatch, capsys):
+    for name in ("WANDB_MODE", "WANDB_API_KEY", "WANDB_PROJECT", "WANDB_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "none"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    run = fine_tune(backbone("hubert-base-mini"), split, QUICK, tmp_path / "runs", tracker="wandb")
+    assert "recorded offline" in capsys.readouterr().out
+    (kept,) = run.folder.glob("wandb/offline-run-*/*.wandb")
+    assert kept.stat().st_size > 1_000 and b"eval/accuracy" in kept.read_bytes()
+
+
+def test_an_unknown_tracker_offers_the_known(split, tmp_path):
+    with pytest.raises(SerlibError, match="did you mean wandb"):
+        fine_tune(backbone("hubert-base-mini"), split, QUICK, tmp_path, tracker="wand")
