@@ -13,6 +13,7 @@ from serlib.recipe import Recipe
 from serlib.training import Run, load_run
 
 SHIPPED = Path(__file__).parent / "results"  # what a pip-installed serlib has of the repository's results/
+DRIVE = Path("/content/drive/MyDrive")  # Google Drive where Colab has mounted it: what lies there outlives the session
 LARGE_GPU = 30  # GB of memory from which the paper's recipe fits all six
 
 
@@ -134,7 +135,8 @@ class Lesson:
         settings = self._settings
         data = "1,440 synthetic clips" if settings.corpus == "mini" else "RAVDESS, 1,440 recorded clips"
         models = "mini twins of the six models" if settings.twins else "the six models at full size"
-        return f"{_machine()} - profile {self.profile} - {data}, {models}"
+        kept = " - runs are kept on Drive" if DRIVE in self.home.parents else ""
+        return f"{_machine()} - profile {self.profile} - {data}, {models}{kept}"
 
 
 def start(profile: str = "auto", epochs: int | None = None) -> Lesson:
@@ -156,11 +158,14 @@ def start(profile: str = "auto", epochs: int | None = None) -> Lesson:
 
 
 def _home() -> Path:
-    """Return the repository's folder (``SERLIB_HOME``, or the first parent with a _toc.yml), else the current one."""
+    """Return where runs are kept: ``SERLIB_HOME``, else the repository's folder, else Colab's Drive, else here."""
     if named := os.environ.get("SERLIB_HOME"):
         return Path(named)
     here = Path.cwd()
-    return next((folder for folder in (here, *here.parents) if (folder / "_toc.yml").is_file()), here)
+    for folder in (here, *here.parents):
+        if (folder / "_toc.yml").is_file():
+            return folder
+    return DRIVE / "ser-book" if DRIVE.is_dir() else here
 
 
 def _suggest() -> str:

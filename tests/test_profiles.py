@@ -5,6 +5,7 @@ import shutil
 import pytest
 import torch
 
+from serlib import profiles
 from serlib.backbones import SIX
 from serlib.errors import SerlibError
 from serlib.profiles import PROFILES, start
@@ -70,3 +71,19 @@ def test_runs_are_found_in_runs_then_in_results(home, spoken):
     shutil.move(run.folder, shelf)
     assert lesson.run("frozen").folder == shelf
     assert [found.folder for found in lesson.finished()] == [shelf]
+
+
+def test_runs_live_on_drive_where_it_is_mounted(tmp_path, monkeypatch, capsys):
+    """On Colab nothing else outlives the session; a clone's own folder and SERLIB_HOME go before it."""
+    drive, session = tmp_path / "drive" / "MyDrive", tmp_path / "content"
+    session.mkdir()
+    monkeypatch.chdir(session)
+    monkeypatch.setattr(profiles, "DRIVE", drive)
+    assert start("mini").runs.is_relative_to(tmp_path) and "Drive" not in capsys.readouterr().out
+    monkeypatch.delenv("SERLIB_HOME")
+    assert start("mini").home == session
+    drive.mkdir(parents=True)
+    assert start("mini").runs == drive / "ser-book" / "runs" / "mini"
+    assert "runs are kept on Drive" in capsys.readouterr().out
+    (session / "_toc.yml").touch()
+    assert start("mini").home == session
