@@ -19,6 +19,7 @@ import pandas as pd
 from serlib import audio
 from serlib.backbones import SIX, Backbone, backbone, config_of, weights_of
 from serlib.errors import SerlibError, nearest
+from serlib.finetuning import half_precision
 from serlib.model import PROJECTION
 from serlib.recipe import Recipe
 from serlib.splits import Split
@@ -37,7 +38,7 @@ class Device:
     """Where one trains: memory in GB, operations a second in full and in mixed precision, bytes a second.
 
     ``start`` is the memory that is gone before the model comes, ``layer`` the seconds that the commands of one layer
-    take, there and back, however small the batch is.
+    take, there and back, however small the batch is. ``half`` says whether there is mixed precision at all.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Device:
     start: float = 0.8
     layer: float = 1.5e-3
     measured: bool = False
+    half: bool = True
 
 
 # Peaks of the makers' data sheets (dense, not sparse), of which the shares below are assumed to be reached.
@@ -230,7 +232,7 @@ def _predict(backbone: Backbone, shape: dict, recipe: Recipe, device: Device, sp
     weights = _count(shape, recipe, labels)
     parameters = weights["convolutions"] + weights["encoder"] + weights["head"]
     trainable = weights["lora"] + weights["head"] if recipe.lora else weights["encoder"] + weights["head"]
-    mixed = recipe.precision == "auto" and not device.measured
+    mixed = recipe.precision == "auto" and device.half
     frames = _padded_frames(seconds["train"], recipe)
     evaluated = _padded_frames(
         seconds["validation"], replace(recipe, batch_size=max(recipe.batch_size, 8), bucketing=True)
@@ -245,7 +247,7 @@ def _predict(backbone: Backbone, shape: dict, recipe: Recipe, device: Device, sp
     saved = 4 * (trainable if recipe.lora else parameters - weights["convolutions"])
     if device.measured:
         # pages of a file count while weights are read: all of them at the start, the best step's at the end
-        step = kept + state + _activations(shape, recipe, longest, mixed, plain=True)
+        step = kept + state + copies + _activations(shape, recipe, longest, mixed, plain=True)
         peak = max(step + saved, kept + (shape["file"] or kept))
     else:
         step = kept + state + copies + _activations(shape, recipe, longest, mixed)
@@ -263,9 +265,10 @@ def _predict(backbone: Backbone, shape: dict, recipe: Recipe, device: Device, sp
     cached = sum(lengths.sum() for lengths in seconds.values()) * _convolutions(shape)
 
     # Time: operations at the speed of a matrix product, and numbers that only come and go at the speed of memory
-    speed = device.mixed * REACHED["mixed"] if mixed else device.full * (1 if device.measured else REACHED["full"])
-    width = device.bandwidth * (1 if device.measured else REACHED["bandwidth"])
-    moved = float(np.mean([_moved(shape, recipe, size, length, mixed) for size, length in frames]))
+    reached = {name: 1 if device.measured else share for name, share in REACHED.items()}
+    speed = device.mixed * reached["mixed"] if mixed else device.full * reached["full"]
+    width = device.bandwidth * reached["bandwidth"]
+    moved = float(np.mean([_moved(shape, recipe, size, length, mixed, device.measured) for size, length in frames]))
     # Adam reads and writes weight, gradient and averages; the gradient is cleared, and measured to be clipped
     update = 4 * 11 * trainable / width
     layers = shape["layers"] * device.layer * (1 + 0.5 * recipe.gradient_checkpointing)
@@ -350,7 +353,7 @@ def _layer_bytes(shape: dict, clips: int, frames: int, mixed: bool, plain: bool)
     else:
         mask = 4 if plain else 1
         token = 4 * (8 * h + 2 * f) + 2 * drop * h * mask + inside * f * mask
-    tables = 3 * 4 * shape["heads"] * frames if plain and shape["attention_dropout"] else 0
+    tables = 3 * (2 if mixed else 4) * shape["heads"] * frames if plain and shape["attention_dropout"] else 0
     return clips * frames * (token + tables)
 
 
@@ -368,9 +371,9 @@ def _activations(shape: dict, recipe: Recipe, longest: tuple[int, int], mixed: b
     return layers * layer + stem + summed + passing
 
 
-def _moved(shape: dict, recipe: Recipe, clips: int, frames: int, mixed: bool) -> float:
+def _moved(shape: dict, recipe: Recipe, clips: int, frames: int, mixed: bool, on_cpu: bool) -> float:
     """Return the bytes that go through memory besides the matrix products, there and back."""
-    layer = _layer_bytes(shape, clips, frames, mixed, plain=not mixed)
+    layer = _layer_bytes(shape, clips, frames, mixed, plain=on_cpu or not mixed)
     return shape["layers"] * layer * (4 if not recipe.gradient_checkpointing else 5.5)
 
 
@@ -412,15 +415,18 @@ def _cpu(hidden: int) -> Device:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GB if hasattr(os, "sysconf") else np.inf
     speed = 2 * x.numel() * w.shape[1] / product
+    half = half_precision() == "bf16"
+    quick = _fastest(lambda: x.bfloat16() @ w.bfloat16()) if half else product
     return Device(
         name=f"this CPU ({cores} core{'s' * (cores != 1)})",
         memory=memory,
         full=speed,
-        mixed=speed,
+        mixed=speed * product / quick,
         bandwidth=2 * 4 * wide.numel() / passing,
         start=0.95,
         layer=1e-3,
         measured=True,
+        half=half,
     )
 
 

@@ -118,7 +118,7 @@ def _train(work: Work, batch: int, accumulation: int, tracker: str | None) -> Re
     ]
     trainable = sum(p.numel() for _, p in trained)
     _check_disk(work, 4 * (trainable if recipe.lora else parameters), 8 * trainable)
-    half = _half_precision() if recipe.precision == "auto" else None
+    half = half_precision() if recipe.precision == "auto" else None
     arguments = TrainingArguments(
         output_dir=str(target / "trainer"),
         num_train_epochs=recipe.epochs,
@@ -218,7 +218,7 @@ def _train(work: Work, batch: int, accumulation: int, tracker: str | None) -> Re
     return Result(pd.concat(table, ignore_index=True), history, info, save)
 
 
-def _half_precision() -> str | None:
+def half_precision() -> str | None:
     """Return "bf16" where the processor computes with it, "fp16" on other GPUs, None elsewhere."""
     import torch
 
