@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -153,6 +154,17 @@ def test_the_table_has_all_six_on_all_devices():
     assert len(table) == len(SIX) * len(DEVICES)
     assert (table["fits"] == "yes").all()
     assert np.isfinite(table.select_dtypes("number").to_numpy()).all()
+
+
+def test_the_table_of_the_book_is_the_planners():
+    page = (Path(__file__).parents[1] / "book" / "how_to_use.md").read_text()
+    for row in map(backbone, SIX):
+        cells = []
+        for profile, device in (("t4", "T4"), ("paper", "A100-40"), ("best", "A100-40")):
+            found = plan(row, start(profile).recipe_for(row), device)
+            assert found.fits
+            cells.append(f"{found.memory:.0f} GB, {found.minutes:.0f} min")
+        assert f"| {row.title} | {' | '.join(cells)} |" in page
 
 
 def test_clips_of_a_split_decide_the_time(spoken):
