@@ -14,6 +14,17 @@ EARLY_THEME = (
     "if (!['light', 'dark'].includes(document.documentElement.dataset.theme)) document.documentElement.dataset.theme"
     " = matchMedia('(prefers-color-scheme: dark)').matches ? 'dark' : 'light';"
 )
+# What scrolls sideways on a phone is reached by keyboard too, while it scrolls. The theme does so for code alone.
+REACHABLE = """
+addEventListener("DOMContentLoaded", () => {
+  const reach = () => document.querySelectorAll("figure, .pst-scrollable-table-container, [style*='overflow-x']")
+    .forEach((box) => {
+      if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
+      else box.removeAttribute("tabindex");
+    });
+  ["load", "resize"].forEach((when) => addEventListener(when, reach));
+});
+"""
 UNUSED = re.compile(
     # The icons come from a font already; their 1.5 MB of drawings in JavaScript would come on top.
     r'<script src="[^"]*/fontawesome/[^"]*/js/[^"]*"></script>'
@@ -68,6 +79,7 @@ def finish(app: Sphinx, error: Exception | None) -> None:
 def setup(app: Sphinx) -> dict[str, bool]:
     app.config.mathjax_path = "mathjax/tex-chtml.js"
     app.add_js_file(None, body=EARLY_THEME, priority=100)
+    app.add_js_file(None, body=REACHABLE)
     app.connect("source-read", local_badge)
     app.connect("html-page-context", leave_out, priority=900)
     app.connect("build-finished", finish)
