@@ -163,7 +163,7 @@ def test_the_table_of_the_book_is_the_planners():
         for profile, device in (("t4", "T4"), ("paper", "A100-40"), ("best", "A100-40")):
             found = plan(row, start(profile).recipe_for(row), device)
             assert found.fits
-            cells.append(f"{found.memory:.0f} GB, {found.minutes:.0f} min")
+            cells.append(f"{found.memory:.0f} GB, {found.minutes:.0f} min, disk {found.disk:.0f} GB")
         assert f"| {row.title} | {' | '.join(cells)} |" in page
 
 
