@@ -128,8 +128,9 @@ slides: $(WANTED) | $(SETUP) ## write a deck of slides for each executed noteboo
 tidy: $(SETUP) ## take outputs and editors' marks out of the notebooks, in place
 	@$(VENV) scripts/notebooks.py --fix
 
-bench: $(SETUP) ## measure decoding, loading, speaking, training and memory on this machine
+bench: $(SETUP) ## measure the slow steps on this machine, then fine-tuning against the usual recipe (RAVDESS_DIR)
 	@$(VENV) scripts/bench.py
+	@$(VENV) scripts/bench_speed.py
 
 bench-real: $(SETUP) ## the real architectures at real size on real clips, against what the planner predicts (RAVDESS_DIR)
 	@$(VENV) scripts/bench_real.py

@@ -1,0 +1,203 @@
+"""How much faster than the usual recipe, and which trick is worth what: real architectures, real clips, one run.
+
+The usual recipe is the one of transformers' own audio-classification example: files decoded as they come, random
+batches padded to their longest clip (Whisper's to 30 s), float32, whole clips. Each line below it adds one trick. Every
+line sees the same clips, a random sample of an epoch's steps, in a process of its own. Seconds are those of computing,
+of that process alone, so others on the machine count little. Needs RAVDESS_DIR, and SERLIB_MODELS for Whisper.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from bench_real import write_checkpoint
+
+STEPS = {"hubert-base": 7, "wav2vec2-large": 4, "whisper-tiny.en": 7}  # of 8 clips; the first is a warm-up
+PLAIN = {"bucketing": False, "precision": "fp32", "layerdrop": None}
+# name: changes to the recipe that all lines below keep; None is the usual recipe, without serlib
+TRICKS = {
+    "usual recipe": None,
+    "+ features computed once": PLAIN,
+    "+ bucketing": {"bucketing": True},
+    "+ trimming": {"trim": True},
+    "+ bfloat16": {"precision": "auto"},
+}
+
+
+def sample(key: str):
+    """Return a split whose training clips are those of a few random steps of one epoch in buckets."""
+    import numpy as np
+
+    import serlib as ser
+    from serlib.batches import Buckets
+
+    split = ser.stratified_split(ser.ravdess())
+    order = Buckets(split.train["seconds"], 8, seed=0)
+    clips = split.train.iloc[np.unique(list(order)[: 8 * STEPS[key]])]
+    few = {part: frame.groupby("emotion").head(1) for part, frame in split.parts()} | {"train": clips}
+    return replace(split, **few)
+
+
+class Clock:
+    """Seconds of computing between the ends of steps, loading of clips included."""
+
+    def __new__(cls):
+        import torch
+        from transformers import TrainerCallback
+
+        class Ends(TrainerCallback):
+            at: list[float] = []
+
+            def on_step_end(self, args, state, control, **_):
+                self.at.append(time.process_time() / torch.get_num_threads())
+
+        return Ends
+
+
+def usual(key: str, split, folder: Path) -> None:
+    """Train as the example of transformers does."""
+    import soundfile
+    import soxr
+    import torch
+    from transformers import AutoFeatureExtractor, AutoModelForAudioClassification, Trainer, TrainingArguments
+
+    import serlib as ser
+    from serlib.backbones import weights_of
+
+    source = weights_of(ser.backbone(key).checkpoint)
+    net = AutoModelForAudioClassification.from_pretrained(source, num_labels=8, dtype=torch.float32)
+    extractor = AutoFeatureExtractor.from_pretrained(source)
+    if hasattr(net, "freeze_feature_encoder"):
+        net.freeze_feature_encoder()
+
+    class Files(torch.utils.data.Dataset):
+        def __init__(self, rows):
+            self.rows = rows
+
+        def __len__(self):
+            return len(self.rows)
+
+        def __getitem__(self, i):
+            row = self.rows.iloc[i]
+            samples, rate = soundfile.read(row["path"], dtype="float32", always_2d=True)
+            return soxr.resample(samples.mean(1), rate, 16_000), split.labels.index(row["emotion"])
+
+    def collate(clips):
+        options = {} if net.config.model_type == "whisper" else {"padding": True}
+        made = extractor([c[0] for c in clips], sampling_rate=16_000, return_tensors="pt", **options)
+        return {**made, "labels": torch.tensor([c[1] for c in clips])}
+
+    arguments = TrainingArguments(
+        output_dir=str(folder / "usual"), num_train_epochs=1, per_device_train_batch_size=4,
+        gradient_accumulation_steps=2, learning_rate=1e-4, eval_strategy="epoch", save_strategy="epoch",
+        load_best_model_at_end=True, label_names=["labels"], remove_unused_columns=False, report_to="none",
+        disable_tqdm=True, dataloader_pin_memory=False, use_cpu=True,
+    )  # fmt: skip
+    files = {"train_dataset": Files(split.train), "eval_dataset": Files(split.validation)}
+    Trainer(model=net, args=arguments, data_collator=collate, **files).train()
+
+
+def measure(key: str, trick: str, folder: Path) -> None:
+    """Train with the tricks up to this one, and write clips a second and peak memory as JSON."""
+    import resource
+
+    from transformers.trainer import DEFAULT_CALLBACKS
+
+    import serlib as ser
+
+    clock = Clock()
+    DEFAULT_CALLBACKS.append(clock)
+    split = sample(key)
+    if trick == "usual recipe":
+        usual(key, split, folder)
+    elif trick == "profile t4":
+        recipe = ser.PROFILES["t4"].recipe
+        own = ser.PROFILES["t4"].own.get(key, {})
+        ser.fine_tune(ser.backbone(key), split, replace(recipe, **own, epochs=1, eval_every=1000), folder / "t4")
+    else:
+        changes = {}
+        for name, change in TRICKS.items():
+            changes |= change or {}
+            if name == trick:
+                break
+        recipe = ser.Recipe(epochs=1, eval_every=len(split.train) // 8, **changes)
+        ser.fine_tune(ser.backbone(key), split, recipe, folder / "runs")
+    seconds = (clock.at[-1] - clock.at[0]) / (len(clock.at) - 1)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+    (folder / "result.json").write_text(json.dumps({"clips": 8 / seconds, "memory": peak}))
+
+
+def extract() -> None:
+    """Print how much faster the frozen track reads clips than code in the style of a feature-extraction pipeline."""
+    import numpy as np
+    import soundfile
+    import soxr
+    import torch
+
+    import serlib as ser
+    from serlib.backbones import weights_of
+    from serlib.probing import averages_of, frozen_encoder
+
+    clips = ser.ravdess().iloc[::60]
+    backbone = ser.backbone("whisper-tiny.en")
+    recipe = ser.PROFILES["laptop"].probe
+    net, extractor = frozen_encoder(weights_of(backbone.checkpoint), backbone, recipe)
+    begin = time.process_time()
+    for path in clips["path"]:  # one file after the other, decoded as it comes, padded to 30 s
+        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+        mels = extractor(soxr.resample(samples.mean(1), rate, 16_000), sampling_rate=16_000, return_tensors="pt")
+        with torch.inference_mode():
+            states = net.encoder(mels.input_features, output_hidden_states=True).hidden_states
+        np.concatenate([np.concatenate([layer.mean(1), layer.std(1)]) for layer in states])
+    usual = time.process_time() - begin
+    begin = time.process_time()
+    averages_of((net, extractor), list(ser.clips(clips).values()), recipe)
+    ours = time.process_time() - begin
+    print(f"whisper-tiny.en  frozen, features only     x {usual / ours:4.2f} clips/s of a feature-extraction pipeline")
+
+
+def main() -> None:
+    if not os.environ.get("RAVDESS_DIR"):
+        print("How much faster than the usual recipe: not measured, RAVDESS_DIR is not set.")
+        return
+    for key in sys.argv[1:] or STEPS:
+        with tempfile.TemporaryDirectory() as home:
+            environment = os.environ | {"SERLIB_HOME": home, "PYTHONPATH": str(Path(__file__).parents[1])}
+            if key != "whisper-tiny.en":
+                import serlib as ser
+
+                shelf = Path(home) / "models" / ser.backbone(key).checkpoint
+                subprocess.run([sys.executable, __file__, "--write", key, str(shelf)], env=environment, check=True)
+                environment["SERLIB_MODELS"] = str(shelf.parents[1])
+            elif not os.environ.get("SERLIB_MODELS"):
+                print("Whisper tiny.en: not measured, SERLIB_MODELS is not set.")
+                continue
+            first = None
+            for trick in (*TRICKS, "profile t4"):
+                command = [sys.executable, __file__, "--measure", key, trick, home]
+                done = subprocess.run(command, env=environment, capture_output=True, text=True)
+                if done.returncode:
+                    sys.exit(done.stderr)
+                found = json.loads((Path(home) / "result.json").read_text())
+                first = first or found
+                print(
+                    f"{key:<16} {trick:<25} {found['clips']:6.2f} clips/s  x {found['clips'] / first['clips']:4.2f}   "
+                    f"{found['memory']:5.2f} GB  x {found['memory'] / first['memory']:4.2f}",
+                    flush=True,
+                )
+    if os.environ.get("SERLIB_MODELS"):
+        extract()
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--write"]:
+        write_checkpoint(sys.argv[2], Path(sys.argv[3]))
+    elif sys.argv[1:2] == ["--measure"]:
+        measure(sys.argv[2], sys.argv[3], Path(sys.argv[4]))
+    else:
+        main()
