@@ -1,8 +1,8 @@
 """Fine-tune the real architectures at real size for a few steps on real clips, and hold the planner against the clock.
 
 The weights are random, written from each checkpoint's config in the hub's folder layout, some in its older dialects:
-a .bin file, float16, weight-norm names of before 2023. Needs RAVDESS_DIR; the x-large is run when it is named:
-python scripts/bench_real.py hubert-xlarge
+a .bin file, float16, weight-norm names of before 2023. Needs RAVDESS_DIR; HuBERT base and one large are run unless
+others are named: python scripts/bench_real.py hubert-xlarge unispeech-large
 """
 
 import json
@@ -16,10 +16,14 @@ from pathlib import Path
 from statistics import median
 
 # key: file name, half precision, weights below a task's model, recipe of the profile, changes to it, clips an emotion
+_FEW = {"batch_size": 2, "accumulation": 1, "trim": True}
 CASES = {
     "hubert-base": ("pytorch_model.bin", False, False, "paper", {"bucketing": True}, 3),
-    "wav2vec2-large": ("model.safetensors", True, True, "t4", {"batch_size": 2, "accumulation": 1, "trim": True}, 1),
-    "hubert-xlarge": ("model.safetensors", True, True, "t4", {"batch_size": 2, "accumulation": 1, "trim": True}, 1),
+    "wav2vec2-large": ("model.safetensors", True, True, "t4", _FEW, 1),
+    "wav2vec2-xlsr53": ("pytorch_model.bin", False, False, "best", {"batch_size": 4, "accumulation": 1}, 2),
+    "unispeech-large": ("model.safetensors", False, False, "t4", {"batch_size": 4, "accumulation": 1}, 2),
+    "unispeech-multilingual": ("pytorch_model.bin", True, False, "paper", {"batch_size": 1, "accumulation": 2}, 1),
+    "hubert-xlarge": ("model.safetensors", True, True, "t4", _FEW, 1),
 }
 WITHIN = {"memory": 0.15, "seconds": 0.30}
 
