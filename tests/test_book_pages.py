@@ -108,7 +108,7 @@ def test_the_vote_of_the_page_on_extending_is_a_voter():
 
 
 def test_the_code_of_the_page_on_extending_runs(spoken_dir, tmp_path, monkeypatch):
-    """In its order, in a folder of its own: a small spoken corpus, a tiny WavLM in the real one's place, our results."""
+    """In its order, in a folder of its own: a small spoken corpus, a tiny WavLM in the place of the real."""
     from transformers import Wav2Vec2FeatureExtractor, WavLMConfig, WavLMModel
 
     page = (ROOT / "book" / "extending.md").read_text(encoding="utf-8")
