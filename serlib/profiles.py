@@ -49,8 +49,7 @@ _BEST = Recipe(
 # One recipe for all six, so that they may be compared and vote together: with LoRA the x-large fits a T4, and the
 # checkpoints of all six a free Drive. Rank and learning rate are those of the experiments on speech emotion of Feng
 # and Narayanan (2023, arXiv 2306.05350).
-_LORA = Recipe(lora=16, learning_rate=2e-4)
-_FORGET = {"hubert-xlarge": {"gradient_checkpointing": True}}
+_LORA = Recipe(lora=16, learning_rate=2e-4, gradient_checkpointing=True)
 _TWIN = Recipe(
     epochs=6,
     batch_size=16,
@@ -67,9 +66,11 @@ PROFILES = {
     for profile in (
         Profile("mini", "mini", True, _TWIN, "hubert-base-mini", _PROBE),
         Profile("laptop", "ravdess", True, replace(_TWIN, epochs=15), "whisper-tiny.en", _PROBE),
-        Profile("t4", "ravdess", False, _LORA, "hubert-base", _PROBE, _FORGET),
+        Profile("t4", "ravdess", False, _LORA, "hubert-base", _PROBE),
         Profile("paper", "ravdess", False, _PAPER, "hubert-base", _PROBE),
-        Profile("best", "ravdess", False, _BEST, "hubert-base", _PROBE, _FORGET),
+        Profile(
+            "best", "ravdess", False, _BEST, "hubert-base", _PROBE, {"hubert-xlarge": {"gradient_checkpointing": True}}
+        ),
     )
 }
 

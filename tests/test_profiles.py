@@ -46,10 +46,16 @@ def test_paper_profile_is_the_papers_recipe():
 
 
 def test_a_backbone_may_have_a_recipe_of_its_own():
-    lesson = start("t4", epochs=3)
+    lesson = start("best", epochs=3)
     assert lesson.recipe_for(lesson.backbone("hubert-base")) == lesson.recipe
+    assert not lesson.recipe.gradient_checkpointing
     large = lesson.recipe_for(lesson.backbone("hubert-xlarge"))
-    assert large.lora and large.gradient_checkpointing and large.epochs == 3
+    assert large.gradient_checkpointing and large.epochs == 3
+
+
+def test_all_six_have_one_recipe_on_a_t4():
+    lesson = start("t4")
+    assert {lesson.recipe_for(lesson.backbone(key)) for key in SIX} == {lesson.recipe}
 
 
 def test_epochs_change_the_recipe_and_none_keeps_it():
