@@ -191,7 +191,16 @@ def clips(corpus: pd.DataFrame, trim: bool = False) -> Clips:
     return Clips(index)
 
 
+def fingerprints(corpus: pd.DataFrame) -> list[str]:
+    """Return what tells each file of a corpus from all others and from itself once changed, one text a clip."""
+    return [hashlib.sha256(json.dumps(stat).encode()).hexdigest()[:16] for stat in _stats(corpus)]
+
+
 def _key(corpus: pd.DataFrame, trim: bool) -> str:
+    return hashlib.sha256(json.dumps([_stats(corpus), trim, RATE]).encode()).hexdigest()[:16]
+
+
+def _stats(corpus: pd.DataFrame) -> list[tuple[str, str, int, int]]:
     stats = []
     for clip, path in corpus["path"].items():
         try:
@@ -199,7 +208,7 @@ def _key(corpus: pd.DataFrame, trim: bool) -> str:
         except OSError as error:
             raise SerlibError(f"there is no file {path} for clip {clip}; check the path.") from error
         stats.append((clip, path, stat.st_size, stat.st_mtime_ns))
-    return hashlib.sha256(json.dumps([stats, trim, RATE]).encode()).hexdigest()[:16]
+    return stats
 
 
 def _read_or_error(path: str, trimmed: bool) -> np.ndarray | SerlibError:

@@ -20,8 +20,19 @@ class Recipe:
 
     ``learning_rate`` is the encoder's, ``head_learning_rate`` the new head's (None: the same). ``warmup`` is a share
     of all steps, ``eval_every`` a number of optimizer steps. ``freeze`` is "cnn" (fine-tune all but the convolutions,
-    as the paper does) or "all" (a frozen encoder: averages of its layers and a logistic regression). ``pooling`` is
+    as the paper does) or "all" (a frozen encoder: averages of its layers and a ``head`` on them). ``pooling`` is
     "mean", "sum" or "max"; a frozen encoder also knows "mean+std". ``layers`` is "last", "weighted" or, frozen, "all".
+
+    A frozen encoder's own settings (`make leaderboard` says what each is worth):
+
+    * ``head``: "logistic" or "kernel ridge" (regression on one-hot emotions, Gaussian kernel; serlib/ridge.py).
+    * ``pooling="loudness"``: mean and standard deviation in which loud frames count more (Stevens 1957, doi
+      10.1037/h0046162), for emotion is in the voice and not in the silence around it.
+    * ``layers="first"``: what the convolutions hand to the transformer.
+    * ``speeds``: copies of each clip to average over, such as (0.9, 1.0, 1.1) (speed perturbation: Ko et al. 2015,
+      doi 10.21437/Interspeech.2015-711).
+    * ``centered``: subtract the mean of the training voice that a clip sounds like, if the test voices are known
+      from training (else it does nothing). Kernel ridge only. Who speaks in a test clip is never read.
 
     What makes a large encoder fit, or helps a small corpus, each with its source:
 
@@ -66,8 +77,12 @@ class Recipe:
     masking: float | None = None
     layerdrop: float | None = 0.0
     bucketing: bool = True
+    head: str = "logistic"
+    speeds: tuple[float, ...] = (1.0,)
+    centered: bool = False
 
     def __post_init__(self):
+        object.__setattr__(self, "speeds", tuple(self.speeds))  # run.json knows lists only
         for name in ("epochs", "batch_size", "accumulation", "learning_rate", "eval_every"):
             if getattr(self, name) <= 0:
                 raise SerlibError(f"The recipe's {name} is {getattr(self, name)}; it must be greater than 0.")
@@ -78,6 +93,21 @@ class Recipe:
         for name in ("label_smoothing", "masking", "layerdrop"):
             if not 0 <= (getattr(self, name) or 0) < 1:
                 raise SerlibError(f"The recipe's {name} is {getattr(self, name)}; it is a share, from 0 to below 1.")
+        if self.head not in ("logistic", "kernel ridge"):
+            raise SerlibError(f'The recipe\'s head is {self.head!r}; it must be "logistic" or "kernel ridge".')
+        if not self.speeds or min(self.speeds) <= 0:
+            raise SerlibError(f"The recipe's speeds are {self.speeds}; give at least one, each greater than 0.")
+        if self.centered and self.head != "kernel ridge":
+            raise SerlibError('The recipe is centered; only head="kernel ridge" knows that.')
+        odd = {
+            "head": self.head != "logistic",
+            "speeds": self.speeds != (1.0,),
+            "pooling": self.pooling == "loudness",
+            "layers": self.layers == "first",
+        }
+        if self.freeze != "all" and any(odd.values()):
+            name = next(name for name in odd if odd[name])
+            raise SerlibError(f'The recipe\'s {name} is for a frozen encoder; set freeze="all" too.')
         if self.lora < 0:
             raise SerlibError(f"The recipe's lora is {self.lora}; it is a rank, such as 16, or 0 for none.")
         if self.layers == "weighted" and (self.lora or self.layerdrop != 0):
@@ -88,8 +118,12 @@ class Recipe:
 
     def __str__(self) -> str:
         if self.freeze == "all":
+            speeds = ", ".join(f"{speed:g}" for speed in self.speeds)
             return (
-                f"frozen encoder, {self.pooling} of {self.layers} layers, logistic regression" + ", trimmed" * self.trim
+                f"frozen encoder, {self.pooling} of {self.layers} layers, {self.head} regression"
+                + f", speeds {speeds}" * (self.speeds != (1.0,))
+                + ", centered by voice" * self.centered
+                + ", trimmed" * self.trim
             )
         return (
             f"{self.epochs} epochs, batch {self.batch_size} x {self.accumulation}, learning rate {self.learning_rate:g}"

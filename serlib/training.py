@@ -79,7 +79,7 @@ def fine_tune(backbone: Backbone, split: Split, recipe: Recipe, folder: Path | s
 
     A finished run of the same recipe is loaded, a half-finished one resumed from its last checkpoint; one of another
     recipe is set aside as ``<backbone>.before``. The best step is the one of highest validation accuracy, the earliest
-    of equals (of a frozen encoder: the regularization of lowest validation loss); test is predicted once, with it.
+    of equals (of a frozen encoder: the regularization of lowest held-out loss); test is predicted once, with it.
     A training that stays at chance is said so, and marked in ``info["at_chance"]``. On several processes, started by
     ``accelerate launch -m serlib``, a step has the same clips as on one. ``tracker`` is "tensorboard" or "wandb".
 
@@ -176,7 +176,8 @@ def classify(run: Run, paths: list[Path | str]) -> pd.DataFrame:
             raise SerlibError(f"{Path(path).name} has less than {SHORTEST} s of sound; record a little more.")
     if recipe.freeze == "all":
         features = probing.averages_of(probing.frozen_encoder(checkpoint), sounds, recipe)
-        table = probing.Logistic.read(checkpoint / "probe.npz").probabilities(features)
+        head = probing.Logistic if recipe.head == "logistic" else probing.KernelRidge
+        table = head.read(checkpoint / "probe.npz").probabilities(features)
     else:
         from transformers import AutoFeatureExtractor
 
@@ -201,7 +202,10 @@ def _logits(model, extractor, samples: np.ndarray) -> np.ndarray:
 def _request(backbone: Backbone, split: Split, recipe: Recipe) -> str:
     """Return a fingerprint of all that a run depends on."""
     parts = [(part, frame[["emotion", "seconds"]].round(4).to_csv()) for part, frame in split.parts()]
-    asked = json.dumps([asdict(recipe), weights_name(backbone, recipe), backbone.revision, parts])
+    # Settings that came later count where they are set, so that a run finished before them is still finished.
+    later = {field: getattr(Recipe, field) for field in ("head", "speeds", "centered")}
+    settings = {name: value for name, value in asdict(recipe).items() if later.get(name, ...) != value}
+    asked = json.dumps([settings, weights_name(backbone, recipe), backbone.revision, parts])
     return hashlib.sha256(asked.encode()).hexdigest()[:16]
 
 
