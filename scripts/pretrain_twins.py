@@ -77,36 +77,7 @@ TWIN = {
     ),
 }
 SENTENCES = {
-    "English (America)": """The kettle has been singing for an hour
-Nobody told me that the shop would close early
-She put seven green apples into the basket
-We could walk along the river before lunch
-His brother fixes old bicycles in the garage
-There is a small crack in the yellow cup
-They never found out who had painted the fence
-Please leave your wet shoes outside
-A long train passed through the valley
-My neighbor grows tomatoes on the roof
-The judge read every page of the letter twice
-Why would anyone measure the height of a wave
-Fresh bread smells better than fresh paint
-You have to turn the key slowly
-The youngest of them could already whistle
-It was much too dark to read the map
-Both boats were empty when the storm began
-I think the bus leaves at a quarter past five
-The museum keeps a jar of very old sand
-Jack thought about the voyage all winter
-Could you hand me the blue thread
-Only three chairs were left around the fire
-She heard a dull thud and then nothing
-Our village has one bridge and no church
-He pours the coffee as if it were gold
-An owl watched us from the chimney
-Give this key to the woman in the orange coat
-Vera usually measures rain in a glass tube
-Those children push the wagon up the hill
-What a thoughtful gift for a goldfish""".splitlines(),
+    "English (America)": synth.SENTENCES,
     "Spanish (Spain)": """La luna sale detrás de la montaña
 Mi hermano compra pan todas las mañanas
 Nadie sabe dónde está la llave azul
@@ -146,19 +117,7 @@ def _utterance(number: int, languages: str) -> np.ndarray:
     known = [name for name in SENTENCES if languages == "all" or name.startswith("English")]
     language = str(rng.choice(known))
     voice = synth.Voice.draw(rng, str(rng.choice(["female", "male"])))
-    prosody = synth.Prosody(
-        pitch=rng.uniform(-4, 7),
-        range=rng.uniform(0.4, 2.3),
-        slope=rng.uniform(-3.5, 3.5),
-        final=rng.uniform(-4, 7) * (rng.random() < 0.5),
-        rate=rng.uniform(0.68, 1.35),
-        level=rng.uniform(-8, 9),
-        tilt=rng.uniform(-7, 8),
-        breath=rng.uniform(0, 0.6),
-        tremor=rng.uniform(0, 1) * (rng.random() < 0.5),
-        jitter=rng.uniform(0, 0.9),
-        pause=rng.uniform(0, 0.6),
-    )
+    prosody = synth.Prosody.draw(rng)
     return synth.say(str(rng.choice(SENTENCES[language])), voice, prosody, rng, language)
 
 

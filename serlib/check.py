@@ -936,6 +936,87 @@ def mcnemar(answer: Any) -> bool:
     return _verdict(False, "toss a fair coin 19 times: how likely are 5 heads or fewer, or 14 or more?")
 
 
+# --- notebook 13 ---------------------------------------------------------------------------------------------------
+
+
+@_exercise("give the loss of a line-up with cosines 0.9 (the true code), 0.7 and 0.2 at temperature 0.1.")
+def line_up(answer: Any) -> bool:
+    """Check the contrastive loss of one hand-made line-up (13)."""
+
+    def loss(temperature: float) -> float:
+        return math.log(sum(math.exp((cosine - 0.9) / temperature) for cosine in (0.9, 0.7, 0.2)))
+
+    given = _number(answer)
+    if given is None:
+        return _verdict(False, f"one number is wanted; you gave {_kind(answer)}.")
+    if _near((given,), (loss(0.1),), 0.0015):
+        return _verdict(True, f"{loss(0.1):.3f}: the true code gets {math.exp(-loss(0.1)):.0%} of the probability.")
+    for other, why in (
+        (math.exp(-loss(0.1)), "that is the probability of the true code; the loss is -log of it"),
+        (-loss(0.1), "a loss is positive: the minus sign is missing"),
+        (loss(0.1) / math.log(2), "that is the logarithm to base 2; the loss takes the natural one"),
+        (loss(1.0), "the temperature was left out; divide each cosine by 0.1 first"),
+        (loss(10.0), "the cosines were multiplied by the temperature; divide them by 0.1"),
+        (math.log(math.exp(-2) + math.exp(-7)), "the true code belongs into the sum below the line too"),
+    ):
+        if _near((given,), (other,), 0.0015):
+            return _verdict(False, f"{why}.")
+    return _verdict(False, "divide the cosines by 0.1, take the softmax, and -log of what the true code gets.")
+
+
+@_exercise('give your function itself; it takes a list of names with blanks "-" and returns a list without them.')
+def collapse(answer: Any) -> bool:
+    """Check a student's reading of CTC's frame labels on five small sequences (13)."""
+    for names in ("kk-ii-dz", "--d-oo-g--", "l-l", "aabbb", "---"):
+        truth = [name for i, name in enumerate(names) if name != "-" and (i == 0 or names[i - 1] != name)]
+        given = _called(answer, list(names))
+        if isinstance(given, str):
+            return _verdict(False, given.replace("a number is", "a list is"))
+        if not isinstance(given, (list, tuple)):
+            return _verdict(False, f"your function should return a list; for {names!r} it gave {_kind(given)}.")
+        if list(given) != truth:
+            bare = names.replace("-", "")
+            early = [name for i, name in enumerate(bare) if i == 0 or bare[i - 1] != name]
+            if "-" in given:
+                why = "a blank was left"
+            elif list(given) == list(bare):
+                why = "repeated names were kept"
+            elif list(given) == early:
+                why = "the blanks were dropped before the repetitions, so a name said twice is lost"
+            else:
+                why = "merge equal neighbors first, then drop the blanks"
+            read = "".join(map(str, given))
+            return _verdict(False, f"{names!r} reads {''.join(truth)!r}, and yours {read!r}: {why}.")
+    return _verdict(True, "repetitions first, blanks after: that is how every CTC model is read.")
+
+
+@_exercise("give your function itself; it takes an array of phones and one of groups, and returns a share.")
+def purity(answer: Any) -> bool:
+    """Check a student's cluster purity on three small tables (13)."""
+    cases = (("aabb", [0, 0, 1, 1], 1.0), ("aabbb", [0, 0, 0, 1, 1], 0.8), ("abcaab", [0, 0, 0, 1, 1, 1], 0.5))
+    for phones, groups, truth in cases:
+        given = _called(answer, np.array(list(phones)), np.array(groups))
+        if isinstance(given, str):
+            return _verdict(False, given)
+        if (given := _number(given)) is None:
+            return _verdict(False, "your function should return one number, a share between 0 and 1.")
+        if not _near((given,), (truth,)):
+            table = pd.crosstab(np.array(list(phones)), np.array(groups))
+            why = "for each group take its most frequent phone, add those counts, divide by all frames"
+            for other, reason in (
+                (table.max().sum(), "that is the count; divide it by the number of frames"),
+                (table.max(axis=1).sum() / len(phones), "that is by phone; for each group take its top phone"),
+                ((table.max() / table.sum()).mean(), "that is the mean over groups; large ones should count for more"),
+                (table.to_numpy().max() / len(phones), "that is the largest group alone; add up over all groups"),
+            ):
+                if _near((given,), (float(other),)):
+                    why = reason
+                    break
+            said = f"phones {' '.join(phones)} in groups {' '.join(map(str, groups))}"
+            return _verdict(False, f"for {said} the purity is {truth:.2f} and yours {given:.2f}: {why}.")
+    return _verdict(True, "and it is 1 for a group per frame, so look at the number of groups beside it.")
+
+
 def _number(answer: Any) -> float | None:
     """Return a finite number, also out of an array of one; None for a truth value, a text and all else."""
     if isinstance(answer, (bool, np.bool_, str, bytes)):

@@ -30,6 +30,7 @@ CHECKS = [
     check.condorcet, check.dictator, check.two_averages, check.one_sided_clips, check.whole_actors,
     check.heard_before, check.soften, check.holm,
     check.constant_uar, check.leaks, check.standardize, check.unsure, check.defensible,
+    check.line_up, check.collapse, check.purity,
 ]  # fmt: skip
 
 
@@ -514,6 +515,7 @@ def test_defensible(capsys, answer, said):
         (check.overused, ("Happy", 0.686), "68.6%"),
         (check.said_twice, [1, 2, 1], "how long"),
         (check.mcnemar, 0.0636, "0.064"),
+        (check.line_up, 0.1277, "88%"),
     ],
 )
 def test_fine_tuning_right(capsys, function, answer, said):
@@ -524,6 +526,12 @@ def test_fine_tuning_right(capsys, function, answer, said):
 @pytest.mark.parametrize(
     "function, answer, said",
     [
+        (check.line_up, 0.880, "probability"),
+        (check.line_up, -0.1277, "minus"),
+        (check.line_up, 0.1842, "base 2"),
+        (check.line_up, 0.8396, "left out"),
+        (check.line_up, 1.0690, "multiplied"),
+        (check.line_up, -1.9933, "below the line"),
         (check.frames, 100, "400 samples"),
         (check.frames, 6399, "after 1 of the 7"),
         (check.frames, 80, "overlap"),
@@ -617,4 +625,44 @@ def test_best_step(capsys, function, said):
 def test_masked_mean(capsys, function, said):
     assert verdict(capsys, check.masked_mean, lambda frames, mask: frames[mask == 1].mean(0))[0]
     ok, line = verdict(capsys, check.masked_mean, function)
+    assert not ok and said in line
+
+
+def collapse(names):
+    return [name for last, name in zip([None, *names], names, strict=False) if name not in (last, "-")]
+
+
+@pytest.mark.parametrize(
+    "function, said",
+    [
+        (lambda names: [name for name in names if name != "-"], "repeated names were kept"),
+        (lambda names: [n for last, n in zip([None, *names], names, strict=False) if n != last], "a blank was left"),
+        (lambda names: collapse([name for name in names if name != "-"]), "before the repetitions"),
+        (lambda names: sorted(set(names) - {"-"}), "equal neighbors first"),
+        (lambda names: "".join(collapse(names)), "a list is wanted"),
+        (lambda names: None, "return missing"),
+        (["k", "i"], "the function itself"),
+    ],
+)
+def test_collapse(capsys, function, said):
+    assert verdict(capsys, check.collapse, collapse)[0]
+    ok, line = verdict(capsys, check.collapse, function)
+    assert not ok and said in line
+
+
+@pytest.mark.parametrize(
+    "function, said",
+    [
+        (lambda phone, group: pd.crosstab(phone, group).max().sum(), "that is the count"),
+        (lambda phone, group: pd.crosstab(phone, group).max(axis=1).sum() / len(phone), "by phone"),
+        (lambda phone, group: pd.crosstab(phone, group, normalize="columns").max().mean(), "mean over groups"),
+        (lambda phone, group: pd.crosstab(phone, group).to_numpy().max() / len(phone), "largest group alone"),
+        (lambda phone, group: 0.3, "most frequent phone, add"),
+        (lambda phone, group: phone, "one number"),
+        (0.8, "the function itself"),
+    ],
+)
+def test_purity(capsys, function, said):
+    assert verdict(capsys, check.purity, lambda phone, group: pd.crosstab(phone, group).max().sum() / len(phone))[0]
+    ok, line = verdict(capsys, check.purity, function)
     assert not ok and said in line
