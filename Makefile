@@ -19,7 +19,7 @@ ifneq ($(and $(ONLY),$(if $(WANTED),,none)),)
 $(error ONLY=$(ONLY) names no notebook; there are $(NAMES))
 endif
 
-.PHONY: help setup execute results book test test-book student instructor slides pdf lint tidy bench bench-real serve address clean FORCE
+.PHONY: help setup execute results leaderboard book test test-book student instructor slides pdf lint tidy bench bench-real serve address clean FORCE
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
@@ -84,6 +84,11 @@ results: ## copy the finished runs of PROFILE, without their checkpoints, to res
 	@mkdir -p results/$(PROFILE)
 	@cd runs/$(PROFILE) && find . -mindepth 3 -maxdepth 3 -name '*.[jc]s*' ! -name started.json ! -path '*.before/*' \
 	  ! -path './taste*' | tar -cf - -T - | tar -xf - -C ../../results/$(PROFILE)
+
+leaderboard: $(SETUP) ## train the laptop's leaderboard on real RAVDESS (resumes), copy its runs to results/, print it
+	@$(VENV) scripts/leaderboard.py
+	@$(MAKE) --no-print-directory results PROFILE=laptop
+	@$(VENV) scripts/leaderboard.py --table
 
 # --- The book
 PAGES := $(shell find book _static -type f ! -name '.*' 2>/dev/null) _config.yml _toc.yml

@@ -1,7 +1,8 @@
 """Numbers in prose: one that claims a result of ours names the predictions it comes from, and agrees with them.
 
 The name is a comment behind the number, which no reader sees, in a chapter, a README or a notebook's Markdown:
-``76.1 % <!-- results/laptop/luna-jimenez-fold*/whisper-tiny.en-frozen accuracy -->``. A star pools the folds.
+``76.1 % <!-- results/laptop/luna-jimenez-fold*/whisper-tiny.en-frozen accuracy -->``. A star stands for the digit of a
+fold, and pools the folds.
 """
 
 import re
@@ -56,7 +57,7 @@ def sentences(text: str) -> list[str]:
 @cache
 def measured(where: str, measure: str) -> float:
     """A measure of the committed test predictions in a folder of results/, or of those in several, pooled."""
-    files = sorted((ROOT / "results").glob(f"{where}/predictions.csv"))
+    files = sorted((ROOT / "results").glob(f"{where.replace('*', '[0-9]')}/predictions.csv"))
     assert files, f"results/{where} has no predictions"
     return MEASURES[measure](predictions.pool([predictions.read(file) for file in files], where))
 
