@@ -107,7 +107,8 @@ def test_the_sentences_of_the_page_agree_with_the_table():
         page,
     ).groups()
     assert said == (
-        f"{100 * paper.accuracy:.1f}", f"{96.88 - 100 * paper.accuracy:.1f}", f"{paper.right:.0f}", f"{paper.clips:.0f}",
+        f"{100 * paper.accuracy:.1f}", f"{96.88 - 100 * paper.accuracy:.1f}",
+        f"{paper.right:.0f}", f"{paper.clips:.0f}",
         f"{100 * folds.accuracy:.1f}", f"{82 - 100 * folds.accuracy:.1f}",
     )  # fmt: skip
     ridge, loudness = (by.loc["one statement out", leaderboard.ENTRIES[key][0]].accuracy for key in leaderboard.QUICK)
