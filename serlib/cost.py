@@ -454,7 +454,7 @@ def _layer_speed(hidden: int) -> float:
 
 
 def _fastest(step: Callable[[], object]) -> float:
-    """Return the seconds that the fastest try computes, on all threads: five tries, or as many as a quarter second has."""
+    """Return the seconds of the fastest try, on all threads: of five tries, or as many as a quarter second has."""
     import torch
 
     tries, end = [], time.process_time() + 0.25 * torch.get_num_threads()
