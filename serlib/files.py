@@ -11,7 +11,7 @@ from pathlib import Path
 
 from serlib.errors import SerlibError
 
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def cache_dir() -> Path:
@@ -40,7 +40,7 @@ def atomic_path(path: Path | str, folder: bool = False) -> Iterator[Path]:
             path.rename(workshop / "replaced")
         os.replace(target, path)
     except OSError as error:
-        if error.errno in _NO_ROOM:
+        if error.errno in NO_ROOM:
             raise SerlibError(f"there is no room on the disk for {path}; free some space and run again.") from error
         raise
     finally:

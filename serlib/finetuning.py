@@ -18,6 +18,7 @@ import pandas as pd
 from serlib import predictions
 from serlib.backbones import revision_of, weights_of
 from serlib.errors import SerlibError, nearest
+from serlib.files import NO_ROOM
 from serlib.recipe import Recipe, Result, Work, softmax_of
 from serlib.splits import Split
 
@@ -39,6 +40,8 @@ def fine_tune(work: Work, tracker: str | None) -> Result:
 
     Memory that is not enough halves the batch and doubles the accumulation, so that a step has the same clips.
     """
+    import torch
+
     recipe, many = work.recipe, processes().num_processes
     batch = _batch_of_each(recipe, many)
     while True:
@@ -57,7 +60,7 @@ def fine_tune(work: Work, tracker: str | None) -> Result:
             f"{batch} x {accumulation} clips a step in place of {recipe.batch_size} x {recipe.accumulation}."
         )
         gc.collect()
-        _empty_gpu()
+        torch.cuda.empty_cache()
 
 
 def _batch_of_each(recipe: Recipe, many: int) -> int:
@@ -104,8 +107,6 @@ def _train(work: Work, batch: int, accumulation: int, tracker: str | None) -> Re
     else:
         models.shorten(model, extractor.nb_max_frames)
         encoder, channels, shortest = None, model.config.num_mel_bins, 0
-    with together.local_main_process_first():
-        data = batches.features_of(work, encoder, extractor)
     if recipe.gradient_checkpointing:
         models.forget_activations(model)
     stock, model = model, models.with_lora(model, recipe.lora) if recipe.lora else model
@@ -118,6 +119,8 @@ def _train(work: Work, batch: int, accumulation: int, tracker: str | None) -> Re
     ]
     trainable = sum(p.numel() for _, p in trained)
     _check_disk(work, 4 * (trainable if recipe.lora else parameters), 8 * trainable)
+    with together.local_main_process_first():  # after the check: a run that does not fit costs nothing
+        data = batches.features_of(work, encoder, extractor)
     half = half_precision() if recipe.precision == "auto" else None
     arguments = TrainingArguments(
         output_dir=str(target / "trainer"),
@@ -312,11 +315,10 @@ def _out_of_memory(error: Exception) -> bool:
 
 
 def _full_disk(error: Exception) -> bool:
-    full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-    if isinstance(error, OSError) and error.errno in full:
+    if isinstance(error, OSError) and error.errno in NO_ROOM:
         return True
     # safetensors and torch write outside Python, and their errors carry the number in their text, or nothing
-    return any(f"(os error {n})" in str(error) for n in full) or "PytorchStreamWriter failed" in str(error)
+    return any(f"(os error {n})" in str(error) for n in NO_ROOM) or "PytorchStreamWriter failed" in str(error)
 
 
 def _readable(work: Work, error: Exception) -> Exception:
@@ -337,13 +339,6 @@ def _readable(work: Work, error: Exception) -> Exception:
             f"{title}: the GPU no longer answers ({str(error).splitlines()[0]}); restart the runtime, {again}."
         )
     return error
-
-
-def _empty_gpu() -> None:
-    import torch
-
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
 
 
 def _has_key(host: str) -> bool:

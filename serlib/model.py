@@ -200,7 +200,12 @@ def shorten(model: nn.Module, mels: int) -> None:
 
     What is saved afterwards is a stock checkpoint of that length. See notebook 02 for why 30 s are a waste.
     """
-    encoder, frames = model.encoder, mels // 2  # its second convolution has a stride of 2
-    kept = encoder.embed_positions.weight.detach()[:frames].clone()
-    encoder.embed_positions = nn.Embedding.from_pretrained(kept)
-    model.config.max_source_positions = encoder.max_source_positions = frames
+    frames = mels // 2  # its second convolution has a stride of 2
+    place(model, model.encoder.embed_positions.weight.detach()[:frames].clone())
+
+
+def place(model: nn.Module, positions: torch.Tensor) -> None:
+    """Give a Whisper these position embeddings, (frames, hidden); it hears as many frames as there are."""
+    encoder = model.encoder
+    encoder.embed_positions = nn.Embedding.from_pretrained(positions)
+    encoder.max_source_positions = encoder.config.max_source_positions = len(positions)

@@ -256,6 +256,8 @@ def _whisper_states(model, extractor, sounds: list[np.ndarray]) -> Iterator[np.n
     """
     import torch
 
+    from serlib import model as models
+
     encoder = model.encoder
     positions = encoder.embed_positions.weight
     step = audio.RATE // 2
@@ -269,11 +271,9 @@ def _whisper_states(model, extractor, sounds: list[np.ndarray]) -> Iterator[np.n
             return_tensors="pt",
         ).input_features
         frames = mels.shape[-1] // 2
-        encoder.embed_positions = torch.nn.Embedding.from_pretrained(positions[:frames])
-        encoder.max_source_positions = encoder.config.max_source_positions = frames
+        models.place(model, positions[:frames])
         with torch.inference_mode():
             states = encoder(mels.to(model.device), output_hidden_states=True).hidden_states
         own = max(1, round(len(samples) / audio.RATE * 50))  # 20 ms a frame
         yield torch.cat(states)[:, :own].float().cpu().numpy()
-    encoder.embed_positions = torch.nn.Embedding.from_pretrained(positions)
-    encoder.max_source_positions = encoder.config.max_source_positions = len(positions)
+    models.place(model, positions)

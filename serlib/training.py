@@ -81,7 +81,8 @@ def fine_tune(backbone: Backbone, split: Split, recipe: Recipe, folder: Path | s
     recipe is set aside as ``<backbone>.before``. The best step is the one of highest validation accuracy, the earliest
     of equals (of a frozen encoder: the regularization of lowest held-out loss); test is predicted once, with it.
     A training that stays at chance is said so, and marked in ``info["at_chance"]``. On several processes, started by
-    ``accelerate launch -m serlib``, a step has the same clips as on one. ``tracker`` is "tensorboard" or "wandb".
+    ``accelerate launch -m serlib``, a step has as many clips as on one (the same, if the recipe buckets). ``tracker``
+    is "tensorboard" or "wandb".
 
     Resuming is exact where the clips have an order of their own: a run that was killed and run again has the
     predictions of an undisturbed one, bit for bit on a CPU; a GPU adds in varying order.
