@@ -376,6 +376,14 @@ def test_a_quiz_opens_with_the_keyboard(browser, origin):
     visit.close()
 
 
+# Plays a sound and returns its seconds.
+PLAY = """async audio => {
+    audio.load(); audio.preload = 'metadata';
+    await new Promise(done => audio.addEventListener('loadedmetadata', done));
+    await audio.play(); return audio.duration;
+}"""
+
+
 def test_the_prosody_browser_plays_what_is_chosen_and_says_what_is_not_there(browser, origin):
     visit = Visit(browser, origin, "notebooks/01_data_exploration.html")
     box = visit.page.locator(".ser-browse")
@@ -383,12 +391,7 @@ def test_the_prosody_browser_plays_what_is_chosen_and_says_what_is_not_there(bro
     box.get_by_label("intensity").select_option("strong")
     assert "surprised, strong" in box.get_by_role("status").inner_text()
     assert box.locator("svg circle").count() > 10
-    duration = """async audio => {
-        audio.load(); audio.preload = 'metadata';
-        await new Promise(done => audio.addEventListener('loadedmetadata', done));
-        await audio.play(); return audio.duration;
-    }"""
-    assert 0.5 < box.locator("audio").evaluate(duration) < 10
+    assert 0.5 < box.locator("audio").evaluate(PLAY) < 10
     box.get_by_label("emotion").select_option("neutral")
     assert "There is no such clip" in box.get_by_role("status").inner_text()
     assert not box.locator("audio").is_visible()
@@ -404,11 +407,6 @@ def test_the_confusion_matrix_plays_the_cell_that_is_pressed(browser, origin):
     cell.click()
     assert box.get_by_role("status").inner_text().startswith(f"{cell.inner_text()} clip")
     assert "heard as angry" in box.locator("figcaption").inner_text()
-    duration = """async audio => {
-        audio.load(); audio.preload = 'metadata';
-        await new Promise(done => audio.addEventListener('loadedmetadata', done));
-        await audio.play(); return audio.duration;
-    }"""
-    assert 0.5 < box.locator("audio").evaluate(duration) < 10
+    assert 0.5 < box.locator("audio").evaluate(PLAY) < 10
     assert visit.faults == [] and visit.abroad == []
     visit.close()
