@@ -43,20 +43,18 @@ def sample(key: str):
     return replace(split, **few)
 
 
-class Clock:
-    """Seconds of computing between the ends of steps, loading of clips included."""
+def step_clock() -> type:
+    """Return a Trainer callback that notes the seconds computed by the end of each step, loading of clips included."""
+    import torch
+    from transformers import TrainerCallback
 
-    def __new__(cls):
-        import torch
-        from transformers import TrainerCallback
+    class Ends(TrainerCallback):
+        at: list[float] = []
 
-        class Ends(TrainerCallback):
-            at: list[float] = []
+        def on_step_end(self, args, state, control, **_):
+            self.at.append(time.process_time() / torch.get_num_threads())
 
-            def on_step_end(self, args, state, control, **_):
-                self.at.append(time.process_time() / torch.get_num_threads())
-
-        return Ends
+    return Ends
 
 
 def usual(key: str, split, folder: Path) -> None:
@@ -110,7 +108,7 @@ def measure(key: str, trick: str, folder: Path) -> None:
 
     import serlib as ser
 
-    clock = Clock()
+    clock = step_clock()
     DEFAULT_CALLBACKS.append(clock)
     split = sample(key)
     if trick == "usual recipe":
