@@ -36,6 +36,13 @@ _FORMATS = (
 _HEADINGS = {"emotion": "emotion", "predicted": "heard", "confidence": "confidence"}
 _BARS = 60
 _EXPLORABLES = Path(__file__).parent / "explorables"
+# What the makers of a corpus ask of every page that holds its clips.
+_TERMS = {
+    "ravdess": "Recordings: RAVDESS, S. R. Livingstone and F. A. Russo, "
+    '<a href="https://doi.org/10.5281/zenodo.1188976">doi.org/10.5281/zenodo.1188976</a>, '
+    '<a href="https://creativecommons.org/licenses/by-nc-sa/4.0/">CC BY-NC-SA 4.0</a>: for non-commercial use, '
+    "shortened and compressed here.",
+}
 # Clips behind one cell of errors, and behind a whole matrix: about 10 KB of page each. Eight emotions have 64 cells.
 _OF_A_CELL, _OF_A_MATRIX = 4, 72
 
@@ -96,7 +103,7 @@ def listen(
     return HTML(
         '<div style="overflow-x:auto"><table class="dataframe" style="width:100%;max-width:48em">'
         f'<caption style="caption-side:top;text-align:left;color:inherit">{escape(caption)}</caption>'
-        f"<thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table></div>"
+        f"<thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table></div>{_terms(rows)}"
     )
 
 
@@ -126,7 +133,7 @@ def browse(
             "pitch": [(round(t, 2), round(f)) for t, f in voiced],
         }
     values = [sorted(chosen[name].astype(str).unique()) for name in columns]
-    return _filled("browse", caption, {"columns": list(columns), "values": values, "clips": clips})
+    return _filled("browse", caption, {"columns": list(columns), "values": values, "clips": clips}, rows)
 
 
 def listen_confusion(voter: Any, corpus: pd.DataFrame, part: str = "test") -> HTML:
@@ -147,7 +154,7 @@ def listen_confusion(voter: Any, corpus: pd.DataFrame, part: str = "test") -> HT
         sound = _packed(audio.trim(audio.read(row["path"]))) | {"caption": f"{_clip_caption(str(clip), row)}: {said}"}
         clips.setdefault(f"{row['emotion']}|{row['predicted']}", []).append(sound)
     data = {"labels": list(counts), "counts": counts.to_numpy().tolist(), "clips": clips}
-    return _filled("confusion", f"{name_of(voter)}, {part} part: press a number to hear its clips", data)
+    return _filled("confusion", f"{name_of(voter)}, {part} part: press a number to hear its clips", data, corpus)
 
 
 def explorable(name: str) -> HTML:
@@ -157,12 +164,18 @@ def explorable(name: str) -> HTML:
     return HTML((_EXPLORABLES / f"{name}.html").read_text(encoding="utf-8"))
 
 
-def _filled(name: str, caption: str, data: dict) -> HTML:
-    """Return a control of the book with its caption and its data in their places."""
+def _terms(rows: pd.DataFrame) -> str:
+    """Return a line with the makers and the license of a corpus, where it asks for one, to stand below its clips."""
+    terms = _TERMS.get(rows.attrs.get("name"), "")
+    return f'<p style="font-size:0.85em;margin:0.2em 0 1em">{terms}</p>' if terms else ""
+
+
+def _filled(name: str, caption: str, data: dict, corpus: pd.DataFrame) -> HTML:
+    """Return a control of the book with its caption and its data in their places, and the corpus's terms below."""
     # "<" as an escape, so that no label can end the script.
     filled = {"caption": escape(caption), "data": json.dumps(data).replace("<", "\\u003c")}
     page = (_EXPLORABLES / f"{name}.html").read_text(encoding="utf-8")
-    return HTML(re.sub(r"\$(caption|data)\b", lambda slot: filled[slot[1]], page))
+    return HTML(re.sub(r"\$(caption|data)\b", lambda slot: filled[slot[1]], page) + _terms(corpus))
 
 
 def _packed(samples: np.ndarray) -> dict:

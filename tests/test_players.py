@@ -302,3 +302,14 @@ def test_a_confusion_matrix_opens_its_cells_by_mouse_and_keyboard(judged):
         assert box.locator("figure").count() == 4
         assert page.evaluate("document.documentElement.scrollWidth") <= 390 and asked == []
         browser.close()
+
+
+def test_the_terms_of_ravdess_stand_below_its_clips_and_below_no_others(rows):
+    def shown(table: pd.DataFrame) -> list[str]:
+        return [players.listen(table.query("emotion == 'sad'")).data, players.browse(table).data]
+
+    assert not any("CC BY" in html for html in shown(rows))
+    rows.attrs["name"] = "ravdess"
+    for html in shown(rows):
+        assert "Livingstone and F. A. Russo" in html and "CC BY-NC-SA 4.0</a>: for non-commercial use" in html
+        Tags(html)
