@@ -40,6 +40,12 @@ def test_every_chapter_is_in_the_contents():
     assert sorted(file for file in contents() if file.startswith("book/")) == [f"book/{p.stem}" for p in CHAPTERS]
 
 
+def test_every_part_ends_with_a_quiz():
+    parts = yaml.safe_load((ROOT / "_toc.yml").read_text())["parts"]
+    last = [part["chapters"][-1]["file"] for part in parts]
+    assert all(name.startswith("book/quiz_") for name in last) and len(set(last)) == len(QUIZZES) >= 7
+
+
 def test_opens_with_objectives_needs_and_minutes(chapter):
     opening = chapter[: chapter.index("\n## ")]
     assert re.search(r"^\*\*You will\*\*\n\n- \S", opening, re.MULTILINE)
