@@ -1,6 +1,6 @@
 """Build the book from a folder of executed notebooks: `python scripts/build_book.py build/executed/mini`.
 
-The site appears in build/site only when it was built whole and without a warning.
+The site appears in build/site only when it was built whole and without a warning; its slides lie in build/site/slides.
 """
 
 import shutil
@@ -69,8 +69,11 @@ def main() -> None:
     result = subprocess.run([*jupyter_book, "build", str(SOURCE), *options])
     if result.returncode:
         sys.exit("The book has the faults above, so build/site is as it was.")
+    html = BUILT / "_build" / "html"
+    decks = [sys.executable, str(Path(__file__).with_name("slides.py")), str(html / "slides")]
+    subprocess.run([*decks, *(str(executed / path.name) for path in notebooks)], check=True, stdout=subprocess.DEVNULL)
     shutil.rmtree(SITE, ignore_errors=True)
-    (BUILT / "_build" / "html").rename(SITE)
+    html.rename(SITE)
     print(f"The book is in {SITE}/index.html; `make serve` shows it.")
 
 

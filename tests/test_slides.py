@@ -1,4 +1,4 @@
-"""`make slides`: what of a notebook stands on a slide, and that a deck opens with no network."""
+"""`make slides`: what of a notebook, a chapter and a plan stands on a slide, and that a deck opens with no network."""
 
 import base64
 import importlib.util
@@ -71,7 +71,7 @@ def notebook() -> nbformat.NotebookNode:
 
 
 def test_a_slide_is_a_heading_the_sentence_before_a_cell_and_the_cell(slides, notebook):
-    pages = BeautifulSoup(slides.deck(notebook), "html.parser").select("section")
+    pages = BeautifulSoup(slides.of_notebook(notebook).html(), "html.parser").select("section")
     titles = [page.find(["h1", "h2"]).get_text() for page in pages]
     assert titles == ["A tone", "Hearing", "Hearing", "Exercise: which tone?", "What we learned"]
     assert [item.get_text() for item in pages[0].select("li")] == ["hear;", "see."]
@@ -96,7 +96,7 @@ def test_a_slide_is_a_heading_the_sentence_before_a_cell_and_the_cell(slides, no
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_every_notebook_has_a_deck_with_its_sections_and_without_solutions(slides, path):
     notebook = nbformat.read(path, as_version=4)
-    deck = BeautifulSoup(slides.deck(notebook), "html.parser")
+    deck = BeautifulSoup(slides.of_notebook(notebook).html(), "html.parser")
     said = {title.get_text() for title in deck.select("h2")}
     text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
     # A heading that only heads other headings is no slide.
@@ -106,6 +106,130 @@ def test_every_notebook_has_a_deck_with_its_sections_and_without_solutions(slide
     assert "olution</summary>" not in str(deck) and not deck.select("p:-soup-contains('$\\\\')")
     shown = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert len(deck.select("pre.code")) == len(shown) - 2  # all but how to install and which profile
+
+
+CHAPTER = """# A *vowel*
+
+Say "ah" {cite}`boersma2001praat,graves2006ctc`. It is a {term}`clip <clips>`. Nobody reads a third sentence out.
+
+```{raw} html
+:file: ../serlib/explorables/jury.html
+```
+
+**You will**
+
+- hum.
+
+**Needs:** a voice. **Minutes:** 3 to read;
+nothing to compute.
+
+## Air
+
+First. It is air <!-- results/x accuracy -->. And it moves a great deal, as twelve words of a sentence may say.
+
+Second, the folds open and close many times a second, and this is heard as pitch.
+
+```{figure} images/voice.svg
+:name: fig-voice
+:alt: Four panels that compare two voices
+
+Two voices, see [there](ravdess.md).
+```
+
+| a | b |
+|---|---|
+| 1 | 2 |
+
+## Exercise
+
+How high? And why?
+
+<details>
+<summary>Answer</summary>
+
+440.
+
+</details>
+
+## What we learned
+
+- Air moves.
+
+## Next
+
+[More](index.md)
+"""
+
+
+def test_a_chapter_has_a_slide_for_each_figure_table_and_control_and_for_what_is_only_said(slides):
+    pages = BeautifulSoup(slides.of_chapter(CHAPTER).html(), "html.parser").select("section")
+    assert [page.find(["h1", "h2"]).get_text() for page in pages] == [
+        "A vowel", "A *vowel*".replace("*", ""), "Air", "Air", "Exercise", "What we learned",
+    ]  # fmt: skip
+    aims, control, figure, table, exercise, learned = pages
+    assert aims.li.get_text() == "hum." and "a voice" not in str(pages)
+    assert control.p.get_text() == 'Say "ah" (Boersma 2001; Graves et al. 2006). It is a clip.'
+    assert control.select_one(".ser-jury")
+    assert [point.get_text() for point in figure.select("section > ul > li")] == [
+        "First. It is air. And it moves a great deal, as twelve words of a sentence may say.",
+        "Second, the folds open and close many times a second, and this is heard as pitch.",
+    ]
+    assert figure.img["alt"] == "Four panels that compare two voices" and figure.img["src"].startswith("data:image/svg")
+    assert figure.figcaption.get_text() == "Two voices, see there."
+    assert [cell.get_text() for cell in table.select("td")] == ["1", "2"]
+    assert exercise.p.get_text() == "How high? And why?" and "440" not in str(pages)
+    assert learned.li.get_text() == "Air moves."
+
+
+KIT = """
+## Three plans
+
+### A short one
+
+| Minutes | What | Page |
+|---|---|---|
+| 10 | Breathe | [air](air.md) <!-- slides: Air ¦ What we learned --> |
+| 5 | Think | [air](air.md) <!-- slides: Exercise --> |
+
+### By weeks
+
+| Week | Topic | Read before | In class |
+|---|---|---|---|
+| 1 | Air | nothing | [air](air.md) <!-- slides: Air --> |
+
+## Objectives
+"""
+
+
+def test_the_deck_of_a_plan_shows_the_sections_that_its_rows_name(slides):
+    decks = {"air": slides.of_chapter(CHAPTER)}
+    found = slides.sessions(KIT, decks)
+    assert list(found) == ["a_short_one", "week_1"]
+    assert [slide.title for slide in found["a_short_one"].slides] == [
+        "10 minutes: Breathe", "Air", "Air", "What we learned", "5 minutes: Think", "Exercise",
+    ]  # fmt: skip
+    assert [slide.title for slide in found["week_1"].slides] == ["Air", "Air"]
+    assert found["week_1"].title == "Week 1: Air" and "**In class:** air" in found["week_1"].aims
+    with pytest.raises(SystemExit, match="Water"):
+        slides.sessions(KIT.replace("slides: Air -->", "slides: Water -->"), decks)
+
+
+def test_all_notebooks_together_give_the_decks_of_the_book_and_of_its_plans(slides, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["slides.py", str(tmp_path), *map(str, NOTEBOOKS)])
+    slides.main()
+    written = {path.stem for path in tmp_path.glob("*.html")}
+    listed = BeautifulSoup((tmp_path / "index.html").read_text(encoding="utf-8"), "html.parser")
+    assert {link["href"] for link in listed.select("a")} == {f"{name}.html" for name in written - {"index"}}
+    for path in (ROOT / "book").glob("quiz_*.md"):
+        assert path.stem in written
+    minutes = {"one_session_of_90_minutes": 90, "a_workshop_of_one_day": 360} | {f"week_{i}": 180 for i in range(1, 5)}
+    for name, length in minutes.items():
+        text = (tmp_path / f"{name}.html").read_text(encoding="utf-8")
+        assert 20 < text.count("<section") < 0.6 * length, name
+        for raw in ("{cite", "{term", "{doc", "```", "<!--", ".md)", ".ipynb)"):
+            assert raw not in BeautifulSoup(text, "html.parser").get_text(), (name, raw)
+    kit = (ROOT / "book" / "instructor.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"/slides/(\w+)\.html", kit)) == {*minutes, "index"}
 
 
 def test_a_deck_opens_alone_turns_by_key_and_prints_a_slide_a_page(slides, notebook, tmp_path):
