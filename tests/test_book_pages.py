@@ -6,12 +6,16 @@ import shutil
 import tomllib
 from pathlib import Path
 
+import nbformat
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
 
 from serlib import metrics, predictions
+from serlib.backbones import SIX, backbone
+from serlib.cost import plan
+from serlib.profiles import start
 
 ROOT = Path(__file__).parents[1]
 CHAPTERS = sorted((ROOT / "book").glob("*.md"))
@@ -44,6 +48,62 @@ def test_every_part_ends_with_a_quiz():
     parts = yaml.safe_load((ROOT / "_toc.yml").read_text())["parts"]
     last = [part["chapters"][-1]["file"] for part in parts]
     assert all(name.startswith("book/quiz_") for name in last) and len(set(last)) == len(QUIZZES) >= 7
+
+
+def minutes(page: str) -> tuple[int, int, int]:
+    """What the head of a page says of reading, and of computing with mini and laptop, at most."""
+    if page.startswith("book/"):
+        text = (ROOT / f"{page}.md").read_text(encoding="utf-8")
+        return int(re.search(r"\*\*Minutes:\*\*\s(\d+)", text)[1]), 0, 0
+    cells = nbformat.read(ROOT / f"{page}.ipynb", as_version=4).cells
+    opening = "\n".join(cell.source for cell in cells[:3] if cell.cell_type == "markdown")
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in re.findall(r"^\|.+", opening, re.MULTILINE)
+    ]
+    of = {profile: row for row in rows for profile in row[0].split(", ")}
+    mini, laptop = (of.get(profile) or of["every profile"] for profile in ("mini", "laptop"))
+    return int(mini[2]), *(max(map(int, re.findall(r"\d+", row[3]))) for row in (mini, laptop))
+
+
+def test_the_table_of_times_adds_up_the_heads_of_the_pages():
+    toc = yaml.safe_load((ROOT / "_toc.yml").read_text())
+    page = (ROOT / "book" / "how_to_use.md").read_text(encoding="utf-8")
+    so_far = np.zeros(3, int)
+    for part in toc["parts"]:
+        files = [chapter["file"] for chapter in part["chapters"]]
+        files = [toc["root"], *files] if part is toc["parts"][0] else files
+        own = np.sum([minutes(file) for file in files], axis=0)
+        so_far += own
+        assert f"| {part['caption']} | {' | '.join(map(str, [*own, *so_far]))} |" in page
+    kit = (ROOT / "book" / "instructor.md").read_text(encoding="utf-8")
+    assert [f"at most {m} for all fourteen" in kit for m in so_far[1:]] == [True, True]
+
+
+def test_the_gpu_minutes_of_the_sessions_are_the_planners():
+    of = {}
+    for profile, device in (("t4", "T4"), ("paper", "A100-40"), ("best", "A100-40")):
+        lesson = start(profile)
+        of[profile] = {key: plan(backbone(key), lesson.recipe_for(backbone(key)), device).minutes for key in SIX}
+    six = {profile: sum(found.values()) for profile, found in of.items()}
+    page = (ROOT / "book" / "how_to_use.md").read_text(encoding="utf-8")
+    assert f"| {six['t4']:.0f} min | {six['paper']:.0f} min | {six['best']:.0f} min |" in page
+    kit = (ROOT / "book" / "instructor.md").read_text(encoding="utf-8")
+    base, most = of["t4"]["hubert-base"], max(of["t4"].values())
+    for said in (
+        f"{base:.0f} on a T4, for HuBERT base",
+        f"{six['t4']:.0f} on a T4 or {six['paper']:.0f} on an A100, the six",
+        f"{base:.0f} on a T4 for each student, and up to {most:.0f} more",
+        f"{5 * six['t4']:.0f} on a T4 or {5 * six['paper']:.0f} on an A100",
+    ):
+        assert said in kit
+
+
+def test_next_leads_to_the_next_page():
+    pages = contents()
+    for page, following in zip(pages, pages[1:], strict=False):
+        if page.startswith("book/"):
+            text = (ROOT / f"{page}.md").read_text(encoding="utf-8")
+            assert following.rpartition("/")[2] in text[text.rindex("\n## Next") :], page
 
 
 def test_opens_with_objectives_needs_and_minutes(chapter):
