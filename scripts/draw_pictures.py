@@ -332,6 +332,48 @@ def federated() -> None:
     p.save("federated.svg")
 
 
+def glance() -> None:
+    """The book from left to right: clips, their split, six fine-tuned networks, their answers, a vote, an interval."""
+    p = Picture(960, 300, "The book at a glance: corpus, split, fine-tuning, runs, vote, comparison")
+    said = ("sad", "calm", "sad", "sad", "angry", "sad")
+    hues = {"sad": "blue", "calm": "green", "angry": "orange"}
+    heads = ("corpus", "split", "fine-tune", "runs", "vote", "compare")
+    below = ("00, 01", "02", "03 to 08", "one answer each", "09", "10, 11")
+    for x, head, where in zip((74, 226, 400, 556, 700, 862), heads, below, strict=True):
+        p.text(x, 34, head, "mid bold")
+        p.text(x, 282, where, "mid soft")
+    for i, hue in enumerate(("orange", "blue", "green", "pink")):
+        p.wave(20, 78 + i * 50, 108, hue, seed=i + 2, height=18)
+    for row in range(6):
+        for column in range(3):
+            part = "test" if (row * 3 + column) % 5 == 2 else "check" if (row + 2 * column) % 7 == 3 else "train"
+            fill, edge = {"test": ("box", "orange"), "check": ("mask", "soft"), "train": ("tint", "blue")}[part]
+            p.box(184 + column * 30, 60 + row * 32, 24, 24, fill, edge, 4)
+    names = ("wav2vec 2.0", "XLSR-53", "HuBERT base", "HuBERT x-large", "UniSpeech", "multilingual")
+    for i, (name, word) in enumerate(zip(names, said, strict=True)):
+        y = 56 + i * 34
+        p.box(322, y, 156, 28, "tint", "blue")
+        p.text(400, y + 19, name, "mid")
+        p.arrow(480, y + 14, 518, y + 14)
+        p.box(522, y, 68, 28, "box", hues[word])
+        p.text(556, y + 19, word, "mid", hues[word])
+        if i:  # five of the six vote
+            p.path(f"M592 {y + 14}L650 {150 + (i - 3) * 8:.0f}", hues[word], 1.4)
+    p.box(652, 112, 96, 74, "box", "blue")
+    p.text(700, 142, "sad", "mid bold", "blue")
+    p.text(700, 168, "3 of 5", "mid soft")
+    p.arrow(138, 150, 172, 150)
+    p.arrow(282, 150, 314, 150)
+    p.arrow(752, 150, 784, 150)
+    intervals = ((800, 850, 890, "soft"), (812, 858, 896, "soft"), (830, 874, 912, "blue"))
+    for i, (low, mark, high, hue) in enumerate(intervals):
+        y = 110 + i * 38
+        p.path(f"M{low} {y}H{high}M{low} {y - 6}V{y + 6}M{high} {y - 6}V{y + 6}", hue, 2)
+        p.parts.append(f'<circle cx="{mark}" cy="{y}" r="5" style="fill: var(--{hue})"/>')
+    p.text(862, 226, "or only luck?", "mid soft")
+    p.save("glance.svg")
+
+
 if __name__ == "__main__":
-    for draw in (wav2vec2, xlsr53, hubert, unispeech, splits, voice, ravdess, federated):
+    for draw in (glance, wav2vec2, xlsr53, hubert, unispeech, splits, voice, ravdess, federated):
         draw()
