@@ -95,11 +95,15 @@ PAGES := $(shell find book _static -type f ! -name '.*' 2>/dev/null) _config.yml
 
 book: build/.book ## render the executed notebooks and book/ into build/site, warnings as errors
 
-build/inputs/book: FORCE
-	@echo "$(PROFILE) $(PAGES)" | $(keep)
+# WITH=paper shows what was executed with that profile, such as 09 and 10 on committed results, in the place of PROFILE's.
+WITH_DONE := $(if $(WITH),build/executed/$(WITH))
 
-build/.book: $(EVERY) $(PAGES) build/inputs/book scripts/build_book.py scripts/offline.py | $(SETUP)
-	@$(VENV) scripts/build_book.py $(DONE)
+build/inputs/book: FORCE
+	@echo "$(PROFILE) $(WITH) $(PAGES)" | $(keep)
+
+build/.book: $(EVERY) $(PAGES) $(wildcard $(WITH_DONE:%=%/[0-9][0-9]_*.ipynb)) build/inputs/book \
+  scripts/build_book.py scripts/offline.py scripts/slides.py | $(SETUP)
+	@$(VENV) scripts/build_book.py $(DONE) $(WITH_DONE)
 	@touch $@
 
 pdf: build/.book ## print the whole book, once built, into build/book.pdf (needs Chromium or Chrome)
@@ -127,7 +131,7 @@ student: $(SETUP) ## write the notebooks without their solutions into build/stud
 instructor: $(SETUP) ## write the notebooks with their solutions filled in into build/instructor
 	@$(VENV) scripts/editions.py instructor build/instructor
 
-slides: $(WANTED) | $(SETUP) ## write a deck of slides for each executed notebook into build/slides (ONLY=09 for one)
+slides: $(WANTED) | $(SETUP) ## write slides for each notebook, chapter and planned session into build/slides (ONLY=09 for one)
 	@$(VENV) scripts/slides.py build/slides $(WANTED)
 
 tidy: $(SETUP) ## take outputs and editors' marks out of the notebooks, in place

@@ -1,5 +1,7 @@
 """Build the book from a folder of executed notebooks: `python scripts/build_book.py build/executed/mini`.
 
+More folders may follow, whose notebooks take the place of the first one's: `build/executed/paper` with 09 and 10 shows
+them on the committed results of that profile.
 The site appears in build/site only when it was built whole and without a warning; its slides lie in build/site/slides.
 """
 
@@ -49,7 +51,7 @@ def stage(executed: Path) -> str | None:
 
 
 def main() -> None:
-    executed = Path(sys.argv[1])
+    first, *others = map(Path, sys.argv[1:])
     # From nothing each time: Sphinx warns of a page only when it reads it, so a second try would pass.
     for folder in (SOURCE, BUILT):
         shutil.rmtree(folder, ignore_errors=True)
@@ -57,8 +59,9 @@ def main() -> None:
     shutil.copytree("_static", SOURCE / "_static")
     shutil.copytree("serlib/explorables", SOURCE / "serlib" / "explorables")
     (SOURCE / "notebooks").mkdir()
-    notebooks = sorted(Path("notebooks").glob("[0-9][0-9]_*.ipynb"))
-    if faults := [why for notebook in notebooks if (why := stage(executed / notebook.name))]:
+    names = [path.name for path in sorted(Path("notebooks").glob("[0-9][0-9]_*.ipynb"))]
+    notebooks = [next((folder / n for folder in others if (folder / n).is_file()), first / n) for n in names]
+    if faults := [why for notebook in notebooks if (why := stage(notebook))]:
         sys.exit("\n".join(faults))
     (SOURCE / "scripts").mkdir()
     for file in ("_config.yml", "_toc.yml", "scripts/offline.py"):
@@ -71,7 +74,7 @@ def main() -> None:
         sys.exit("The book has the faults above, so build/site is as it was.")
     html = BUILT / "_build" / "html"
     decks = [sys.executable, str(Path(__file__).with_name("slides.py")), str(html / "slides")]
-    subprocess.run([*decks, *(str(executed / path.name) for path in notebooks)], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([*decks, *map(str, notebooks)], check=True, stdout=subprocess.DEVNULL)
     shutil.rmtree(SITE, ignore_errors=True)
     html.rename(SITE)
     print(f"The book is in {SITE}/index.html; `make serve` shows it.")

@@ -44,6 +44,12 @@ def test_every_chapter_is_in_the_contents():
     assert sorted(file for file in contents() if file.startswith("book/")) == [f"book/{p.stem}" for p in CHAPTERS]
 
 
+def address() -> str:
+    """OWNER/REPO, from the one place where it stands."""
+    config = yaml.safe_load((ROOT / "_config.yml").read_text())
+    return config["repository"]["url"].removeprefix("https://github.com/")
+
+
 def test_every_part_ends_with_a_quiz():
     parts = yaml.safe_load((ROOT / "_toc.yml").read_text())["parts"]
     last = [part["chapters"][-1]["file"] for part in parts]
@@ -93,7 +99,7 @@ def test_the_gpu_minutes_of_the_sessions_are_the_planners():
         f"{base:.0f} on a T4, for HuBERT base",
         f"{six['t4']:.0f} on a T4 or {six['paper']:.0f} on an A100, the six",
         f"{base:.0f} on a T4 for each student, and up to {most:.0f} more",
-        f"{5 * six['t4']:.0f} on a T4 or {5 * six['paper']:.0f} on an A100",
+        f"{5 * round(six['t4'])} on a T4 or {5 * round(six['paper'])} on an A100",
     ):
         assert said in kit
 
@@ -224,7 +230,20 @@ def test_the_workflow_pins_its_actions_and_calls_targets_that_exist():
         assert re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", action), action
     called = {target for step in steps for target in re.findall(r"make ([\w-]+)", step.get("run", ""))}
     targets = set(re.findall(r"^([a-z-]+):(?!=)", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    assert {"execute", "book", "test-book"} <= called <= targets
+    assert {"execute", "book", "test-book", "pdf"} <= called <= targets
+
+
+def test_the_workflow_puts_the_pdf_where_the_pages_offer_it():
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "book.yml").read_text())
+    steps = workflow["jobs"]["build"]["steps"]
+    runs = [step.get("run", step.get("uses", "")) for step in steps]
+    pdf = runs.index("cp build/book.pdf build/site/hearing-emotion.pdf")
+    made, upload = runs.index("make pdf"), next(i for i, run in enumerate(runs) if "upload-pages-artifact" in run)
+    assert next(i for i, run in enumerate(runs) if run.startswith("make book")) < made < pdf < upload
+    owner, name = address().split("/")
+    offered = f"](https://{owner.lower()}.github.io/{name}/hearing-emotion.pdf)"
+    for page in ("index", "instructor"):
+        assert offered in (ROOT / "book" / f"{page}.md").read_text(encoding="utf-8"), page
 
 
 def test_the_citation_file_agrees_with_the_project():

@@ -76,9 +76,18 @@ def test_the_build_names_every_notebook_that_has_to_run_again(source, executed, 
     nbformat.write(executed, tmp_path / "executed" / "00_first.ipynb")
     executed.cells[0].source = "# Old"
     nbformat.write(executed, tmp_path / "executed" / "05_fifth.ipynb")
-    result = subprocess.run([sys.executable, SCRIPT, "executed"], cwd=tmp_path, capture_output=True, text=True)
-    assert result.returncode
-    assert result.stderr.splitlines() == [
+    # A folder that follows takes the place of the first: there, 00 is stale as well.
+    (tmp_path / "paper").mkdir()
+    nbformat.write(executed, tmp_path / "paper" / "00_first.ipynb")
+
+    def faults(*folders: str) -> list[str]:
+        command = [sys.executable, SCRIPT, *folders]
+        result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        assert result.returncode
+        return result.stderr.splitlines()
+
+    assert faults("executed", "paper")[0].startswith("notebooks/00_first.ipynb: cell 1 is another one")
+    assert faults("executed") == [
         "notebooks/05_fifth.ipynb: cell 1 is another one in the executed copy; `make execute ONLY=05` runs it again",
         "executed/09_ninth.ipynb is not there; `make execute` makes it",
     ]
