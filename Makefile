@@ -45,6 +45,9 @@ endif
 	@echo "Installing requirements.lock into .venv: a few minutes, about 7 GB on Linux"
 	@$(PYTHON) -m venv --clear .venv
 	@$(VENV) -m pip install -qq --disable-pip-version-check --no-deps -r requirements.lock
+	@# librosa compiles and keeps some functions when it is first used; two notebooks doing so at once spoil them for
+	@# good, and kernels die (numba issue 10128). So they are made here, by one process.
+	@EAGER_IMPORT=1 $(VENV) -c "import librosa"
 	@touch $@
 
 # The mark holds the folder, because an editable install in a clone that was moved or copied points to the old one.
