@@ -84,8 +84,8 @@ def fine_tune(backbone: Backbone, split: Split, recipe: Recipe, folder: Path | s
     ``accelerate launch -m serlib``, a step has as many clips as on one (the same, if the recipe buckets). ``tracker``
     is "tensorboard" or "wandb".
 
-    Resuming is exact where the clips have an order of their own: a run that was killed and run again has the
-    predictions of an undisturbed one, bit for bit on a CPU; a GPU adds in varying order.
+    Resuming is exact: a run that was killed, at whatever moment, and run again has the predictions of an undisturbed
+    one, bit for bit on a CPU. Where it is not: a GPU adds in varying order, and so does a batch that had to be halved.
 
     Raises SerlibError for weights that cannot be found, clips that cannot be read or are shorter than 0.1 s, training
     that diverged, memory that is not enough for one clip, a GPU that is gone and a full disk.
@@ -102,6 +102,8 @@ def fine_tune(backbone: Backbone, split: Split, recipe: Recipe, folder: Path | s
     if (target / "run.json").is_file():
         run = load_run(target)
         if run.info["request"] == request:
+            if together.is_main_process:
+                _tidy(target)
             together.print(f"{backbone.title}: this run was finished before, so it is loaded from its folder.")
             return run
     _check_clips(split)
@@ -154,8 +156,20 @@ def _write(work: Work, request: str, result: Result, start: float) -> None:
     }
     with atomic_path(target / "run.json") as fresh:  # last: a folder with run.json is a finished run
         fresh.write_text(json.dumps(info, indent=1) + "\n")
+    _tidy(target)
+
+
+def _tidy(target: Path) -> None:
+    """Remove from a finished run what only its training needed, and what a kill left half written."""
+    _sweep(target)
     shutil.rmtree(target / "trainer", ignore_errors=True)
-    (target / "started.json").unlink()
+    (target / "started.json").unlink(missing_ok=True)
+
+
+def _sweep(target: Path) -> None:
+    """Remove what a kill left half written beside the files of a run; weights may be among it."""
+    for left in target.glob(".*.partial"):
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def classify(run: Run, paths: list[Path | str]) -> pd.DataFrame:
@@ -213,7 +227,8 @@ def _request(backbone: Backbone, split: Split, recipe: Recipe) -> str:
 def _set_aside(target: Path, request: str) -> None:
     """Make ``target`` ready: keep what an interrupted run of the same request left, move all else out of the way."""
     note = target / "started.json"
-    if target.exists():
+    _sweep(target)
+    if target.exists() and any(target.iterdir()):  # empty it is when killed before it began: nothing to keep
         try:
             same = json.loads(note.read_text())["request"] == request
         except (OSError, ValueError, KeyError):

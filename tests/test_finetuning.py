@@ -85,6 +85,113 @@ fine_tune(backbone(sys.argv[2]), split, recipe, sys.argv[3])
     assert not np.allclose(other.history[trained], one.history[trained], rtol=1e-4), "the tolerance can fail"
 
 
+# One process imports everything and then forks the trainings that are killed. argv: the clips, changes to the recipe,
+# a folder. Prints how each ended.
+KILLED = """
+import json, os, random, re, signal, time, traceback
+import serlib.batches, serlib.finetuning, transformers.trainer, peft
+
+changes = json.loads(sys.argv[2])
+recipe = Recipe(epochs=2, batch_size=8, accumulation=1, learning_rate=1e-3, eval_every=2, precision="fp32", **changes)
+CHANGES = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "shutil.rmtree"}  # and open, for writing
+
+def train(folder, at="never", limit=None, after=None):
+    # at: the file whose change ends the process; with a limit it ends in the middle of the next file of so many bytes
+    child = os.fork()
+    if child == 0:
+        os.environ["SERLIB_CACHE"] = folder + "/cache"
+
+        def hook(event, given):
+            changed = event in CHANGES or event == "open" and (given[2] or 0) & (os.O_WRONLY | os.O_RDWR)
+            if changed and re.search(at, str(given[0])):
+                if limit is None:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                signal.signal(signal.SIGXFSZ, signal.SIG_DFL)  # the kernel ends who writes more, as rudely as SIGKILL
+                resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+        sys.addaudithook(hook)
+        try:
+            fine_tune(backbone("hubert-base-mini"), split, recipe, folder + "/runs")
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    if after:
+        time.sleep(after)
+        os.kill(child, signal.SIGKILL)
+    status = os.waitpid(child, 0)[1]
+    ends.append(signal.Signals(os.WTERMSIG(status)).name if os.WIFSIGNALED(status) else os.WEXITSTATUS(status))
+
+ends, home = [], sys.argv[3]
+begin = time.monotonic()
+train(home + "/undisturbed")
+seconds = time.monotonic() - begin
+for at, limit in MOMENTS:
+    train(home + "/chosen", at, limit)
+train(home + "/chosen")
+draw = random.Random(101)
+for _ in range(DRAWN):
+    train(home + "/drawn", after=draw.uniform(0.1, 0.6) * seconds)
+train(home + "/drawn")
+print(json.dumps(ends))
+"""
+
+# The files at whose change a training is killed, one after the other: each goes on from what the last one left.
+MOMENTS = [
+    (r"\.started\.json.*/started\.json$", None),
+    (r"features/.*partial/.*arrow", None),
+    (r"features/.*partial/.*/clips/dataset_info.json", None),
+    (r"features/[^.]*$", None),  # all features are there, under a name that is not final
+    (r"checkpoint-2/trainer_state.json", None),  # the first checkpoint but for its last file
+    (r"checkpoint-4$", 100_000),  # in the middle of its weights
+    (r"checkpoint-6/config.json", None),
+    (r"checkpoint-8/config.json", None),
+    (r"checkpoint-10$", 2_500_000),  # in the middle of the optimizer's numbers
+    (r"^optimizer.pt$", None),  # while an old checkpoint is deleted
+    (r"checkpoint-16/trainer_state.json", None),
+    (r"\.checkpoint\..*/preprocessor_config.json", None),  # what is kept for good, but for its last file
+    (r"\.predictions\.csv.*/predictions.csv$", None),
+    (r"\.run\.json.*/run.json$", None),
+    (r"^optimizer.pt$", None),  # the run is finished, and what only training needed is deleted
+]
+
+
+LORA_MOMENTS = [
+    (r"checkpoint-4/adapter_config.json", None),
+    (r"checkpoint-10/trainer_state.json", None),  # in the second epoch
+    (r"\.checkpoint\..*/preprocessor_config.json", None),
+]
+
+
+@pytest.mark.parametrize(
+    ("changes", "moments", "drawn"),
+    [
+        ({"trim": True}, MOMENTS, 5),
+        ({"bucketing": False, "lora": 4, "gradient_checkpointing": True}, LORA_MOMENTS, 2),
+    ],
+    ids=["all weights, buckets", "LoRA, random batches"],
+)
+def test_killed_at_any_moment_it_ends_as_undisturbed(spoken_dir, tmp_path, changes, moments, drawn):
+    """Kill -9 at chosen files and at times drawn by a seed, run again: the same folder, byte by byte, nothing left."""
+    if not hasattr(os, "fork"):
+        pytest.skip("needs a system that forks")
+    text = KILLED.replace("MOMENTS", repr(moments)).replace("DRAWN", repr(drawn))
+    done = program(text, spoken_dir, json.dumps(changes), tmp_path, OMP_NUM_THREADS="1")
+    assert done.returncode == 0, done.stderr[-2000:]
+    ends = json.loads(done.stdout.splitlines()[-1])
+    chosen = ["SIGKILL" if limit is None else "SIGXFSZ" for _, limit in moments]
+    assert ends[: len(chosen) + 2] == [0, *chosen, 0], done.stderr[-2000:]
+    assert ends[-1] == 0 and "SIGKILL" in ends[len(chosen) + 2 : -1]
+    whole = tmp_path / "undisturbed" / "runs"
+    names = sorted(str(path.relative_to(whole)) for path in whole.rglob("*"))
+    assert "stratified/hubert-base-mini/checkpoint/model.safetensors" in names
+    for other in (tmp_path / "chosen" / "runs", tmp_path / "drawn" / "runs"):
+        assert sorted(str(path.relative_to(other)) for path in other.rglob("*")) == names
+        for name in names:
+            if (whole / name).is_file() and not name.endswith("run.json"):  # which knows how long it took
+                assert (other / name).read_bytes() == (whole / name).read_bytes(), name
+
+
 @pytest.mark.parametrize(
     ("batch", "accumulation", "many", "each"), [(4, 2, 1, 4), (4, 2, 2, 4), (4, 2, 4, 2), (4, 2, 8, 1), (6, 1, 2, 3)]
 )
