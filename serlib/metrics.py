@@ -90,7 +90,8 @@ def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> tuple[f
     share = successes / n
     center = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return float(max(0.0, center - half)), float(min(1.0, center + half))
+    # The ends of none and of all are 0 and 1 exactly, which the sums miss by a last bit.
+    return float(center - half) if successes else 0.0, float(center + half) if successes < n else 1.0
 
 
 def intervals(
@@ -151,7 +152,8 @@ def breakdown(voter: Any, groups: str | pd.Series, part: str = "test") -> pd.Dat
     """Return clips, right, accuracy and its 95 % interval for each group of clips (10, 11).
 
     ``groups`` is "actor" or "emotion", or a column of the corpus, like ``corpus["sex"]``: a Series indexed by clip.
-    The interval draws whole actors where the group has several, and is Wilson's where it has one.
+    The interval draws whole actors where the group has several. It is Wilson's where the group has one, and where all
+    its clips are right or all wrong: every draw then looks the same, though nobody can be that sure.
     """
     frame = rows_of(voter, part)
     if isinstance(groups, pd.Series):
@@ -165,9 +167,9 @@ def breakdown(voter: Any, groups: str | pd.Series, part: str = "test") -> pd.Dat
         groups = frame[groups]
     rows = {}
     for group, clips in frame.groupby(groups):
-        right, n = int((clips["predicted"] == clips["emotion"]).sum()), len(clips)
-        if clips["actor"].nunique() > 1:
-            low, high = intervals(clips).loc["accuracy", ["low", "high"]]
+        right, n = int(hits(clips).sum()), len(clips)
+        if clips["actor"].nunique() > 1 and 0 < right < n:
+            low, high = intervals(clips, part).loc["accuracy", ["low", "high"]]
         else:
             low, high = wilson_interval(right, n)
         rows[group] = {"clips": n, "right": right, "accuracy": right / n, "low": low, "high": high}
@@ -180,7 +182,7 @@ def compare(a: Any, b: Any, part: str = "test") -> pd.DataFrame:
     Columns a, b (names), both_right, only_a, only_b, neither (clips) and p_value: McNemar's exact test, a two-sided
     binomial test on the clips that only one of them got right; 1 when there are none. McNemar, Psychometrika 12 (1947).
     """
-    right_a, right_b = (_right(frame) for frame in align([a, b], part))
+    right_a, right_b = (hits(frame) for frame in align([a, b], part))
     only_a, only_b = int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
     row = {
         "a": name_of(a),
@@ -210,7 +212,7 @@ def compare_all(voters: Sequence[Any], against: Any = None, part: str = "test") 
         row = compare(a, b, part).iloc[0]
         change = difference(a, b, part)
         frame_a, frame_b = align([a, b], part)
-        gain = pd.Series(_right(frame_a).astype(float) - _right(frame_b)).groupby(frame_a["actor"]).mean().round(9)
+        gain = pd.Series(hits(frame_a).astype(float) - hits(frame_b)).groupby(frame_a["actor"]).mean().round(9)
         rows.append({
             **row[["a", "b"]], **change * 100, **row[["only_a", "only_b"]],
             "p_clips": row["p_value"], "p_actors": _signed_rank(gain),
@@ -261,7 +263,7 @@ def difference(a: Any, b: Any, part: str = "test", n_resamples: int = 10_000, ra
     if not common:
         raise SerlibError(f"{name_of(a)} and {name_of(b)} have no {part} clip in common; there is nothing to compare.")
     frames = [frame.set_index("clip", drop=False).loc[common] for frame in frames]
-    gain = _right(frames[0]).astype(float) - _right(frames[1])
+    gain = hits(frames[0]).astype(float) - hits(frames[1])
     rows, times_drawn = draws(frames[0], "actor", n_resamples, random_state)
     clips = np.bincount(rows)
     drawn = times_drawn @ np.bincount(rows, gain) / (times_drawn @ clips)
@@ -269,7 +271,8 @@ def difference(a: Any, b: Any, part: str = "test", n_resamples: int = 10_000, ra
     return pd.Series({"points": gain.mean(), "low": low, "high": high})
 
 
-def _right(frame: pd.DataFrame) -> np.ndarray:
+def hits(frame: pd.DataFrame) -> np.ndarray:
+    """Return which rows of a predictions frame are right, True or False."""
     return (frame["predicted"] == frame["emotion"]).to_numpy()
 
 
@@ -283,7 +286,7 @@ def reliability(voter: Any, part: str = "test", n_bins: int = 10) -> pd.DataFram
     confidence = probabilities(frame).max(axis=1)
     # A bin has its upper end, so that a probability of 1 stands in the last.
     bins = np.clip(np.ceil(confidence * n_bins).astype(int) - 1, 0, n_bins - 1)
-    table = pd.DataFrame({"bin": bins, "confidence": confidence, "accuracy": _right(frame)}).groupby("bin")
+    table = pd.DataFrame({"bin": bins, "confidence": confidence, "accuracy": hits(frame)}).groupby("bin")
     means = table.mean()
     means.insert(0, "clips", table.size())
     means.insert(0, "high", (means.index + 1) / n_bins)

@@ -20,7 +20,7 @@ from threadpoolctl import threadpool_limits
 
 from serlib import predictions
 from serlib.errors import SerlibError, nearest
-from serlib.metrics import accuracy, draws
+from serlib.metrics import accuracy, draws, hits
 
 TIES = ("probability", "first", "best")
 FLOOR = 1e-6  # predictions are kept to six decimals, so a probability of 0 is one below this
@@ -236,7 +236,7 @@ def diversity(voters: Sequence[Any], part: str = "test") -> pd.DataFrame:
 
     frames, names = predictions.align(voters, part), [predictions.name_of(voter) for voter in voters]
     said = [frame["predicted"].to_numpy(str) for frame in frames]
-    right = [(frame["predicted"] == frame["emotion"]).to_numpy() for frame in frames]
+    right = [hits(frame) for frame in frames]
     rows = []
     for i, j in combinations(range(len(frames)), 2):
         x, y = right[i], right[j]

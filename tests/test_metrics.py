@@ -110,6 +110,7 @@ def test_wilson_gives_the_interval_of_the_vote_of_five():
 def test_wilson_agrees_with_scipy(successes, n, confidence):
     theirs = binomtest(successes, n).proportion_ci(confidence, method="wilson")
     assert metrics.wilson_interval(successes, n, confidence) == pytest.approx((theirs.low, theirs.high))
+    assert (metrics.wilson_interval(0, n)[0], metrics.wilson_interval(n, n)[1]) == (0, 1)
 
 
 @given(st.integers(1, 500).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
@@ -208,10 +209,22 @@ def test_breakdown_counts_each_group():
     half = pd.Series(np.where(np.arange(120) < 60, "early", "late"), index=table["clip"], name="half")
     halves = metrics.breakdown(table.sample(frac=1, random_state=0), half.sample(frac=1, random_state=1))
     assert halves.index.name == "half" and halves["right"].tolist() == [right[:60].sum(), right[60:].sum()]
+    validation = table.assign(part="validation")
+    pd.testing.assert_frame_equal(metrics.breakdown(validation, "emotion", "validation"), by_emotion)
+    pd.testing.assert_frame_equal(metrics.breakdown(validation, half, "validation"), halves)
     with pytest.raises(SerlibError, match="no 'sex'; give actor, emotion, or a column of the corpus"):
         metrics.breakdown(table, "sex")
     with pytest.raises(SerlibError, match="119 clips have no half"):
         metrics.breakdown(table, half[:1])
+
+
+def test_a_group_that_is_all_right_or_all_wrong_is_still_in_doubt():
+    """Twelve actors, each with 2 clips of calm, all right, and 2 of sad, all wrong: no draw of actors differs."""
+    actors = [f"{i // 4:02d}" for i in range(48)]
+    table = frame(["calm", "sad"] * 24, ["calm"] * 48, ("calm", "sad"), actors)
+    rows = metrics.breakdown(table, "emotion")
+    assert tuple(rows.loc["calm", ["low", "high"]]) == metrics.wilson_interval(24, 24)
+    assert tuple(rows.loc["sad", ["low", "high"]]) == metrics.wilson_interval(0, 24)
 
 
 def exact_mcnemar(b, c):
@@ -304,6 +317,8 @@ def test_permuted_clips_change_no_comparison(order, seed):
     shuffled = [named(voter.iloc[list(order)], voter.attrs["name"]) for voter in voters]
     pd.testing.assert_frame_equal(metrics.compare_all(voters), metrics.compare_all(shuffled))
     pd.testing.assert_frame_equal(metrics.reliability(voters[0]), metrics.reliability(shuffled[0]))
+    pd.testing.assert_frame_equal(metrics.breakdown(voters[0], "emotion"), metrics.breakdown(shuffled[0], "emotion"))
+    pd.testing.assert_series_equal(metrics.difference(*voters[:2]), metrics.difference(*shuffled[:2]))
     backwards = metrics.compare_all(voters[::-1]).iloc[::-1].reset_index(drop=True)
     assert backwards["points"].tolist() == pytest.approx((-metrics.compare_all(voters)["points"]).tolist())
     assert sorted(backwards["p_clips_holm"]) == pytest.approx(sorted(metrics.compare_all(voters)["p_clips_holm"]))

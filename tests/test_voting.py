@@ -11,7 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import softmax
 from scipy.stats import entropy
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
+from sklearn.model_selection import StratifiedKFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from serlib import metrics, predictions, voting
 from serlib.corpus import EMOTIONS
@@ -276,6 +280,25 @@ def test_a_stacked_vote_learns_whom_to_believe_and_never_sees_the_test_labels():
     pd.testing.assert_frame_equal(again.predictions.drop(columns="emotion"), vote.predictions.drop(columns="emotion"))
 
 
+def test_a_stacked_vote_is_what_scikit_learn_makes_of_the_log_probabilities():
+    """The same steps written plainly: for each clip that is not validation, C by the log loss of three folds."""
+    voters = swapped()
+    clips = voters[0].predictions.sort_values("clip")
+    x = np.hstack([np.log(np.maximum(v.predictions.loc[clips.index].filter(like="p_"), 1e-6)) for v in voters])
+    known, truth = (clips["part"] == "validation").to_numpy(), clips["emotion"].to_numpy(str)
+
+    def fitted(rows, c):
+        return make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=1000)).fit(x[rows], truth[rows])
+
+    seen, losses = np.flatnonzero(known), {}
+    for c in (0.01, 0.1, 1, 10):
+        folds = StratifiedKFold(3).split(seen, truth[seen])
+        losses[c] = np.mean([log_loss(truth[seen[b]], fitted(seen[a], c).predict_proba(x[seen[b]])) for a, b in folds])
+    plain = fitted(seen, min(losses, key=losses.get)).predict_proba(x[~known])
+    vote = voting.stacked_vote(voters).predictions.set_index("clip").loc[clips["clip"][~known]]
+    assert vote.filter(like="p_").to_numpy() == pytest.approx(plain, abs=1e-6)
+
+
 def test_stacking_needs_validation_clips_of_each_class():
     with pytest.raises(SerlibError, match="stacking learns on validation, which has [0-3] clips of one class"):
         voting.stacked_vote(panel(2, n=40))
@@ -408,6 +431,31 @@ def test_the_order_of_voters_and_of_clips_changes_nothing(order, seed, tie):
         pd.testing.assert_frame_equal(by_clip(one.ties), by_clip(other.ties))
     table, again = (voting.tie_costs(jury, [3]) for jury in (voters, shuffled))
     pd.testing.assert_frame_equal(table, again)
+
+
+@given(st.permutations(range(4)), st.integers(0, 2**31))
+@settings(max_examples=3, deadline=None)
+def test_nor_does_it_change_tables_of_votes_temperatures_or_what_is_stacked(order, seed):
+    voters = panel(4, seed=seed % 10, right=0.5)
+    shuffled = [
+        SimpleNamespace(name=voters[i].name, predictions=voters[i].predictions.sample(frac=1, random_state=seed))
+        for i in order
+    ]
+    pd.testing.assert_frame_equal(
+        *(by_set(voting.every_vote(jury, [2, 3], n_resamples=50), ["members"]) for jury in (voters, shuffled))
+    )
+    pd.testing.assert_frame_equal(*(by_set(voting.diversity(jury), ["a", "b"]) for jury in (voters, shuffled)))
+    for i, other in zip(order, shuffled, strict=True):
+        one, two = voting.calibrate(voters[i]), voting.calibrate(other)
+        assert one.attrs["temperature"] == pytest.approx(two.attrs["temperature"], rel=1e-4)
+    one, two = (by_clip(voting.stacked_vote(jury).predictions).filter(like="p_") for jury in (voters, shuffled))
+    assert np.allclose(one, two, atol=1e-2)  # its optimizer stops when it is near enough
+
+
+def by_set(table, columns):
+    """The table by the set of names that stand in some columns, whatever their order."""
+    names = [" ".join(sorted(row[0] if len(columns) == 1 else row)) for row in table[columns].itertuples(index=False)]
+    return table.drop(columns=columns).set_axis(names).sort_index()
 
 
 def by_clip(table):
