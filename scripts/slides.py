@@ -54,6 +54,12 @@ addEventListener("keydown", (event) => {
   const here = slides.findIndex((slide) => slide.getBoundingClientRect().bottom > innerHeight / 2);
   slides[Math.min(Math.max(here + step, 0), slides.length - 1)].scrollIntoView();
 });
+// What scrolls is reached by keyboard, while it scrolls.
+const reach = () => document.querySelectorAll("section, .cell > *, [style*='overflow']").forEach((box) => {
+  if (box.scrollWidth > box.clientWidth || box.scrollHeight > box.clientHeight) box.tabIndex = 0;
+  else box.removeAttribute("tabindex");
+});
+["load", "resize"].forEach((when) => addEventListener(when, reach));
 """
 STYLE = """
 :root { color-scheme: light; font: clamp(14px, 2.1vmin + 4px, 30px)/1.4 system-ui, sans-serif; color: #1b1f24; }
@@ -72,11 +78,14 @@ pre { margin: 0; white-space: pre-wrap; overflow-wrap: anywhere; font-size: 0.72
 .output > img, .output > svg { display: block; max-width: 100%; max-height: 66vh; }
 .output { font-size: 0.85em; }
 table { border-collapse: collapse; } th, td { padding: 0.15em 0.6em; text-align: right; }
+.words :is(th, td) { text-align: left; vertical-align: top; }
 tbody tr:nth-child(odd) { background: #f2f3f6; }
 details { font-size: 0.7em; color: #49535f; margin-top: auto; } summary { cursor: pointer; }
 details.quiz { font-size: 1em; color: inherit; margin: 0; } section.pause { background: #0f4c5c; color: #fff; }
 section.pause { justify-content: center; } section.pause :is(h2, a, footer) { color: inherit; }
-figure { margin: 0; } figcaption { font-size: 0.8em; }
+figure { margin: 0; } figcaption { font-size: 0.9em; }
+figure > img { display: block; width: 100%; max-height: 64vh; object-fit: contain; object-position: left; }
+section.said > :is(p, ul, ol) { font-size: 1.25em; max-width: 46em; } section.said li { margin-bottom: 0.4em; }
 footer { position: absolute; right: 1.5em; top: 1em; font-size: 0.6em; color: #49535f; }
 img.math { vertical-align: middle; }
 @page { size: 320mm 180mm; margin: 0; }
@@ -153,9 +162,10 @@ class Slide:
     def html(self, footer: str) -> str:
         letters = re.compile(r"\W")
         more = letters.sub("", self.notes) not in letters.sub("", self.text + self.seen)
-        fold = f"<details><summary>What the notebook says here</summary>{MARKDOWN.render(self.notes)}</details>"
+        fold = f"<details><summary>What the page says here</summary>{MARKDOWN.render(self.notes)}</details>"
+        kind = self.kind or ("" if self.cell else "said")
         return (
-            f'<section class="{self.kind}"><h2>{MARKDOWN.renderInline(self.title)}</h2>{MARKDOWN.render(self.text)}'
+            f'<section class="{kind}"><h2>{MARKDOWN.renderInline(self.title)}</h2>{MARKDOWN.render(self.text)}'
             f"{self.cell}{MARKDOWN.render(self.seen)}{fold * more}{footer}</section>"
         )
 
@@ -255,7 +265,7 @@ def picture(file: Path, alt: str) -> str:
 def block_shown(kind: str, source: str) -> str:
     """Return a table, a figure, a control or code of a chapter as HTML; of anything else nothing."""
     if kind == "table_open":
-        return f'<div class="cell"><div class="output">{MARKDOWN.render(source)}</div></div>'
+        return f'<div class="cell words"><div class="output">{MARKDOWN.render(source)}</div></div>'
     if kind != "fence":
         return ""
     head, *rest = source.splitlines()
@@ -273,9 +283,11 @@ def block_shown(kind: str, source: str) -> str:
 
 def gist(text: str) -> str:
     """Return the lists of Markdown, and the first sentences of its paragraphs, as points where there are several."""
-    parts = [source if kind.endswith("list_open") else in_short(source, last=False) for kind, source in blocks(text)]
-    points = [part if part[:2] in ("- ", "1.") else f"- {part}" for part in parts if part]
-    return "\n".join(points) if len(points) > 1 else "".join(parts)
+    found = blocks(text)
+    lists = [kind.endswith("list_open") for kind, _ in found]
+    said = [source if whole else in_short(source, last=False) for whole, (_, source) in zip(lists, found, strict=True)]
+    points = len(said) > 1 and not any(lists)
+    return "\n".join(f"- {part}" for part in said if part) if points else "\n\n".join(said)
 
 
 def blocks(text: str) -> list[tuple[str, str]]:
@@ -307,7 +319,10 @@ def of_chapter(text: str) -> Deck:
                 before, shows = "", shows + 1
             else:
                 before += f"\n\n{source}"
-        if before.strip():
+        if before.strip() and shows and len(gist(before).split()) < 45:
+            found[-1].seen = gist(before)
+            found[-1].notes += before
+        elif before.strip():
             found.append(Slide(title, gist(before), notes=before))
     return Deck(name, aims, found)
 
