@@ -67,6 +67,8 @@ build/inputs/serlib: FORCE
 
 # The embedded corpus needs no data of the user's; the other profiles see a new folder as a new input.
 export PARAMS
+# make -j2 runs two at a time on this machine's cores; what LAUNCH starts has cores of its own.
+JOBS = $(if $(LAUNCH),,$(patsubst -j%,--jobs %,$(filter-out -j,$(filter -j%,$(MAKEFLAGS)))))
 DATA := $(if $(filter mini,$(PROFILE)),,$(RAVDESS_DIR) $(SERLIB_MODELS))
 RESULTS = $(if $(filter $(@F:%=$(DONE)/%.ipynb),$(JUDGING)),$(wildcard results/$(PROFILE)))
 
@@ -74,7 +76,7 @@ $(NAMES:%=$(INPUTS)/%): $(INPUTS)/%: notebooks/%.ipynb FORCE
 	@{ cksum $<; printf '%s\n' "$$PARAMS" "$(DATA)"; $(if $(RESULTS),find $(RESULTS) -type f -exec cksum {} + | LC_ALL=C sort -k3;) } | $(keep)
 
 $(EVERY): $(DONE)/%.ipynb: $(INPUTS)/% build/inputs/serlib | $(SETUP)
-	@$(LAUNCH) $(VENV) scripts/execute.py notebooks/$*.ipynb $@ -p PROFILE $(PROFILE) $(PARAMS)
+	@$(LAUNCH) $(VENV) scripts/execute.py notebooks/$*.ipynb $@ $(JOBS) -p PROFILE $(PROFILE) $(PARAMS)
 
 ifndef ONLY
 $(JUDGING): $(TRAINING)

@@ -1,7 +1,8 @@
-"""Run one notebook with papermill: `python scripts/execute.py SOURCE TARGET [-p NAME VALUE]...`.
+"""Run one notebook with papermill: `python scripts/execute.py SOURCE TARGET [--jobs N] [-p NAME VALUE]...`.
 
-TARGET is written whole or not at all, with a .json of seconds and memory beside it. A notebook that
-fails leaves a .failed.ipynb, three lines that say where and why, and exit code 1.
+``--jobs`` says how many notebooks share this machine's cores. TARGET is written whole or not at all, with a .json of
+seconds and memory beside it. A notebook that fails leaves a .failed.ipynb, three lines that say where and why, and
+exit code 1.
 """
 
 import argparse
@@ -84,9 +85,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("source", type=Path)
     parser.add_argument("target", type=Path)
+    parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("-p", "--parameters", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
     arguments = parser.parse_args()
     source, target = arguments.source, arguments.target
+    if arguments.jobs > 1:  # two that each take all cores wait for each other most of the time
+        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // arguments.jobs)))
     partial, failed = target.with_suffix(".partial.ipynb"), target.with_suffix(".failed.ipynb")
     record = target.with_suffix(".json")
 

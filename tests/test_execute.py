@@ -18,8 +18,9 @@ ROOT = Path(__file__).parents[1]
 COPIED = ["Makefile", "requirements.lock", "pyproject.toml", "scripts"]
 # What make would take over from the make that runs these tests, or from the user's shell.
 FOREIGN = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "PROFILE", "ONLY", "PARAMS", "LAUNCH", "PYTHON", "RAVDESS_DIR",
-           "SERLIB_MODELS", "PYTHONPATH")  # fmt: skip
+           "SERLIB_MODELS", "PYTHONPATH", "OMP_NUM_THREADS")  # fmt: skip
 SHOWN = "EPOCHS, PROFILE, serlib.VALUE, os.environ.get('LAUNCHED')"
+THREADS = "os.environ.get('OMP_NUM_THREADS')"
 
 
 class Project:
@@ -162,6 +163,16 @@ def test_profile_params_and_launch_reach_the_notebook_and_count_as_inputs(projec
     assert project.execute("ONLY=00", "PROFILE=other", "RAVDESS_DIR=elsewhere") == ["00"]
 
 
+def test_notebooks_side_by_side_share_the_cores(project):
+    """Two that each take all cores wait for each other; one alone, or placed by a scheduler, takes what it finds."""
+    half = repr(str(max(1, os.cpu_count() // 2)))
+    for options, threads in ((["-j2"], half), ([], "None"), (["-j"], "None"), (["-j2", "LAUNCH=env"], "None")):
+        project.notebook("00_first", f"{len(options)}, {THREADS}")
+        assert project.execute("ONLY=00", *options) == ["00"]
+        assert project.shown("00_first") == f"({len(options)}, {threads})"
+        project.executed("00_first").unlink()
+
+
 def test_only_a_known_notebook(project):
     result = project.make("execute", "ONLY=77")
     assert result.returncode
@@ -214,6 +225,8 @@ def test_setup_is_made_once_and_again_when_half_made_or_moved(project):
     def plan() -> tuple[bool, bool]:
         result = project.make("--dry-run", "setup")
         assert result.returncode == 0, result.stderr
+        # librosa compiles once, alone, before two notebooks do so at once
+        assert ("EAGER_IMPORT=1" in result.stdout) == (whole in result.stdout)
         return whole in result.stdout, editable in result.stdout
 
     assert plan() == (False, False)
