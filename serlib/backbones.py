@@ -177,6 +177,19 @@ def config_of(source: Path | str):
         raise missing_weights(str(source), error) from error
 
 
+def extractor_of(backbone: Backbone, **options):
+    """Return what makes a backbone's input of sound, as transformers reads it. SerlibError where there is none."""
+    from transformers import AutoFeatureExtractor
+
+    source = weights_of(backbone.checkpoint)
+    try:
+        return AutoFeatureExtractor.from_pretrained(
+            source, revision=backbone.revision, trust_remote_code=False, **options
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise missing_weights(backbone.checkpoint, error) from error
+
+
 def weights_of(checkpoint: str) -> Path | str:
     """Return the local folder of a checkpoint's weights, or the hub id itself when there is none.
 
@@ -211,7 +224,8 @@ _REASONS = {
     "RepositoryNotFoundError": "the hub has no model of that name, or it is private: check the spelling, or log in by "
     "`hf auth login`",
     "RevisionNotFoundError": "the hub has no such revision of it: check the backbone's revision on the model's page",
-    "JSONDecodeError": "its config.json is damaged: delete the model's folder, or its copy in HF_HOME, and try again",
+    "JSONDecodeError": "its config.json or preprocessor_config.json is damaged: delete the model's folder, or its copy "
+    "in HF_HOME, and try again",
 }
 
 

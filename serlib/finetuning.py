@@ -11,14 +11,15 @@ from functools import partial
 from importlib.util import find_spec
 from netrc import NetrcParseError, netrc
 from pathlib import Path
+from zipfile import is_zipfile
 
 import numpy as np
 import pandas as pd
 
 from serlib import predictions
-from serlib.backbones import revision_of, weights_of
+from serlib.backbones import extractor_of, revision_of
 from serlib.errors import SerlibError, nearest
-from serlib.files import NO_ROOM
+from serlib.files import NO_ROOM, atomic_path
 from serlib.recipe import Recipe, Result, Work, softmax_of
 from serlib.splits import Split
 
@@ -40,13 +41,23 @@ def fine_tune(work: Work, tracker: str | None) -> Result:
 
     Memory that is not enough halves the batch and doubles the accumulation, so that a step has the same clips.
     """
+    try:
+        return _train_within_memory(work, tracker)
+    finally:
+        if tracker == "wandb":
+            _end_wandb()
+
+
+def _train_within_memory(work: Work, tracker: str | None) -> Result:
     import torch
 
     recipe, many = work.recipe, processes().num_processes
     batch = _batch_of_each(recipe, many)
+    evaluated = max(batch, 8)
     while True:
         try:
-            return _train(work, batch, recipe.batch_size * recipe.accumulation // (batch * many), tracker)
+            accumulation = recipe.batch_size * recipe.accumulation // (batch * many)
+            return _train(work, batch, accumulation, evaluated, tracker)
         except SerlibError:
             raise
         except Exception as error:
@@ -54,6 +65,7 @@ def fine_tune(work: Work, tracker: str | None) -> Result:
             if not _out_of_memory(error) or batch == 1 or many > 1:
                 raise _readable(work, error) from error
         batch = batch // 2 if batch % 2 == 0 else 1
+        evaluated = max(evaluated // 2, 1)  # it may have been an evaluation that was too much
         accumulation = recipe.batch_size * recipe.accumulation // batch
         print(
             f"{work.backbone.title}: the memory was not enough, so training goes on from its last checkpoint with "
@@ -74,9 +86,9 @@ def _batch_of_each(recipe: Recipe, many: int) -> int:
     return next(n for n in range(recipe.batch_size, 0, -1) if clips // many % n == 0)
 
 
-def _train(work: Work, batch: int, accumulation: int, tracker: str | None) -> Result:
+def _train(work: Work, batch: int, accumulation: int, evaluated: int, tracker: str | None) -> Result:
     import torch
-    from transformers import AutoFeatureExtractor, PrinterCallback, Trainer, TrainingArguments, set_seed
+    from transformers import PrinterCallback, Trainer, TrainingArguments, set_seed
 
     from serlib import batches
     from serlib import model as models
@@ -95,9 +107,7 @@ def _train(work: Work, batch: int, accumulation: int, tracker: str | None) -> Re
             recipe.layerdrop,
         )
         options = {} if models.takes_waveforms(model) else {"chunk_length": SECONDS}
-        extractor = AutoFeatureExtractor.from_pretrained(
-            weights_of(work.backbone.checkpoint), revision=work.backbone.revision, **options
-        )
+        extractor = extractor_of(work.backbone, **options)
     parameters = sum(p.numel() for p in model.parameters())
     encoder = models.freeze_convolutions(model)
     if models.takes_waveforms(model):
@@ -126,7 +136,7 @@ def _train(work: Work, batch: int, accumulation: int, tracker: str | None) -> Re
         output_dir=str(target / "trainer"),
         num_train_epochs=recipe.epochs,
         per_device_train_batch_size=batch,
-        per_device_eval_batch_size=max(batch, 8),
+        per_device_eval_batch_size=evaluated,
         gradient_accumulation_steps=accumulation,
         max_grad_norm=1.0,
         learning_rate=recipe.learning_rate,
@@ -193,10 +203,6 @@ def _train(work: Work, batch: int, accumulation: int, tracker: str | None) -> Re
         probabilities = softmax_of(trainer.predict(data[part], ignore_keys=unwanted).predictions)
         rows = getattr(split, part).loc[data[part]["clip"]]
         table.append(predictions.make(rows, probabilities, split.labels, part))
-    if tracker == "wandb":
-        import wandb
-
-        wandb.finish()  # a notebook goes on; without this its run would stay open, and unwritten, until the kernel ends
     history = _history(trainer.state.log_history)
     best = history.loc[history["eval_accuracy"].idxmax()]
     model = model.merge_and_unload() if recipe.lora else model
@@ -311,7 +317,9 @@ def _out_of_memory(error: Exception) -> bool:
     import torch
 
     known = isinstance(error, torch.OutOfMemoryError | MemoryError) or getattr(error, "errno", None) == errno.ENOMEM
-    return known or "can't allocate memory" in str(error)
+    # the last two come as a "CUDA error", from libraries that find no room for their own tables
+    signs = ("can't allocate memory", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+    return known or any(sign in str(error) for sign in signs)
 
 
 def _full_disk(error: Exception) -> bool:
@@ -369,6 +377,15 @@ def _tracked(tracker: str | None, target: Path) -> list[str]:
     return [tracker]
 
 
+def _end_wandb() -> None:
+    """Close the record, after a failure too, and forget its folder: a notebook's next run has one of its own."""
+    if find_spec("wandb") is not None:
+        import wandb
+
+        wandb.finish()
+        wandb.teardown()
+
+
 def _order(order):
     """Return a Trainer callback that tells the sampler the epoch: data loaders differ in how far they pass it on."""
     from transformers import TrainerCallback
@@ -403,15 +420,40 @@ def _watch(title: str, split: Split):
 
 
 def _last_whole_checkpoint(folder: Path) -> str | None:
-    """Return the newest checkpoint that was written to its end: Trainer writes trainer_state.json last."""
+    """Return the newest checkpoint from which training goes on as if nothing had happened; delete what is newer.
+
+    The best one so far must be whole too, for its weights are loaded in the end; the Trainer would do without it, or
+    without the optimizer's numbers, and say nothing.
+    """
     found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
     for checkpoint in reversed(found):
-        try:
-            json.loads((checkpoint / "trainer_state.json").read_text())
-            return str(checkpoint)
-        except (OSError, ValueError):
-            shutil.rmtree(checkpoint, ignore_errors=True)
+        if _is_whole(checkpoint):
+            file = checkpoint / "trainer_state.json"
+            state = json.loads(file.read_text())
+            best = state["best_model_checkpoint"] and folder / Path(state["best_model_checkpoint"]).name
+            if best is None or _is_whole(best):
+                if str(best) != str(state["best_model_checkpoint"]):  # the folder was moved or copied since
+                    with atomic_path(file) as fresh:
+                        fresh.write_text(json.dumps(state | {"best_model_checkpoint": str(best)}))
+                return str(checkpoint)
+        shutil.rmtree(checkpoint, ignore_errors=True)
     return None
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    """Whether nothing is missing or cut short: after a kill, or on a Drive that had not yet kept every file."""
+    from safetensors import SafetensorError, safe_open
+
+    weights = next(checkpoint.glob("*model.safetensors"), None)  # the model's, or of LoRA the adapter's
+    try:
+        json.loads((checkpoint / "trainer_state.json").read_text())
+        with safe_open(weights, "pt"):  # which compares its length with what it should hold
+            pass
+    except (OSError, ValueError, TypeError, SafetensorError):
+        return False
+    draws = list(checkpoint.glob("rng_state*.pth"))  # one a process
+    parts = [checkpoint / "optimizer.pt", checkpoint / "scheduler.pt", *checkpoint.glob("scaler.pt"), *draws]
+    return bool(draws) and all(map(is_zipfile, parts))  # torch writes zip files, their table last
 
 
 def _progress(title: str):

@@ -225,6 +225,12 @@ pages = int(open("/proc/self/statm").read().split()[0])
 limit = pages * resource.getpagesize() + 420_000_000
 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 recipe = Recipe(epochs=2, batch_size=128, accumulation=1, learning_rate=1e-3, eval_every=1, precision="fp32")
+from transformers import TrainerCallback
+from transformers.trainer import DEFAULT_CALLBACKS
+class Tell(TrainerCallback):
+    def on_train_begin(self, args, state, control, **_):
+        print("at once:", args.per_device_train_batch_size, args.per_device_eval_batch_size)
+DEFAULT_CALLBACKS.append(Tell)
 fine_tune(backbone(sys.argv[2]), split, recipe, sys.argv[3])
 """
     if not Path("/proc/self/statm").exists():
@@ -235,6 +241,8 @@ fine_tune(backbone(sys.argv[2]), split, recipe, sys.argv[3])
     run = load_run(tmp_path / "stratified" / "hubert-base-mini")
     assert run.info["clips_at_once"] < 128
     assert run.info["steps"] == 2, "a step still has 128 clips"
+    tries = [line.split()[2:] for line in done.stdout.splitlines() if line.startswith("at once:")]
+    assert tries[:2] == [["128", "128"], ["64", "64"]], "an evaluation takes less memory too"
 
 
 def test_a_full_disk_keeps_what_was_trained(spoken_dir, split, tmp_path, capsys):
@@ -264,6 +272,70 @@ fine_tune(backbone(sys.argv[2]), split, recipe, sys.argv[3])
     pd.testing.assert_frame_equal(run.predictions, whole.predictions)
 
 
+@pytest.fixture
+def cut_off(split, tmp_path, monkeypatch) -> Path:
+    """The folder of a run whose session was lost at step 15 of 16; it had a checkpoint every second step."""
+    from transformers import TrainerCallback
+
+    class Stop(TrainerCallback):
+        def on_step_end(self, args, state, control, **_):
+            if state.global_step == 15:
+                raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(finetuning, "_progress", lambda title: Stop())
+        fine_tune(backbone("hubert-base-mini"), split, OFTEN, tmp_path / "here")
+    return tmp_path / "here" / "stratified" / "hubert-base-mini"
+
+
+OFTEN = dataclasses.replace(QUICK, accumulation=1, eval_every=2)
+
+
+def steps_of(folder: Path) -> list[int]:
+    return sorted(int(path.name.split("-")[1]) for path in folder.glob("checkpoint-*"))
+
+
+def test_a_checkpoint_that_lost_something_is_passed_over(cut_off, tmp_path):
+    """As a kill leaves it, or a Drive that had not yet kept every file; the Trainer would not tell."""
+    older, newer = steps_of(cut_off / "trainer")
+    assert newer == 14, "and the best before it: all others are deleted"
+    names = {path.name for path in (cut_off / "trainer" / "checkpoint-14").iterdir()} - {"config.json"}
+    assert len(names) == 6, names
+    for name in names - {"training_args.bin"}:
+        for how in ("missing", "cut", "empty"):
+            folder = Path(shutil.copytree(cut_off / "trainer", tmp_path / f"{name} {how}"))
+            file = folder / "checkpoint-14" / name
+            if how == "missing":
+                file.unlink()
+            else:
+                file.write_bytes(file.read_bytes()[: file.stat().st_size // 2 if how == "cut" else 0])
+            assert finetuning._last_whole_checkpoint(folder) == str(folder / f"checkpoint-{older}"), folder.name
+            assert steps_of(folder) == [older]
+
+
+def test_without_the_best_checkpoint_training_goes_back_to_where_another_was_best(cut_off):
+    folder = cut_off / "trainer"
+    older, newer = steps_of(folder)
+    for step in (older, newer):  # in both the older one is the best so far
+        file = folder / f"checkpoint-{step}" / "trainer_state.json"
+        best = {"best_model_checkpoint": str(folder / f"checkpoint-{older}")}
+        file.write_text(json.dumps(json.loads(file.read_text()) | best))
+    assert finetuning._last_whole_checkpoint(folder) == str(folder / f"checkpoint-{newer}")
+    (folder / f"checkpoint-{older}" / "model.safetensors").unlink()
+    assert finetuning._last_whole_checkpoint(folder) is None, "neither can end with the best weights"
+
+
+def test_a_run_whose_folder_was_moved_ends_as_undisturbed(cut_off, split, tmp_path):
+    """The Trainer knows the best checkpoint by its old place, and without it ends with the last one, silently."""
+    (tmp_path / "here").rename(tmp_path / "there")
+    newest = finetuning._last_whole_checkpoint(tmp_path / "there" / cut_off.relative_to(tmp_path / "here") / "trainer")
+    best = json.loads((Path(newest) / "trainer_state.json").read_text())["best_model_checkpoint"]
+    assert Path(best).is_relative_to(tmp_path / "there") and Path(best).is_dir()
+    run = fine_tune(backbone("hubert-base-mini"), split, OFTEN, tmp_path / "there")
+    whole = fine_tune(backbone("hubert-base-mini"), split, OFTEN, tmp_path / "whole")
+    pd.testing.assert_frame_equal(run.predictions, whole.predictions)
+
+
 def test_a_run_that_would_not_fit_on_the_disk_is_refused(split, tmp_path):
     work = Work(backbone("hubert-base-mini"), split, QUICK, tmp_path)
     finetuning._check_disk(work, 1_000, 2_000)
@@ -277,6 +349,7 @@ def test_a_run_that_would_not_fit_on_the_disk_is_refused(split, tmp_path):
     [
         (RuntimeError("CUDA error: unspecified launch failure\nCompile with..."), "the GPU no longer answers"),
         (MemoryError(), "not enough even for one clip at a time"),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), "not enough even"),
         (RuntimeError("[enforce fail at inline_container.cc:603] PytorchStreamWriter failed writing file"), "disk is"),
     ],
 )
@@ -309,6 +382,18 @@ def test_weights_and_biases_records_offline_and_never_asks(split, tmp_path, monk
     assert "recorded offline" in capsys.readouterr().out
     (kept,) = run.folder.glob("wandb/offline-run-*/*.wandb")
     assert kept.stat().st_size > 1_000 and b"eval/accuracy" in kept.read_bytes()
+
+
+def test_a_failed_training_closes_its_record(split, tmp_path, monkeypatch):
+    """Else the next training of a notebook would be written into the same one."""
+    import wandb
+
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    wild = dataclasses.replace(QUICK, learning_rate=30.0)
+    with pytest.raises(SerlibError, match="diverged"):
+        fine_tune(backbone("wav2vec2-large-mini"), split, wild, tmp_path / "runs", tracker="wandb")
+    assert list((tmp_path / "runs").rglob("*.wandb")) and wandb.run is None
 
 
 def test_an_unknown_tracker_offers_the_known(split, tmp_path):

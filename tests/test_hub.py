@@ -13,15 +13,20 @@ import pytest
 from serlib.backbones import TWINS
 
 TWIN = TWINS / "wav2vec2-large"
+EAR = "preprocessor_config.json"
+OWNERS = (
+    "whole", "gated", "nobody", "cut", "garbled", "foreign", "deaf", "garbled-ear", "foreign-ear", "older", "silent"
+)  # fmt: skip
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 LOAD = """
 import sys
 from serlib import model
-from serlib.backbones import backbone, revision_of
+from serlib.backbones import backbone, extractor_of, revision_of
 from serlib.errors import SerlibError
 for name in sys.argv[1:]:
     try:
         model.load(backbone(name), ("a", "b"))
+        extractor_of(backbone(name))
         print(name, "loaded", revision_of(backbone(name)))
     except SerlibError as error:
         print(name, "error", error)
@@ -42,7 +47,7 @@ class Hub(BaseHTTPRequestHandler):
             code, error = 403, "GatedRepo"
         elif owner == "nobody":
             code, error = 404, "RepoNotFound"
-        elif not (TWIN / file).is_file() or "resolve" not in self.path:
+        elif not (TWIN / file).is_file() or "resolve" not in self.path or (owner, file) == ("deaf", EAR):
             code, error = 404, "EntryNotFound"
         else:
             content = (TWIN / file).read_bytes()
@@ -52,6 +57,15 @@ class Hub(BaseHTTPRequestHandler):
                 content = content[:100]
             if owner == "foreign" and file == "config.json":
                 content = json.dumps({"model_type": "own", "auto_map": {"AutoConfig": "code.OwnConfig"}}).encode()
+            if owner == "garbled-ear" and file == EAR:
+                content = content[:100]
+            if owner == "foreign-ear" and file == EAR:
+                own = {"feature_extractor_type": "Own", "auto_map": {"AutoFeatureExtractor": "code.Own"}}
+                content = json.dumps(own).encode()
+            if owner == "older" and file == EAR:  # the six are from before it was named there
+                kept = json.loads(content)
+                del kept["feature_extractor_type"]
+                content = json.dumps(kept).encode()
         self.send_response(code)
         self.send_header("X-Repo-Commit", COMMIT)
         self.send_header("ETag", f'"{owner}-{file}"')
@@ -86,7 +100,7 @@ def answers(tmp_path_factory) -> dict[str, str]:
         "HF_HUB_DOWNLOAD_TIMEOUT": "2",
         "no_proxy": "127.0.0.1",
     }
-    names = [f"{owner}/model" for owner in ("whole", "gated", "nobody", "cut", "garbled", "foreign", "silent")]
+    names = [f"{owner}/model" for owner in OWNERS]
     ask = [sys.executable, "-c", LOAD]
     found = subprocess.run([*ask, *names], env=environment, capture_output=True, text=True, timeout=300)
     server.shutdown()
@@ -106,6 +120,9 @@ def answers(tmp_path_factory) -> dict[str, str]:
         ("cut", "damaged or incomplete"),
         ("garbled", "config.json is damaged"),
         ("foreign", "code that a model brings is never run"),
+        ("deaf", "lacks a file"),
+        ("garbled-ear", "preprocessor_config.json is damaged"),
+        ("foreign-ear", "code that a model brings is never run"),
         ("silent", "did not answer"),
     ],
 )
@@ -114,7 +131,7 @@ def test_each_failure_is_one_sentence(answers, owner, sentence):
 
 
 def test_the_revision_that_was_loaded_is_known(answers):
-    assert answers["whole"] == f"loaded {COMMIT}"
+    assert answers["whole"] == answers["older"] == f"loaded {COMMIT}"
 
 
 def test_what_was_loaded_once_loads_offline(answers):

@@ -77,6 +77,25 @@ def test_checkpoint_loads_in_a_plain_pipeline(run, split):
     assert {row["label"]: row["score"] for row in answer} == pytest.approx(ours.to_dict(), abs=1e-4)
 
 
+@pytest.mark.parametrize("key", ["wav2vec2-large-mini", "hubert-base-mini", "unispeech-large-mini"])
+def test_the_recipe_called_best_leaves_a_checkpoint_for_a_plain_pipeline(key, split, tmp_path):
+    """The learned sum of layers is stock, and its model reads a clip alone as it did in company."""
+    from transformers import pipeline
+
+    from serlib.profiles import PROFILES
+
+    recipe = dataclasses.replace(PROFILES["best"].recipe, epochs=1, batch_size=8, eval_every=4, precision="fp32")
+    run = fine_tune(backbone(key), split, recipe, tmp_path / "best")
+    clip = split.test.index[0]
+    plain = pipeline("audio-classification", model=str(run.folder / "checkpoint"), device="cpu")
+    sound = audio.trim(audio.read(split.test.loc[clip, "path"])).copy()
+    answer = {row["label"]: row["score"] for row in plain({"raw": sound, "sampling_rate": audio.RATE}, top_k=4)}
+    written = run.predictions.set_index("clip").loc[clip]
+    off = 0.02 if key == "hubert-base-mini" else 1e-3  # it alone hears the padding of its batch
+    assert answer == pytest.approx({label: written[f"p_{label}"] for label in split.labels}, abs=off)
+    assert plain.model.config.use_weighted_layer_sum
+
+
 def test_finished_run_is_loaded_not_trained(run, split, tmp_path, capsys):
     stamp = (run.folder / "run.json").stat().st_mtime_ns
     again = fine_tune(backbone("wav2vec2-large-mini"), split, QUICK, tmp_path / "runs" / "mini")
