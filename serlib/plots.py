@@ -707,6 +707,7 @@ def plot_reliability(tables: Mapping[str, pd.DataFrame]) -> np.ndarray:
             color=ACCENT,
             edgecolors="white",
             zorder=3,
+            clip_on=False,  # a bin that is never right lies on the axis
         )
         ax.set_aspect("equal")
         _finish(ax, name, "how sure", "how often right" if ax is axes[0, 0] else "", xlim=(0, 1.02), ylim=(0, 1.02))
