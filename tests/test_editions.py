@@ -78,6 +78,35 @@ def test_every_solution_passes_its_check(editions, notebook, context):
         assert said(cell, context).startswith("Right: "), cell
 
 
+def spoiled(answer):
+    """A wrong answer of the same kind as a right one: as close to it as a hasty student comes."""
+    if callable(answer):
+        return lambda *given, **named: spoiled(answer(*given, **named))
+    if isinstance(answer, (bool, np.bool_)):
+        return not answer
+    if isinstance(answer, str):
+        return "calm" if answer != "calm" else "angry"
+    if isinstance(answer, dict):
+        return {key: spoiled(value) for key, value in answer.items()}
+    if isinstance(answer, (set, frozenset)):
+        return set(list(answer)[1:])
+    if isinstance(answer, (list, tuple)):
+        return type(answer)(map(spoiled, answer))
+    return answer + 1
+
+
+def test_every_solution_spoiled_is_told_what_is_wrong(editions, notebook, context, monkeypatch):
+    """The right answer goes through its check once more, made wrong on the way."""
+    for cell in exercises(editions.edition(notebook, "instructor")):
+        name = CHECK.search(cell)[0].removeprefix("ser.check.").rstrip("(")
+        check = getattr(ser.check, name)
+        monkeypatch.setattr(ser.check, name, lambda answer, *given, check=check: check(spoiled(answer), *given))
+        told = said(cell, context)
+        reason = told.startswith("Not yet: ") and len(told.split()) > 6 and "stopped the check" not in told
+        assert reason, f"{name} says of a wrong answer: {told}"
+        monkeypatch.setattr(ser.check, name, check)
+
+
 def test_every_blank_is_told_that_it_is_blank(editions, notebook, context):
     for cell in exercises(editions.edition(notebook, "student")):
         assert said(cell, context).startswith("Not "), cell
