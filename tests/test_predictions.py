@@ -5,15 +5,18 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from serlib import predictions
+from serlib import predictions, splits
 from serlib.corpus import EMOTIONS
 from serlib.errors import SerlibError
+
+ROOT = Path(__file__).parents[1]
 
 
 def corpus_rows(n=4, emotions=EMOTIONS):
@@ -164,7 +167,7 @@ def test_a_bad_frame_is_not_written_and_the_old_file_stays(csv):
 
 SLOW_WRITE = """
 import sys, numpy as np, pandas as pd
-from serlib import predictions
+from serlib import predictions, splits
 n = 150_000
 rows = pd.DataFrame({"actor": "01", "emotion": "a"}, index=[f"clip{i}" for i in range(n)])
 p = np.random.default_rng(0).dirichlet(np.ones(2), size=n)
@@ -255,3 +258,29 @@ def test_no_mistakes_are_an_empty_table_and_a_foreign_corpus_is_refused():
     assert predictions.mistakes(frame, corpus).empty
     with pytest.raises(SerlibError, match="1 clips of predictions are not in the corpus .clip-001"):
         predictions.mistakes(frame, corpus.iloc[:1])
+
+
+def test_committed_predictions_are_of_the_parts_that_their_splits_name(ravdess_names):
+    """Every test clip of the split and no other, validation cut from training, and no voice that should be new."""
+    plans = [
+        splits.stratified_split(ravdess_names),
+        *splits.actor_folds(ravdess_names, "luna-jimenez"),
+        *splits.actor_folds(ravdess_names, "emobox"),
+        *splits.leave_one_actor_out(ravdess_names),
+        *splits.leave_one_statement_out(ravdess_names),
+        *splits.leave_one_statement_out(ravdess_names, "luna-jimenez"),
+    ]
+    for plan in plans:
+        files = sorted((ROOT / "results" / "laptop" / plan.name).glob("*/predictions.csv"))
+        assert files, plan.name
+        for file in files:
+            frame = predictions.read(file)
+            for part in predictions.PARTS:
+                rows, planned = frame[frame["part"] == part], getattr(plan, part)
+                assert set(rows["clip"]) == set(planned.index), file
+                said = rows.set_index("clip").loc[planned.index, ["actor", "emotion"]]
+                assert (said.to_numpy(str) == planned[["actor", "emotion"]].to_numpy(str)).all(), file
+            if plan.name != "stratified" and not plan.name.startswith("without-statement"):
+                assert not set(plan.test["actor"]) & {*plan.train["actor"], *plan.validation["actor"]}
+    shelves = {folder.name for folder in (ROOT / "results" / "laptop").iterdir() if folder.is_dir()}
+    assert shelves == {plan.name for plan in plans}
