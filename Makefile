@@ -70,7 +70,8 @@ export PARAMS
 # make -j2 runs two at a time on this machine's cores; what LAUNCH starts has cores of its own.
 JOBS = $(if $(LAUNCH),,$(patsubst -j%,--jobs %,$(filter-out -j,$(filter -j%,$(MAKEFLAGS)))))
 DATA := $(if $(filter mini,$(PROFILE)),,$(RAVDESS_DIR) $(SERLIB_MODELS))
-RESULTS = $(if $(filter $(@F:%=$(DONE)/%.ipynb),$(JUDGING)),$(wildcard results/$(PROFILE)))
+# Judging goes on from committed runs where there are no others, and shows what the laptop's say in every profile.
+RESULTS = $(if $(filter $(@F:%=$(DONE)/%.ipynb),$(JUDGING)),$(wildcard $(sort results/$(PROFILE) results/laptop)))
 
 $(NAMES:%=$(INPUTS)/%): $(INPUTS)/%: notebooks/%.ipynb FORCE
 	@{ cksum $<; printf '%s\n' "$$PARAMS" "$(DATA)"; $(if $(RESULTS),find $(RESULTS) -type f -exec cksum {} + | LC_ALL=C sort -k3;) } | $(keep)

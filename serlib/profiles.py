@@ -133,6 +133,17 @@ class Lesson:
                 continue
         return found
 
+    def leaderboard(self) -> pd.DataFrame:
+        """Return what `make leaderboard` committed, a row for each system on each protocol (11).
+
+        Columns protocol, entry, folds, clips, right, and accuracy and UAR with their intervals, as shares of 1. Raises
+        SerlibError for a profile that has none.
+        """
+        for shelf in (self.home / "results", SHIPPED):
+            if (path := shelf / self.profile / "leaderboard.csv").is_file():
+                return pd.read_csv(path)
+        raise SerlibError(f'There is no leaderboard of profile {self.profile}; ser.start("laptop") has one.')
+
     def __str__(self) -> str:
         settings = self._settings
         data = "1,440 synthetic clips" if settings.corpus == "mini" else "RAVDESS, 1,440 recorded clips"

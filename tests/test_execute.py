@@ -140,6 +140,9 @@ def test_changed_results_rerun_what_judges_them(project):
     (project.folder / "results" / "mini").mkdir(parents=True)
     project.write("results/mini/predictions.csv", "clip\n")
     assert project.execute() == ["09"]
+    (project.folder / "results" / "laptop").mkdir()
+    project.write("results/laptop/leaderboard.csv", "protocol\n")  # shown by every profile
+    assert project.execute() == ["09"]
 
 
 @pytest.mark.parametrize("change", ["edited", "data file lost"])

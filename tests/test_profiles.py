@@ -93,3 +93,13 @@ def test_runs_live_on_drive_where_it_is_mounted(tmp_path, monkeypatch, capsys):
     assert "runs are kept on Drive" in capsys.readouterr().out
     (session / "_toc.yml").touch()
     assert start("mini").home == session
+
+
+def test_the_leaderboard_is_found_or_said_to_be_missing(home, monkeypatch):
+    monkeypatch.setattr(profiles, "SHIPPED", home / "shipped")
+    with pytest.raises(SerlibError, match="no leaderboard of profile mini"):
+        start("mini").leaderboard()
+    for shelf, right in (("shipped", 258), ("results", 259)):  # one's own comes before what serlib brings
+        (home / shelf / "laptop").mkdir(parents=True)
+        (home / shelf / "laptop" / "leaderboard.csv").write_text(f"protocol,right\nrandom,{right}\n")
+        assert start("laptop").leaderboard()["right"].tolist() == [right]
