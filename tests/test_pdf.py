@@ -104,6 +104,7 @@ def test_the_whole_book_is_printed(tmp_path):
     assert result.returncode == 0, result.stderr
     data = (tmp_path / "book.pdf").read_bytes()
     titles = bookmarks(data)
+    assert not [title for title in titles if title[: len(title) // 2] == title[len(title) // 2 :]]
     toc = yaml.safe_load((ROOT / "_toc.yml").read_text())
     for name in [toc["root"], *(chapter["file"] for part in toc["parts"] for chapter in part["chapters"])]:
         page = BeautifulSoup((SITE / f"{name}.html").read_text(encoding="utf-8"), "html.parser")
