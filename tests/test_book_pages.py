@@ -230,7 +230,8 @@ def test_the_workflow_pins_its_actions_and_calls_targets_that_exist():
         assert re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", action), action
     called = {target for step in steps for target in re.findall(r"make ([\w-]+)", step.get("run", ""))}
     targets = set(re.findall(r"^([a-z-]+):(?!=)", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    assert {"execute", "book", "test-book", "pdf"} <= called <= targets
+    assert {"execute", "book", "test-book", "pdf", "test"} <= called <= targets
+    assert set(workflow["jobs"]["publish"]["needs"]) >= {"build", "test"}
 
 
 def test_the_workflow_puts_the_pdf_where_the_pages_offer_it():
