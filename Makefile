@@ -28,6 +28,7 @@ help: ## list the targets
 	@echo
 	@echo 'execute and book take PROFILE=laptop (default mini); execute also ONLY=05, -j2, PARAMS="-p EPOCHS 2" for'
 	@echo 'papermill and LAUNCH="srun --gres=gpu:1" before each notebook. setup takes PYTHON=python3.12, serve PORT=8000.'
+	@echo 'book WITH=paper shows what was executed with that profile in the place of the other.'
 
 # --- The environment. Each mark is written last, so what a kill left half made is made again from the start.
 setup: $(SETUP) ## make .venv from requirements.lock, with serlib editable (the other targets call it)
