@@ -43,17 +43,20 @@ class Buckets(torch.utils.data.Sampler):
         return iter(steps[rng.permutation(len(steps))].ravel().tolist())
 
 
-def collate(clips: list[dict], name: str, channels: int, needs_mask: bool, shortest: int = 0) -> dict:
+def collate(
+    clips: list[dict], labels: dict[str, int], name: str, channels: int, needs_mask: bool, shortest: int = 0
+) -> dict:
     """Pad to the longest clip of the batch; the mask counts samples, as the stock models want it.
 
-    ``name`` is what the model calls its input, of shape (clips, channels, frames). ``shortest`` is the least number of
-    frames: SpecAugment fails on a batch that has fewer than one of its spans.
+    ``labels`` has the number of each clip's emotion (as a column beside the features it would make datasets write a
+    second copy of all of them). ``name`` is what the model calls its input, of shape (clips, channels, frames).
+    ``shortest`` is the least number of frames: SpecAugment fails on a batch that has fewer than one of its spans.
     """
     features = [torch.from_numpy(np.array(clip["features"])).view(channels, -1) for clip in clips]
     longest = max(shortest, *(f.shape[1] for f in features))
     batch = {
         name: torch.stack([torch.nn.functional.pad(f, (0, longest - f.shape[1])) for f in features]),
-        "labels": torch.tensor([int(clip["label"]) for clip in clips]),
+        "labels": torch.tensor([labels[str(clip["clip"])] for clip in clips]),
     }
     if needs_mask:
         samples = torch.tensor([int(clip["samples"]) for clip in clips])
@@ -88,14 +91,11 @@ def features_of(work: Work, encoder, extractor) -> dict:
     whole = datasets.load_from_disk(str(folder / "clips"))
     place = {clip: i for i, clip in enumerate(whole["clip"])}
     lengths = {clip: len(sounds[clip]) for clip in place}
-    number = {label: i for i, label in enumerate(split.labels)}
     parts = {}
     for part, frame in split.parts():
         # Evaluation goes by length, so that a batch holds little padding; training has an order of its own.
         clips = list(frame.index) if part == "train" else sorted(frame.index, key=lengths.get)
-        chosen = whole.select([place[clip] for clip in clips])
-        chosen = chosen.add_column("label", [number[label] for label in frame.loc[clips, "emotion"]])
-        parts[part] = chosen.with_format("numpy")
+        parts[part] = whole.select([place[clip] for clip in clips]).with_format("numpy")
     return parts
 
 

@@ -167,6 +167,8 @@ def _train(work: Work, batch: int, accumulation: int, evaluated: int, tracker: s
         seed=recipe.seed,
     )
 
+    emotions = pd.concat([frame["emotion"] for _, frame in split.parts()])
+
     class Bucketed(Trainer):
         def _get_train_sampler(self, train_dataset=None):
             if not recipe.bucketing:
@@ -181,6 +183,7 @@ def _train(work: Work, batch: int, accumulation: int, evaluated: int, tracker: s
         eval_dataset=data["validation"],
         data_collator=partial(
             batches.collate,
+            labels=emotions.map(split.labels.index).to_dict(),
             name=stock.main_input_name,
             channels=channels,
             needs_mask=work.backbone.needs_mask,

@@ -41,6 +41,29 @@ def test_few_clips_fill_one_step():
     assert len(seen) == 8 and min(seen.count(i) for i in range(3)) >= 2
 
 
+def test_features_are_on_the_disk_once_and_each_clip_has_its_label(spoken, tmp_path, own_cache):
+    """Two splits of the same clips share one file of features, however they are cut."""
+    from transformers import AutoFeatureExtractor
+
+    from serlib import batches, model
+    from serlib.backbones import TWINS, backbone
+    from serlib.recipe import Recipe, Work
+
+    twin = backbone("hubert-base-mini")
+    extractor = AutoFeatureExtractor.from_pretrained(TWINS / "hubert-base")
+    encoder = model.load(twin, ("a", "b")).base_model.feature_extractor
+    for seed in (1, 2):
+        split = stratified_split(spoken, test_size=0.25, validation_size=0.2, random_state=seed)
+        data = batches.features_of(Work(twin, split, Recipe(), tmp_path), encoder, extractor)
+        assert [str(clip) for clip in data["train"]["clip"]] == list(split.train.index)
+        labels = {clip: split.labels.index(emotion) for clip, emotion in split.train["emotion"].items()}
+        batch = batches.collate([data["train"][i] for i in range(5)], labels, "input_values", 64, needs_mask=False)
+        assert [split.labels[i] for i in batch["labels"]] == list(split.train["emotion"][:5])
+    numbers = sum(np.size(data[part][i]["features"]) for part in data for i in range(len(data[part])))
+    stored = sum(file.stat().st_size for file in (own_cache / "features").rglob("*") if file.is_file())
+    assert stored < 1.1 * 4 * numbers
+
+
 @pytest.mark.parametrize("trim", [False, True], ids=["whole", "trimmed"])
 def test_less_than_4_percent_of_the_frames_of_ravdess_are_padding(ravdess_dir, trim):
     from serlib import audio

@@ -96,14 +96,14 @@ recipe = Recipe(epochs=2, batch_size=8, accumulation=1, learning_rate=1e-3, eval
 CHANGES = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "shutil.rmtree"}  # and open, for writing
 
 def train(folder, at="never", limit=None, after=None):
-    # at: the file whose change ends the process; with a limit it ends in the middle of the next file of so many bytes
+    # at: the change of a file that ends the process; with a limit it ends in the middle of the next file so long
     child = os.fork()
     if child == 0:
         os.environ["SERLIB_CACHE"] = folder + "/cache"
 
         def hook(event, given):
             changed = event in CHANGES or event == "open" and (given[2] or 0) & (os.O_WRONLY | os.O_RDWR)
-            if changed and re.search(at, str(given[0])):
+            if changed and re.search(at, f"{event} {given[0]}"):
                 if limit is None:
                     os.kill(os.getpid(), signal.SIGKILL)
                 signal.signal(signal.SIGXFSZ, signal.SIG_DFL)  # the kernel ends who writes more, as rudely as SIGKILL
@@ -141,18 +141,18 @@ MOMENTS = [
     (r"\.started\.json.*/started\.json$", None),
     (r"features/.*partial/.*arrow", None),
     (r"features/.*partial/.*/clips/dataset_info.json", None),
-    (r"features/[^.]*$", None),  # all features are there, under a name that is not final
+    (r"^os.rename .*features/.*partial/\w+$", None),  # all features are there, under a name that is not final
     (r"checkpoint-2/trainer_state.json", None),  # the first checkpoint but for its last file
     (r"checkpoint-4$", 100_000),  # in the middle of its weights
     (r"checkpoint-6/config.json", None),
     (r"checkpoint-8/config.json", None),
     (r"checkpoint-10$", 2_500_000),  # in the middle of the optimizer's numbers
-    (r"^optimizer.pt$", None),  # while an old checkpoint is deleted
+    (r"^os.remove optimizer.pt$", None),  # while an old checkpoint is deleted
     (r"checkpoint-16/trainer_state.json", None),
     (r"\.checkpoint\..*/preprocessor_config.json", None),  # what is kept for good, but for its last file
     (r"\.predictions\.csv.*/predictions.csv$", None),
     (r"\.run\.json.*/run.json$", None),
-    (r"^optimizer.pt$", None),  # the run is finished, and what only training needed is deleted
+    (r"^os.remove optimizer.pt$", None),  # the run is finished, and what only training needed is deleted
 ]
 
 

@@ -99,7 +99,13 @@ def stepped(split, tmp_path, batch_size: int, accumulation: int) -> tuple[float,
         model=net,
         args=arguments,
         train_dataset=data["train"].select(range(8)),
-        data_collator=partial(batches.collate, name="input_values", channels=net.config.conv_dim[-1], needs_mask=True),
+        data_collator=partial(
+            batches.collate,
+            labels={clip: split.labels.index(emotion) for clip, emotion in split.train["emotion"].items()},
+            name="input_values",
+            channels=net.config.conv_dim[-1],
+            needs_mask=True,
+        ),
         optimizers=(torch.optim.SGD([p for p in net.parameters() if p.requires_grad], lr=1.0), None),
     )
     trainer.train()
@@ -126,8 +132,9 @@ def batch_of(key: str, lengths: list[int]) -> tuple[torch.nn.Module, dict, list[
     # loudness differs, so that normalizing over clips or padding would show
     sounds = {str(i): (rng.standard_normal(n) * 10.0**-i).astype(np.float32) for i, n in enumerate(lengths)}
     clips = list(batches._encoded(sounds, net.base_model.feature_extractor, extractor))
-    clips = [clip | {"label": 0, "features": np.array(clip["features"])} for clip in clips]
-    batch = batches.collate(clips, "input_values", channels=net.config.conv_dim[-1], needs_mask=row.needs_mask)
+    batch = batches.collate(
+        clips, dict.fromkeys(sounds, 0), "input_values", channels=net.config.conv_dim[-1], needs_mask=row.needs_mask
+    )
     batch.pop("labels")
     net.base_model.feature_extractor = model.CachedFeatures()
     return net, batch, clips
@@ -143,7 +150,9 @@ def test_logits_do_not_depend_on_the_company(key):
     with torch.inference_mode():
         together = net(**batch).logits
         for i, clip in enumerate(clips):
-            alone = batches.collate([clip], "input_values", channels=net.config.conv_dim[-1], needs_mask=row.needs_mask)
+            alone = batches.collate(
+                [clip], {clip["clip"]: 0}, "input_values", channels=net.config.conv_dim[-1], needs_mask=row.needs_mask
+            )
             alone.pop("labels")
             off.append(float((net(**alone).logits[0] - together[i]).abs().max() / together.abs().max()))
     assert off[0] < 1e-4, "the longest clip of a batch is never padded"
