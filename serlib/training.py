@@ -86,6 +86,7 @@ def fine_tune(backbone: Backbone, split: Split, recipe: Recipe, folder: Path | s
 
     Resuming is exact: a run that was killed, at whatever moment, and run again has the predictions of an undisturbed
     one, bit for bit on a CPU. Where it is not: a GPU adds in varying order, and so does a batch that had to be halved.
+    Several processes show another ``eval_loss`` in its last digits, because it is averaged over their batches.
 
     Raises SerlibError for weights that cannot be found, clips that cannot be read or are shorter than 0.1 s, training
     that diverged, memory that is not enough for one clip, a GPU that is gone and a full disk.
