@@ -11,7 +11,7 @@ import pandas as pd
 import soxr
 
 from serlib import audio, predictions
-from serlib.backbones import Backbone, weights_of
+from serlib.backbones import Backbone, extractor_of, weights_of
 from serlib.files import atomic_path, cache_dir
 from serlib.recipe import Recipe, Result, Work, softmax_of, weights_name
 from serlib.ridge import KernelRidge, search, tune_temperature
@@ -196,12 +196,12 @@ def frozen_encoder(source: Path | str, backbone: Backbone | None = None, recipe:
     from serlib import model as models
 
     if backbone is None:
-        model = models.load_trained(Path(source))
+        model, extractor = models.load_trained(Path(source)), AutoFeatureExtractor.from_pretrained(source)
     else:
         set_seed(recipe.seed)
         # The labels are of no use to a frozen encoder; two make the smallest head there is.
         model = models.load(backbone, ("a", "b"), pretrained=recipe.pretrained)
-    extractor = AutoFeatureExtractor.from_pretrained(source)
+        extractor = extractor_of(backbone)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return model.to(device).eval(), extractor
 
