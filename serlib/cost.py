@@ -264,22 +264,26 @@ def _predict(backbone: Backbone, shape: dict, recipe: Recipe, device: Device, sp
     checked += sum(_forward(shape, *batch) for batch in [*evaluated, *tested])
     cached = sum(lengths.sum() for lengths in seconds.values()) * _convolutions(shape)
 
-    # Time: operations at the speed of a matrix product, and numbers that only come and go at the speed of memory
-    reached = {name: 1 if device.measured else share for name, share in REACHED.items()}
-    speed = device.mixed * reached["mixed"] if mixed else device.full * reached["full"]
-    width = device.bandwidth * reached["bandwidth"]
-    # what a CPU moves in half precision is part of the measured speed
-    moved = (
-        0.0
-        if mixed and device.measured
-        else float(np.mean([_moved(shape, recipe, size, length, mixed, device.measured) for size, length in frames]))
-    )
     # Adam reads and writes weight, gradient and averages; the gradient is cleared, and measured to be clipped
+    width = device.bandwidth * (1 if device.measured else REACHED["bandwidth"])
     update = 4 * 11 * trainable / width
-    layers = shape["layers"] * device.layer * (1 + 0.5 * recipe.gradient_checkpointing)
-    one = recipe.accumulation * (moved / width + layers) + step_operations / speed + update
-    looked = (evaluations * len(evaluated) + len(evaluated) + len(tested)) * layers / 3
-    total = STARTING + run * one + checked * 1.3 / speed + looked + cached * 2 / speed
+    if device.measured:
+        size, length = frames[0][0], round(float(np.mean([length for _, length in frames])))
+        stem, layer = _measured_parts(tuple(sorted(_parts(shape, recipe, mixed).items())), size, length)
+        there_and_back = stem + shape["layers"] * layer
+        # the way ahead alone, for evaluation
+        speed = step_operations / recipe.accumulation / there_and_back
+        looked = 0.0
+    else:
+        # operations at the speed of a matrix product, and numbers that only come and go at the speed of memory
+        speed = device.mixed * REACHED["mixed"] if mixed else device.full * REACHED["full"]
+        moved = float(np.mean([_moved(shape, recipe, size, length, mixed) for size, length in frames]))
+        layers = shape["layers"] * device.layer * (1 + 0.5 * recipe.gradient_checkpointing)
+        there_and_back = moved / width + layers + step_operations / recipe.accumulation / speed
+        looked = (evaluations * len(evaluated) + len(evaluated) + len(tested)) * layers / 3
+    one = recipe.accumulation * there_and_back + update
+    convolving = device.full * (1 if device.measured else REACHED["full"])
+    total = STARTING + run * one + checked * 1.3 / speed + looked + cached * 2 / convolving
 
     # Disk: the checkpoint from the hub, cached sound and features, two checkpoints and one being written, the result
     clips = float(sum(lengths.sum() for lengths in seconds.values()))
@@ -376,9 +380,9 @@ def _activations(shape: dict, recipe: Recipe, longest: tuple[int, int], mixed: b
     return layers * layer + stem + summed + passing
 
 
-def _moved(shape: dict, recipe: Recipe, clips: int, frames: int, mixed: bool, on_cpu: bool) -> float:
+def _moved(shape: dict, recipe: Recipe, clips: int, frames: int, mixed: bool) -> float:
     """Return the bytes that go through memory besides the matrix products, there and back."""
-    layer = _layer_bytes(shape, clips, frames, mixed, plain=on_cpu or not mixed)
+    layer = _layer_bytes(shape, clips, frames, mixed, plain=not mixed)
     return shape["layers"] * layer * (4 if not recipe.gradient_checkpointing else 5.5)
 
 
@@ -415,54 +419,100 @@ def _cpu(hidden: int) -> Device:
     x, w = torch.randn(512, hidden), torch.randn(hidden, 4 * hidden)
     wide = torch.randn(24, 1024, 1024)  # 100 MB, more than a cache holds
     scaled = torch.empty_like(wide)
-    product = _fastest(lambda: x @ w)
-    passing = _fastest(lambda: torch.mul(wide, 1.01, out=scaled))
+    product = min(_tries(lambda: x @ w, 5))
+    passing = min(_tries(lambda: torch.mul(wide, 1.01, out=scaled), 5))
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GB if hasattr(os, "sysconf") else np.inf
     speed = 2 * x.numel() * w.shape[1] / product
-    half = half_precision() == "bf16"
     return Device(
         name=f"this CPU ({cores} core{'s' * (cores != 1)})",
         memory=memory,
         full=speed,
-        mixed=_layer_speed(hidden) if half else speed,
+        mixed=speed,
         bandwidth=2 * 4 * wide.numel() / passing,
         start=0.95,
-        layer=1e-3,
         measured=True,
-        half=half,
+        half=half_precision() == "bf16",
     )
 
 
-def _layer_speed(hidden: int) -> float:
-    """Return the operations a second of a whole transformer layer in half precision, there and back.
+def _parts(shape: dict, recipe: Recipe, mixed: bool) -> dict:
+    """Return what decides how long one layer of a training takes."""
+    names = ("hidden", "inner", "heads", "layer_norm", "position", "groups")
+    names += ("attention_dropout", "inner_dropout", "hidden_dropout")
+    settings = {"lora": recipe.lora, "checkpointing": recipe.gradient_checkpointing, "layers": recipe.layers}
+    return {name: shape[name] for name in names} | settings | {"channels": shape["channels"][-1], "mixed": mixed}
 
-    Its products are so fast on a CPU that dropout, norms and the conversions between them weigh as much, so they are
-    measured together.
+
+@cache
+def _measured_parts(parts: tuple[tuple[str, object], ...], clips: int, frames: int) -> tuple[float, float]:
+    """Return the seconds, there and back, of what surrounds the layers and of one layer, on this CPU.
+
+    Measured on the stock network with one and with three layers of random weights, because in half precision and with
+    LoRA a CPU spends as much on conversions, norms and dropout as on the products that one could count.
     """
     import torch
+    from transformers import Wav2Vec2Config, Wav2Vec2ForSequenceClassification
+    from transformers.utils import logging
 
-    layer = torch.nn.TransformerEncoderLayer(hidden, hidden // 64, 4 * hidden, batch_first=True, norm_first=True)
-    frames = torch.randn(4, 100, hidden, requires_grad=True)
+    from serlib import model as models
 
-    def step() -> None:
-        with torch.autocast("cpu", torch.bfloat16):
-            layer(frames).sum().backward()
+    logging.set_verbosity_error()  # it would warn of checkpointing with adapters, which is what is measured
+    known = dict(parts)
 
-    step()
-    return 3 * 400 * (2 * 12 * hidden**2 + 4 * 100 * hidden) / _fastest(step)
+    def seconds(layers: int) -> float:
+        net = Wav2Vec2ForSequenceClassification(
+            Wav2Vec2Config(
+                hidden_size=known["hidden"],
+                intermediate_size=known["inner"],
+                num_hidden_layers=layers,
+                num_attention_heads=known["heads"],
+                do_stable_layer_norm=known["layer_norm"],
+                num_conv_pos_embeddings=known["position"],
+                num_conv_pos_embedding_groups=known["groups"],
+                attention_dropout=0.1 * known["attention_dropout"],
+                activation_dropout=0.1 * known["inner_dropout"],
+                hidden_dropout=0.1 * known["hidden_dropout"],
+                layerdrop=0.0,
+                use_weighted_layer_sum=known["layers"] == "weighted",
+                # one frame in, one frame out: the convolutions were done before
+                conv_dim=(known["channels"],),
+                conv_kernel=(1,),
+                conv_stride=(1,),
+            )
+        ).train()
+        net.base_model.feature_extractor = models.CachedFeatures()
+        if known["checkpointing"]:
+            models.forget_activations(net)
+        if known["lora"]:
+            net = models.with_lora(net, known["lora"])
+        given = torch.randn(clips, known["channels"], frames)
+        mask = torch.ones(clips, frames, dtype=torch.long) if known["layer_norm"] else None
+        labels = torch.zeros(clips, dtype=torch.long)
+
+        def step() -> None:
+            with torch.autocast("cpu", torch.bfloat16, enabled=known["mixed"]):
+                loss = net(given, attention_mask=mask, labels=labels).loss
+            loss.backward()
+
+        step()  # gradients get their memory
+        return float(np.median(_tries(step, 3)))
+
+    one, three = seconds(1), seconds(3)
+    layer = max(three - one, 0.0) / 2
+    return max(one - layer, 0.0), layer
 
 
-def _fastest(step: Callable[[], object]) -> float:
-    """Return the seconds of the fastest try, on all threads: of five tries, or as many as a quarter second has."""
+def _tries(step: Callable[[], object], least: int) -> list[float]:
+    """Return the seconds of each try, on all threads: of the least number, or of what a quarter second has."""
     import torch
 
     tries, end = [], time.process_time() + 0.25 * torch.get_num_threads()
-    while time.process_time() < end or len(tries) < 5:
+    while time.process_time() < end or len(tries) < least:
         begin = time.process_time()
         step()
-        tries.append(time.process_time() - begin)
-    return min(tries) / torch.get_num_threads()
+        tries.append((time.process_time() - begin) / torch.get_num_threads())
+    return tries
 
 
 def _remedy(recipe: Recipe, fits: Callable[[Recipe], bool]) -> dict:
