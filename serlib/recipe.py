@@ -38,10 +38,12 @@ class Recipe:
 
     * ``layers="weighted"``: a learned sum of all layers in place of the last alone (Pepino et al. 2021, arXiv
       2104.03502, who tried it on RAVDESS).
-    * ``head_learning_rate``: a pre-trained encoder moves slowly, a new head fast (rates by layer: Howard and Ruder 2018,
-      arXiv 1801.06146).
-    * ``warmup``: the rate grows from 0 first, while the head still points anywhere (Goyal et al. 2017, arXiv 1706.02677).
-    * ``trim``: without the silence before and after the voice, nearly half of RAVDESS's sound (cost.py has the lengths).
+    * ``head_learning_rate``: a pre-trained encoder moves slowly, a new head fast (rates by layer: Howard and Ruder
+      2018, arXiv 1801.06146).
+    * ``warmup``: the rate grows from 0 first, while the head still points anywhere (Goyal et al. 2017, arXiv
+      1706.02677).
+    * ``trim``: without the silence before and after the voice, nearly half of RAVDESS's sound (its lengths stand in
+      serlib/cost.py).
     * ``precision``: "auto" is bfloat16 on a GPU or CPU that has it, float16 on other GPUs, else float32; "fp32" is
       float32 everywhere (mixed precision: Micikevicius et al. 2018, arXiv 1710.03740).
     * ``gradient_checkpointing``: forget the activations of each layer and compute them again on the way back, for
