@@ -1,8 +1,8 @@
 """Fine-tune the real architectures at real size for a few steps on real clips, and hold the planner against the clock.
 
 The weights are random, written from each checkpoint's config in the hub's folder layout, some in its older dialects:
-a .bin file, float16, weight-norm names of before 2023. Needs RAVDESS_DIR; HuBERT base and one large are run unless
-others are named: python scripts/bench_real.py hubert-xlarge unispeech-large
+a .bin file, float16, weight-norm names of before 2023. Needs RAVDESS_DIR, and 20 GiB of memory for the x-large. One of
+each size is run unless others are named: python scripts/bench_real.py unispeech-large wav2vec2-xlsr53
 """
 
 import json
@@ -26,6 +26,7 @@ CASES = {
     "hubert-xlarge": ("model.safetensors", True, True, "t4", _FEW, 1),
 }
 WITHIN = {"memory": 0.15, "seconds": 0.30}
+MEMORY = 20 * 1.074  # GB that any of the six may take with the recipe named above
 
 
 def write_checkpoint(key: str, folder: Path) -> None:
@@ -111,7 +112,7 @@ def main() -> None:
     if not os.environ.get("RAVDESS_DIR"):
         sys.exit("make bench-real trains on real clips: set RAVDESS_DIR to the folder of RAVDESS.")
     missed = 0
-    for key in sys.argv[1:] or ["hubert-base", "wav2vec2-large"]:
+    for key in sys.argv[1:] or ["hubert-base", "wav2vec2-large", "hubert-xlarge"]:
         with tempfile.TemporaryDirectory() as home:
             import serlib as ser
 
@@ -125,12 +126,12 @@ def main() -> None:
         for what, unit in (("memory", "GB"), ("seconds", "s a step")):
             got, said = result["measured"][what], result["predicted"][what]
             off = said / got - 1
-            missed += abs(off) > WITHIN[what]
+            missed += abs(off) > WITHIN[what] or (what == "memory" and got > MEMORY)
             print(f"{key:<16} {what:<8} measured {got:7.2f}, predicted {said:7.2f} {unit:<9} {off:+.0%}", flush=True)
     lesson = ser.start("t4")
     print("Predicted for the profile t4:")
     print(ser.plan_all(lesson.recipe_for).round(1).to_string())
-    sys.exit(f"{missed} predictions were off by more than {WITHIN}" if missed else None)
+    sys.exit(f"{missed} lines were off by more than {WITHIN}, or over {MEMORY:.0f} GB" if missed else None)
 
 
 if __name__ == "__main__":
