@@ -69,8 +69,9 @@ REACHED = {"full": 0.7, "mixed": 0.4, "bandwidth": 0.7}  # of the peaks above, i
 class Cost:
     """What one run will take on one device. Memory and disk in GB, operations as floating-point operations.
 
-    ``fits`` says whether the memory is enough; where it is not, ``remedy`` holds the changes to the recipe that would
-    make it fit (empty where none is known).
+    ``disk`` is the most at any time, with the checkpoint from the hub, cached features and checkpoints; ``left`` is
+    what stays of it in the run's folder, the trained model. ``fits`` says whether the memory is enough; where it is
+    not, ``remedy`` holds the changes to the recipe that would make it fit (empty where none is known).
     """
 
     title: str
@@ -85,6 +86,7 @@ class Cost:
     step_seconds: float
     minutes: float
     disk: float
+    left: float
     remedy: dict
 
     @property
@@ -96,7 +98,8 @@ class Cost:
         share = "all" if self.trainable > 0.9 * self.parameters else f"{self.trainable / 1e6:,.3g} M"
         text = (
             f"{self.title} on {self.device}: {self.parameters / 1e6:,.4g} M weights, {share} of them trained, "
-            f"{self.memory:.1f} of {self.limit:.0f} GB of memory, {_minutes(self.minutes)}, {self.disk:.1f} GB of disk"
+            f"{self.memory:.1f} of {self.limit:.0f} GB of memory, {_minutes(self.minutes)}, {self.disk:.1f} GB of disk "
+            f"while it runs, {self.left:.1f} GB afterwards"
         )
         if not self.fits:
             changes = ", ".join(f"{name}={value}" for name, value in self.remedy.items())
@@ -302,6 +305,7 @@ def _predict(backbone: Backbone, shape: dict, recipe: Recipe, device: Device, sp
         step_seconds=one,
         minutes=total / 60,
         disk=disk / GB,
+        left=4 * parameters / GB,
         remedy={},
     )
 

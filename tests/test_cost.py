@@ -68,9 +68,12 @@ def test_lora_weights_are_those_that_peft_adds(key):
     assert found.trainable == sum(p.numel() for p in net.parameters() if p.requires_grad)
 
 
-def test_twins_cost_what_they_have():
+def test_twins_cost_what_they_have(tmp_path):
     twin = backbone("unispeech-large-mini")
-    assert plan(twin, Recipe(), "T4").parameters == sum(p.numel() for p in model.load(twin, "abcdefgh").parameters())
+    found, net = plan(twin, Recipe(), "T4"), model.load(twin, "abcdefgh")
+    assert found.parameters == sum(p.numel() for p in net.parameters())
+    net.save_pretrained(tmp_path)  # what a finished run leaves
+    assert found.left == pytest.approx(sum(file.stat().st_size for file in tmp_path.iterdir()) / 1e9, rel=0.05)
 
 
 @pytest.mark.parametrize("key", ["hubert-base", "wav2vec2-large"])
