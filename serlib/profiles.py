@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from serlib import corpus as corpora
+from serlib import predictions
 from serlib.backbones import SIX, Backbone, backbone
 from serlib.errors import SerlibError, nearest
 from serlib.recipe import Recipe
@@ -139,10 +140,18 @@ class Lesson:
         Columns protocol, entry, folds, clips, right, and accuracy and UAR with their intervals, as shares of 1. Raises
         SerlibError for a profile that has none.
         """
-        for shelf in (self.home / "results", SHIPPED):
-            if (path := shelf / self.profile / "leaderboard.csv").is_file():
-                return pd.read_csv(path)
+        if (path := self._in_results("leaderboard.csv")).is_file():
+            return pd.read_csv(path)
         raise SerlibError(f'There is no leaderboard of profile {self.profile}; ser.start("laptop") has one.')
+
+    def committed(self, name: str) -> pd.DataFrame:
+        """Return predictions that stand in results/ under a name such as ``prices/svm``, a voter (11)."""
+        return predictions.read(self._in_results(f"{name}/predictions.csv"))
+
+    def _in_results(self, name: str) -> Path:
+        """Return where this profile's results have a file: one's own, else those that serlib brings."""
+        own = self.home / "results" / self.profile / name
+        return own if own.is_file() else SHIPPED / self.profile / name
 
     def __str__(self) -> str:
         settings = self._settings

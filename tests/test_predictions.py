@@ -283,4 +283,33 @@ def test_committed_predictions_are_of_the_parts_that_their_splits_name(ravdess_n
             if plan.name != "stratified" and not plan.name.startswith("without-statement"):
                 assert not set(plan.test["actor"]) & {*plan.train["actor"], *plan.validation["actor"]}
     shelves = {folder.name for folder in (ROOT / "results" / "laptop").iterdir() if folder.is_dir()}
-    assert shelves == {plan.name for plan in plans}
+    assert shelves == {plan.name for plan in plans} | {"prices"}
+
+
+def test_committed_prices_are_of_test_clips_and_of_the_committed_runs(ravdess_names):
+    """Every voter of notebook 11's price list heard whole test parts, and a run's answers are those of its run."""
+    laptop = ROOT / "results" / "laptop"
+    random, folds = splits.stratified_split(ravdess_names), splits.actor_folds(ravdess_names, "luna-jimenez")
+    parts = {"random": random.test, "fold": folds[0].test, "all": ravdess_names}
+    heard = {
+        "random": ("svm", "probe", "tuned", "svm-without-copy",
+                   *(f"{voter}-by-{part}" for voter in ("svm", "vote") for part in predictions.PARTS)),
+        "fold": ("tuned-new-voices",),
+        "all": ("svm-new-voices", "svm-takes-together", "probe-new-voices", "svm-normalized",
+                *(f"folds-by-{part}" for part in predictions.PARTS)),
+    }  # fmt: skip
+    prices = {file.parent.name: predictions.read(file) for file in laptop.glob("prices/*/predictions.csv")}
+    assert sorted(prices) == sorted(name for names in heard.values() for name in names)
+    for part, names in heard.items():
+        for name in names:
+            truth = prices[name].set_index("clip")[["actor", "emotion"]].loc[parts[part].index]
+            assert set(prices[name]["part"]) == {"test"} and len(truth) == len(prices[name]), name
+            assert (truth.to_numpy(str) == parts[part][["actor", "emotion"]].to_numpy(str)).all(), name
+    for name, key, plans in (
+        ("probe", "whisper-tiny.en-frozen", [random]),
+        ("probe-new-voices", "whisper-tiny.en-frozen", folds),
+        ("tuned", "hubert-base-mini", [random]),
+        ("tuned-new-voices", "hubert-base-mini", folds[:1]),
+    ):
+        files = [laptop / plan.name / key / "predictions.csv" for plan in plans]
+        pd.testing.assert_frame_equal(prices[name], predictions.pool([predictions.read(file) for file in files], name))

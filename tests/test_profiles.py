@@ -2,10 +2,12 @@
 
 import shutil
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 
-from serlib import profiles
+from serlib import predictions, profiles
 from serlib.backbones import SIX
 from serlib.errors import SerlibError
 from serlib.profiles import PROFILES, start
@@ -103,3 +105,15 @@ def test_the_leaderboard_is_found_or_said_to_be_missing(home, monkeypatch):
         (home / shelf / "laptop").mkdir(parents=True)
         (home / shelf / "laptop" / "leaderboard.csv").write_text(f"protocol,right\nrandom,{right}\n")
         assert start("laptop").leaderboard()["right"].tolist() == [right]
+
+
+def test_committed_predictions_are_ones_own_or_those_that_serlib_brings(home, monkeypatch):
+    monkeypatch.setattr(profiles, "SHIPPED", home / "shipped")
+    with pytest.raises(SerlibError, match="no predictions at .*prices/svm"):
+        start("laptop").committed("prices/svm")
+    for shelf, labels in (("shipped", ("calm", "sad")), ("results", ("angry", "happy"))):
+        rows = pd.DataFrame({"actor": "01", "emotion": labels}, index=["clip-1", "clip-2"])
+        frame = predictions.make(rows, np.eye(2), labels, "test")
+        predictions.write(frame, home / shelf / "laptop" / "prices" / "svm" / "predictions.csv")
+        voter = start("laptop").committed("prices/svm")
+        assert list(voter["predicted"]) == list(labels) and voter.attrs["name"] == "svm"
