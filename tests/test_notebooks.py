@@ -107,6 +107,14 @@ def test_folds_open_and_close_in_the_same_cell(notebook):
         assert cell.source.count("<details>") == cell.source.count("</details>"), cell.source[:80]
 
 
+def test_links_lead_to_the_web_or_to_another_notebook(notebook):
+    """Colab opens notebooks of the repository, and no chapter of the book."""
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            for target in re.findall(r"\]\(([^)\s]+)", cell.source):
+                assert re.match(r"https?://|\d\d_\w+\.ipynb(#|$)", target), target
+
+
 def test_installs_in_colab_only_and_only_serlib(notebook):
     cells = [cell.source for cell in code_cells(notebook) if "pip install" in cell.source]
     assert len(cells) == 1
