@@ -1,8 +1,8 @@
 """What a training run will take, before it starts: memory, operations, minutes and disk. See notebook 06.
 
 All of it follows from shapes: how many weights a layer has, how many numbers it must keep for the way back, how many
-multiplications a frame needs. No weights are loaded. What a GPU makes of it is predicted, not measured; of a CPU, two
-short measurements give the speed.
+multiplications a frame needs. No weights are loaded. What a GPU makes of it is predicted, not measured; on a CPU, a
+few steps with one and with three layers give the speed.
 """
 
 import json
@@ -27,6 +27,7 @@ from serlib.splits import Split
 GB = 1e9
 STARTING = 20  # seconds to load libraries, weights and clips, whatever the run
 FRAMES = 50  # frames a second that leave the convolutions
+SHORTEST = 10  # frames that SpecAugment needs; training pads to them
 # Seconds of RAVDESS's 1,440 clips, at every tenth of them, whole and trimmed; measured by serlib.clips.
 _WHOLE = (2.94, 3.30, 3.44, 3.50, 3.57, 3.67, 3.74, 3.84, 3.97, 4.14, 5.27)
 _TRIMMED = (1.08, 1.43, 1.56, 1.66, 1.74, 1.84, 1.96, 2.12, 2.33, 2.68, 4.29)
@@ -271,7 +272,7 @@ def _predict(backbone: Backbone, shape: dict, recipe: Recipe, device: Device, sp
     width = device.bandwidth * (1 if device.measured else REACHED["bandwidth"])
     update = 4 * 11 * trainable / width
     if device.measured:
-        size, length = frames[0][0], round(float(np.mean([length for _, length in frames])))
+        size, length = frames[0][0], max(SHORTEST, round(float(np.mean([length for _, length in frames]))))
         stem, layer = _measured_parts(tuple(sorted(_parts(shape, recipe, mixed).items())), size, length)
         there_and_back = stem + shape["layers"] * layer
         # the way ahead alone, for evaluation

@@ -195,6 +195,15 @@ def test_clips_of_a_split_decide_the_time(spoken):
     assert trimmed.step_operations < few.step_operations
 
 
+def test_very_short_clips_are_planned_too(spoken):
+    from serlib.splits import stratified_split
+
+    split = stratified_split(spoken, test_size=0.25, validation_size=0.2)
+    parts = {part: frame.assign(seconds=0.12) for part, frame in split.parts()}
+    found = plan(backbone("hubert-base-mini"), Recipe(), "CPU", dataclasses.replace(split, **parts))
+    assert 0 < found.step_seconds < 10
+
+
 def test_what_is_not_fine_tuned_is_refused(tmp_path):
     with pytest.raises(SerlibError, match="freeze"):
         plan(BACKBONES["hubert-base"], Recipe(freeze="all"), "T4")
