@@ -7,6 +7,16 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+import yaml
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def address() -> str:
+    """OWNER/REPO, from the one place where it stands."""
+    url = yaml.safe_load((ROOT / "_config.yml").read_text())["repository"]["url"]
+    return url.removeprefix("https://github.com/")
 
 
 @pytest.fixture(scope="session")

@@ -44,12 +44,6 @@ def test_every_chapter_is_in_the_contents():
     assert sorted(file for file in contents() if file.startswith("book/")) == [f"book/{p.stem}" for p in CHAPTERS]
 
 
-def address() -> str:
-    """OWNER/REPO, from the one place where it stands."""
-    config = yaml.safe_load((ROOT / "_config.yml").read_text())
-    return config["repository"]["url"].removeprefix("https://github.com/")
-
-
 def test_every_part_ends_with_a_quiz():
     parts = yaml.safe_load((ROOT / "_toc.yml").read_text())["parts"]
     last = [part["chapters"][-1]["file"] for part in parts]
@@ -234,14 +228,14 @@ def test_the_workflow_pins_its_actions_and_calls_targets_that_exist():
     assert set(workflow["jobs"]["publish"]["needs"]) >= {"build", "test"}
 
 
-def test_the_workflow_puts_the_pdf_where_the_pages_offer_it():
+def test_the_workflow_puts_the_pdf_where_the_pages_offer_it(address):
     workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "book.yml").read_text())
     steps = workflow["jobs"]["build"]["steps"]
     runs = [step.get("run", step.get("uses", "")) for step in steps]
     pdf = runs.index("cp build/book.pdf build/site/hearing-emotion.pdf")
     made, upload = runs.index("make pdf"), next(i for i, run in enumerate(runs) if "upload-pages-artifact" in run)
     assert next(i for i, run in enumerate(runs) if run.startswith("make book")) < made < pdf < upload
-    owner, name = address().split("/")
+    owner, name = address.split("/")
     offered = f"](https://{owner.lower()}.github.io/{name}/hearing-emotion.pdf)"
     for page in ("index", "instructor"):
         assert offered in (ROOT / "book" / f"{page}.md").read_text(encoding="utf-8"), page

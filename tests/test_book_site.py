@@ -9,7 +9,6 @@ from pathlib import Path
 from urllib.parse import unquote, urldefrag, urlsplit
 
 import pytest
-import yaml
 from bs4 import BeautifulSoup
 
 ROOT = Path(__file__).parents[1]
@@ -288,11 +287,10 @@ def test_copy_button_copies(browser, origin):
     visit.close()
 
 
-def test_every_internal_link_and_anchor_resolves():
+def test_every_internal_link_and_anchor_resolves(address):
     read = {page: soup(page) for page in PAGES}
     anchors = {page: {tag.get("id") for tag in tags.select("[id]")} for page, tags in read.items()}
-    url = yaml.safe_load((ROOT / "_config.yml").read_text())["repository"]["url"]
-    owner, name = url.removeprefix("https://github.com/").split("/")
+    owner, name = address.split("/")
     published = f"https://{owner.lower()}.github.io/{name}/"
     for page, tags in read.items():
         for tag in tags.select("[href], [src]"):
@@ -313,9 +311,7 @@ def test_every_internal_link_and_anchor_resolves():
                 assert unquote(anchor) in anchors[name], f"{page}: {target}#{anchor}"
 
 
-def test_every_colab_badge_opens_its_own_notebook():
-    url = yaml.safe_load((ROOT / "_config.yml").read_text())["repository"]["url"]
-    address = url.removeprefix("https://github.com/")
+def test_every_colab_badge_opens_its_own_notebook(address):
     for page in CHAPTERS:
         links = {a["href"] for a in soup(page).select("a[href*='//colab.research.google.com/github']")}
         own = f"https://colab.research.google.com/github/{address}/blob/main/{page.removesuffix('.html')}.ipynb"

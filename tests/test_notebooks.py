@@ -3,7 +3,6 @@
 import ast
 import importlib.util
 import re
-from functools import cache
 from pathlib import Path
 
 import nbformat
@@ -24,13 +23,6 @@ CHAPTERS = [
 FOUND = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
 # Of these a published page shows the raw text on Colab: fences and roles of MyST, labels, comments.
 MYST = re.compile(r"^ *(`{3,}|:{3,})\{|\{[a-z][\w:-]*\}`|^\([\w-]+\)=\s*$|^%\s|^\+\+\+", re.MULTILINE)
-
-
-@cache
-def address() -> str:
-    """OWNER/REPO, from the one place where it stands."""
-    url = yaml.safe_load((ROOT / "_config.yml").read_text())["repository"]["url"]
-    return url.removeprefix("https://github.com/")
 
 
 @pytest.fixture(params=FOUND)
@@ -73,10 +65,10 @@ def test_the_notebooks_of_the_book_are_there_in_order_and_the_side_trip_before_t
     assert sorted(CHAPTERS) == FOUND
 
 
-def test_opens_with_title_badge_objectives_and_needs(name, notebook):
+def test_opens_with_title_badge_objectives_and_needs(name, notebook, address):
     first = notebook.cells[0]
     assert first.cell_type == "markdown" and re.match(r"# \S", first.source)
-    target = f"https://colab.research.google.com/github/{address()}/blob/main/notebooks/{name}.ipynb"
+    target = f"https://colab.research.google.com/github/{address}/blob/main/notebooks/{name}.ipynb"
     assert f"{BADGE}({target})" in first.source
     code = next(i for i, cell in enumerate(notebook.cells) if cell.cell_type == "code")
     opening = "\n\n".join(cell.source for cell in notebook.cells[:code])
@@ -115,10 +107,10 @@ def test_links_lead_to_the_web_or_to_another_notebook(notebook):
                 assert re.match(r"https?://|\d\d_\w+\.ipynb(#|$)", target), target
 
 
-def test_installs_in_colab_only_and_only_serlib(notebook):
+def test_installs_in_colab_only_and_only_serlib(notebook, address):
     cells = [cell.source for cell in code_cells(notebook) if "pip install" in cell.source]
     assert len(cells) == 1
-    assert "google.colab" in cells[0] and f"git+https://github.com/{address()}" in cells[0]
+    assert "google.colab" in cells[0] and f"git+https://github.com/{address}" in cells[0]
     assert not re.search(r"--upgrade|-U\b|torch|numpy|ipython", cells[0])
 
 

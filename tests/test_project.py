@@ -224,17 +224,15 @@ def test_help_lists_every_target():
     assert set(re.findall(r"^make ([a-z-]+) +\S", result.stdout, re.MULTILINE)) == targets()
 
 
-def test_address_changes_everywhere_and_back(tmp_path):
+def test_address_changes_everywhere_and_back(tmp_path, address):
     for name in ["scripts", "book", "notebooks"]:
         shutil.copytree(ROOT / name, tmp_path / name)
     for name in ["_config.yml", "pyproject.toml", "README.md"]:
         shutil.copy(ROOT / name, tmp_path / name)
     badge = "https://colab.research.google.com/github/{}/blob/main/notebooks/00_toy.ipynb"
     install = "git+https://github.com/{}\\n https://github.com/{}-other https://{}.github.io/{}/"
-    url = yaml.safe_load((ROOT / "_config.yml").read_text())["repository"]["url"]
-    old = url.removeprefix("https://github.com/")
     toy = tmp_path / "notebooks" / "00_toy.ipynb"
-    toy.write_text(badge.format(old) + install.format(old, old, *old.split("/")))
+    toy.write_text(badge.format(address) + install.format(address, address, *address.split("/")))
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
 
     def set_address(url: str) -> subprocess.CompletedProcess:
@@ -243,12 +241,12 @@ def test_address_changes_everywhere_and_back(tmp_path):
 
     assert set_address("https://github.com/New-Owner/a.book/").returncode == 0
     moved = "New-Owner/a.book"
-    assert toy.read_text() == badge.format(moved) + install.format(moved, old, "new-owner", "a.book")
+    assert toy.read_text() == badge.format(moved) + install.format(moved, address, "new-owner", "a.book")
     assert f"url: https://github.com/{moved}\n" in (tmp_path / "_config.yml").read_text()
     for path in tmp_path.rglob("*"):
         if path.is_file() and path != toy and path.suffix in {".ipynb", ".md", ".toml", ".yml"}:
-            assert not re.search(rf"{re.escape(old)}(?![\w-])", path.read_text(encoding="utf-8")), path
-    assert set_address(f"https://github.com/{old}").returncode == 0
+            assert not re.search(rf"{re.escape(address)}(?![\w-])", path.read_text(encoding="utf-8")), path
+    assert set_address(f"https://github.com/{address}").returncode == 0
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
     refused = set_address("https://example.org/owner/repo")
     assert refused.returncode and "make address URL=https://github.com/OWNER/REPO" in refused.stderr
