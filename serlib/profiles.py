@@ -118,11 +118,11 @@ class Lesson:
     def run(self, key: str, split: str = "stratified") -> Run:
         """Return the finished run of a backbone, from runs/ or, where that has nothing, from results/."""
         name = self.backbone(key).key + "-frozen" * (key == "frozen")
-        for shelf in (self.home / "runs", self.home / "results", SHIPPED):
-            folder = shelf / self.profile / split / name
-            if (folder / "run.json").is_file():
-                return load_run(folder)
-        return load_run(self.runs / split / name)  # says what is missing
+        own = self.runs / split / name
+        kept = self._in_results(f"{split}/{name}/run.json")
+        if not (own / "run.json").is_file() and kept.is_file():
+            return load_run(kept.parent)
+        return load_run(own)  # which says what is missing, where neither has it
 
     def finished(self, split: str = "stratified") -> list[Run]:
         """Return every finished run of the six and the frozen encoder on a split, in the book's order."""
