@@ -146,13 +146,12 @@ def extract() -> float:
     import torch
 
     import serlib as ser
-    from serlib.backbones import weights_of
     from serlib.probing import averages_of, frozen_encoder
 
     clips = ser.ravdess().iloc[::60]
     backbone = ser.backbone("whisper-tiny.en")
     recipe = ser.PROFILES["laptop"].probe
-    net, extractor = frozen_encoder(weights_of(backbone.checkpoint), backbone, recipe)
+    net, extractor = frozen_encoder(backbone, recipe)
     begin = time.process_time()
     for path in clips["path"]:  # one file after the other, decoded as it comes, padded to 30 s
         samples, rate = soundfile.read(path, dtype="float32", always_2d=True)

@@ -11,7 +11,7 @@ import pandas as pd
 import soxr
 
 from serlib import audio, predictions
-from serlib.backbones import Backbone, extractor_of, weights_of
+from serlib.backbones import Backbone, extractor_of
 from serlib.files import atomic_path, cache_dir
 from serlib.recipe import Recipe, Result, Work, softmax_of, weights_name
 from serlib.ridge import KernelRidge, search, tune_temperature
@@ -83,7 +83,7 @@ def layer_averages(backbone: Backbone, split: Split, recipe: Recipe) -> pd.DataF
             kept = pd.DataFrame(file["features"], index=file["files"])
     missing = corpus[~files.isin(kept.index).to_numpy()].sort_index()
     if len(missing):
-        encoder = frozen_encoder(weights_of(backbone.checkpoint), backbone, recipe)
+        encoder = frozen_encoder(backbone, recipe)
         sounds = audio.clips(missing, trim=recipe.trim)
         averages = averages_of(encoder, [sounds[clip] for clip in missing.index], recipe)
         kept = pd.concat([kept, pd.DataFrame(averages, index=files[missing.index])])
@@ -102,7 +102,7 @@ def layer_averages(backbone: Backbone, split: Split, recipe: Recipe) -> pd.DataF
 def probe(work: Work) -> Result:
     """Fit the recipe's head to the training part's averages, then to training and validation; predict test once."""
     recipe, split = work.recipe, work.split
-    model, extractor = frozen_encoder(weights_of(work.backbone.checkpoint), work.backbone, recipe)
+    model, extractor = frozen_encoder(work.backbone, recipe)
     features = layer_averages(work.backbone, split, recipe)
     number = {label: i for i, label in enumerate(split.labels)}
     x = {part: features.loc[frame.index].to_numpy() for part, frame in split.parts()}
@@ -188,22 +188,18 @@ def _row(step: int, epoch: float, own: np.ndarray, taught: np.ndarray, guess: np
     }
 
 
-def frozen_encoder(source: Path | str, backbone: Backbone | None = None, recipe: Recipe | None = None):
+def frozen_encoder(backbone: Backbone, recipe: Recipe):
     """Return (encoder, feature extractor), the encoder alone where the checkpoint has a decoder too."""
     import torch
-    from transformers import AutoFeatureExtractor, set_seed
+    from transformers import set_seed
 
     from serlib import model as models
 
-    if backbone is None:
-        model, extractor = models.load_trained(Path(source)), AutoFeatureExtractor.from_pretrained(source)
-    else:
-        set_seed(recipe.seed)
-        # The labels are of no use to a frozen encoder; two make the smallest head there is.
-        model = models.load(backbone, ("a", "b"), pretrained=recipe.pretrained)
-        extractor = extractor_of(backbone)
+    set_seed(recipe.seed)
+    # The labels are of no use to a frozen encoder; two make the smallest head there is.
+    model = models.load(backbone, ("a", "b"), pretrained=recipe.pretrained)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    return model.to(device).eval(), extractor
+    return model.to(device).eval(), extractor_of(backbone)
 
 
 def averages_of(encoder, sounds: list[np.ndarray], recipe: Recipe) -> np.ndarray:

@@ -179,6 +179,9 @@ def classify(run: Run, paths: list[Path | str]) -> pd.DataFrame:
     Raises SerlibError for files that cannot be read, and for a run whose checkpoint is not on this machine (runs in
     results/ keep their predictions only).
     """
+    from transformers import AutoFeatureExtractor
+
+    from serlib import model as models
     from serlib import probing
 
     checkpoint = run.folder / "checkpoint"
@@ -190,16 +193,12 @@ def classify(run: Run, paths: list[Path | str]) -> pd.DataFrame:
     for path, samples in zip(paths, sounds, strict=True):
         if len(samples) < SHORTEST * audio.RATE:
             raise SerlibError(f"{Path(path).name} has less than {SHORTEST} s of sound; record a little more.")
+    model, extractor = models.load_trained(checkpoint), AutoFeatureExtractor.from_pretrained(checkpoint)
     if recipe.freeze == "all":
-        features = probing.averages_of(probing.frozen_encoder(checkpoint), sounds, recipe)
+        features = probing.averages_of((model, extractor), sounds, recipe)
         head = probing.Logistic if recipe.head == "logistic" else probing.KernelRidge
         table = head.read(checkpoint / "probe.npz").probabilities(features)
     else:
-        from transformers import AutoFeatureExtractor
-
-        from serlib import model as models
-
-        model, extractor = models.load_trained(checkpoint), AutoFeatureExtractor.from_pretrained(checkpoint)
         table = softmax_of(np.stack([_logits(model, extractor, samples) for samples in sounds]))
     return pd.DataFrame(table, index=[Path(path).stem for path in paths], columns=run.info["labels"])
 
