@@ -273,7 +273,8 @@ def _predict(backbone: Backbone, shape: dict, recipe: Recipe, device: Device, sp
     update = 4 * 11 * trainable / width
     if device.measured:
         size, length = frames[0][0], max(SHORTEST, round(float(np.mean([length for _, length in frames]))))
-        stem, layer = _measured_parts(tuple(sorted(_parts(shape, recipe, mixed).items())), size, length)
+        how = recipe.lora, recipe.gradient_checkpointing, mixed
+        stem, layer = _measured_parts(_settings(shape, recipe), *how, size, length)
         there_and_back = stem + shape["layers"] * layer
         # the way ahead alone, for evaluation
         speed = step_operations / recipe.accumulation / there_and_back
@@ -441,16 +442,32 @@ def _cpu(hidden: int) -> Device:
     )
 
 
-def _parts(shape: dict, recipe: Recipe, mixed: bool) -> dict:
-    """Return what decides how long one layer of a training takes."""
-    names = ("hidden", "inner", "heads", "layer_norm", "position", "groups")
-    names += ("attention_dropout", "inner_dropout", "hidden_dropout")
-    settings = {"lora": recipe.lora, "checkpointing": recipe.gradient_checkpointing, "layers": recipe.layers}
-    return {name: shape[name] for name in names} | settings | {"channels": shape["channels"][-1], "mixed": mixed}
+def _settings(shape: dict, recipe: Recipe) -> tuple[tuple[str, object], ...]:
+    """Return the settings of a stock network whose layers are those of the shape, to be hashed."""
+    settings = {
+        "hidden_size": shape["hidden"],
+        "intermediate_size": shape["inner"],
+        "num_attention_heads": shape["heads"],
+        "do_stable_layer_norm": shape["layer_norm"],
+        "num_conv_pos_embeddings": shape["position"],
+        "num_conv_pos_embedding_groups": shape["groups"],
+        "attention_dropout": 0.1 * shape["attention_dropout"],
+        "activation_dropout": 0.1 * shape["inner_dropout"],
+        "hidden_dropout": 0.1 * shape["hidden_dropout"],
+        "layerdrop": 0.0,
+        "use_weighted_layer_sum": recipe.layers == "weighted",
+        # one frame in, one frame out: the convolutions were done before
+        "conv_dim": (shape["channels"][-1],),
+        "conv_kernel": (1,),
+        "conv_stride": (1,),
+    }
+    return tuple(settings.items())
 
 
 @cache
-def _measured_parts(parts: tuple[tuple[str, object], ...], clips: int, frames: int) -> tuple[float, float]:
+def _measured_parts(
+    settings: tuple[tuple[str, object], ...], lora: int, checkpointing: bool, mixed: bool, clips: int, frames: int
+) -> tuple[float, float]:
     """Return the seconds, there and back, of what surrounds the layers and of one layer, on this CPU.
 
     Measured on the stock network with one and with three layers of random weights, because in half precision and with
@@ -463,40 +480,21 @@ def _measured_parts(parts: tuple[tuple[str, object], ...], clips: int, frames: i
     from serlib import model as models
 
     logging.set_verbosity_error()  # it would warn of checkpointing with adapters, which is what is measured
-    known = dict(parts)
 
     def seconds(layers: int) -> float:
-        net = Wav2Vec2ForSequenceClassification(
-            Wav2Vec2Config(
-                hidden_size=known["hidden"],
-                intermediate_size=known["inner"],
-                num_hidden_layers=layers,
-                num_attention_heads=known["heads"],
-                do_stable_layer_norm=known["layer_norm"],
-                num_conv_pos_embeddings=known["position"],
-                num_conv_pos_embedding_groups=known["groups"],
-                attention_dropout=0.1 * known["attention_dropout"],
-                activation_dropout=0.1 * known["inner_dropout"],
-                hidden_dropout=0.1 * known["hidden_dropout"],
-                layerdrop=0.0,
-                use_weighted_layer_sum=known["layers"] == "weighted",
-                # one frame in, one frame out: the convolutions were done before
-                conv_dim=(known["channels"],),
-                conv_kernel=(1,),
-                conv_stride=(1,),
-            )
-        ).train()
+        config = Wav2Vec2Config(**dict(settings), num_hidden_layers=layers)
+        net = Wav2Vec2ForSequenceClassification(config).train()
         net.base_model.feature_extractor = models.CachedFeatures()
-        if known["checkpointing"]:
+        if checkpointing:
             models.forget_activations(net)
-        if known["lora"]:
-            net = models.with_lora(net, known["lora"])
-        given = torch.randn(clips, known["channels"], frames)
-        mask = torch.ones(clips, frames, dtype=torch.long) if known["layer_norm"] else None
+        if lora:
+            net = models.with_lora(net, lora)
+        given = torch.randn(clips, *config.conv_dim, frames)
+        mask = torch.ones(clips, frames, dtype=torch.long) if config.do_stable_layer_norm else None
         labels = torch.zeros(clips, dtype=torch.long)
 
         def step() -> None:
-            with torch.autocast("cpu", torch.bfloat16, enabled=known["mixed"]):
+            with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
                 loss = net(given, attention_mask=mask, labels=labels).loss
             loss.backward()
 
