@@ -47,6 +47,12 @@ def atomic_path(path: Path | str, folder: bool = False) -> Iterator[Path]:
         shutil.rmtree(workshop, ignore_errors=True)
 
 
+def sweep(folder: Path) -> None:
+    """Remove what a killed ``atomic_path`` left in a folder in which nobody else is writing."""
+    for left in folder.glob(".*.partial"):
+        shutil.rmtree(left, ignore_errors=True)
+
+
 def checksum(path: Path | str, algorithm: str = "sha256") -> str:
     """Return the hexadecimal digest of a file, read in pieces so that size does not matter."""
     digest = hashlib.new(algorithm)

@@ -22,7 +22,7 @@ import pandas as pd
 from serlib import audio, predictions
 from serlib.backbones import Backbone
 from serlib.errors import SerlibError
-from serlib.files import atomic_path
+from serlib.files import atomic_path, sweep
 from serlib.metrics import accuracy, unweighted_average_recall
 from serlib.recipe import Recipe, Result, Work, softmax_of, weights_name
 from serlib.splits import Split
@@ -162,15 +162,9 @@ def _write(work: Work, request: str, result: Result, start: float) -> None:
 
 def _tidy(target: Path) -> None:
     """Remove from a finished run what only its training needed, and what a kill left half written."""
-    _sweep(target)
+    sweep(target)
     shutil.rmtree(target / "trainer", ignore_errors=True)
     (target / "started.json").unlink(missing_ok=True)
-
-
-def _sweep(target: Path) -> None:
-    """Remove what a kill left half written beside the files of a run; weights may be among it."""
-    for left in target.glob(".*.partial"):
-        shutil.rmtree(left, ignore_errors=True)
 
 
 def classify(run: Run, paths: list[Path | str]) -> pd.DataFrame:
@@ -227,7 +221,7 @@ def _request(backbone: Backbone, split: Split, recipe: Recipe) -> str:
 def _set_aside(target: Path, request: str) -> None:
     """Make ``target`` ready: keep what an interrupted run of the same request left, move all else out of the way."""
     note = target / "started.json"
-    _sweep(target)
+    sweep(target)
     if target.exists() and any(target.iterdir()):  # empty it is when killed before it began: nothing to keep
         try:
             same = json.loads(note.read_text())["request"] == request
