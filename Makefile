@@ -66,10 +66,11 @@ keep = { mkdir -p $(@D) && cat > $@.new && if cmp -s $@.new $@; then rm $@.new; 
 build/inputs/serlib: FORCE
 	@find serlib -type f ! -path '*/__pycache__/*' ! -name '.*' -exec cksum {} + | LC_ALL=C sort -k3 | { cat; cksum requirements.lock; } | $(keep)
 
-# The embedded corpus needs no data of the user's; the other profiles see a new folder as a new input.
-export PARAMS
 # make -j2 runs two at a time on this machine's cores; what LAUNCH starts has cores of its own.
 JOBS = $(if $(LAUNCH),,$(patsubst -j%,--jobs %,$(filter-out -j,$(filter -j%,$(MAKEFLAGS)))))
+
+# The embedded corpus needs no data of the user's; the other profiles see a new folder as a new input.
+export PARAMS
 DATA := $(if $(filter mini,$(PROFILE)),,$(RAVDESS_DIR) $(SERLIB_MODELS))
 # Judging goes on from committed runs where there are no others, and shows what the laptop's say in every profile.
 RESULTS = $(if $(filter $(@F:%=$(DONE)/%.ipynb),$(JUDGING)),$(wildcard $(sort results/$(PROFILE) results/laptop)))

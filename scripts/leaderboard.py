@@ -39,7 +39,7 @@ ENTRIES = {
     ),
 }
 QUICK = ("whisper-tiny.en-ridge-frozen", "whisper-tiny.en-loudness-frozen")
-SLOW = "whisper-tiny.en"  # a quarter of an hour each: on the paper's split only
+SLOW = "whisper-tiny.en"  # twenty minutes of one core each: on the paper's split only
 VOTE = "vote, members chosen on validation"
 # protocol -> how its folders begin
 PROTOCOLS = {
