@@ -131,6 +131,7 @@ test-book: build/.book ## look at every page of the built book in headless Chrom
 
 lint: $(SETUP) ## check the code's style, and that the notebooks are valid and without outputs
 	@$(VENV) -m ruff check .
+	@$(VENV) -m ruff format --check --quiet .
 	@$(VENV) scripts/notebooks.py
 
 student: $(SETUP) ## write the notebooks without their solutions into build/student, to hand out

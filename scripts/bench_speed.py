@@ -42,7 +42,7 @@ def sample(key: str):
     import numpy as np
 
     import serlib as ser
-    from serlib.batches import Buckets
+    from serlib.train.batches import Buckets
 
     split = ser.stratified_split(ser.ravdess())
     order = Buckets(split.train["seconds"], 8, seed=0)
@@ -73,7 +73,7 @@ def usual(key: str, split, folder: Path) -> None:
     from transformers import AutoFeatureExtractor, AutoModelForAudioClassification, Trainer, TrainingArguments
 
     import serlib as ser
-    from serlib.backbones import weights_of
+    from serlib.train.backbones import weights_of
 
     source = weights_of(ser.backbone(key).checkpoint)
     net = AutoModelForAudioClassification.from_pretrained(source, num_labels=8, dtype=torch.float32)
@@ -146,7 +146,7 @@ def extract() -> float:
     import torch
 
     import serlib as ser
-    from serlib.probing import averages_of, frozen_encoder
+    from serlib.train.probing import averages_of, frozen_encoder
 
     clips = ser.ravdess().iloc[::60]
     backbone = ser.backbone("whisper-tiny.en")

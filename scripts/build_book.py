@@ -57,7 +57,7 @@ def main() -> None:
         shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree("book", SOURCE / "book")
     shutil.copytree("_static", SOURCE / "_static")
-    shutil.copytree("serlib/explorables", SOURCE / "serlib" / "explorables")
+    shutil.copytree("serlib/show/explorables", SOURCE / "serlib" / "show" / "explorables")
     (SOURCE / "notebooks").mkdir()
     names = [path.name for path in sorted(Path("notebooks").glob("[0-9][0-9]_*.ipynb"))]
     notebooks = [next((folder / n for folder in others if (folder / n).is_file()), first / n) for n in names]

@@ -51,9 +51,7 @@ class Picture:
         fill = f' style="fill: var(--{hue})"' if hue else ""
         self.parts.append(f'<text x="{x:g}" y="{y:g}" class="{kind}"{fill}>{words}</text>')
 
-    def box(
-        self, x: float, y: float, w: float, h: float, fill: str = "box", edge: str = "line", r: int = 6
-    ) -> None:
+    def box(self, x: float, y: float, w: float, h: float, fill: str = "box", edge: str = "line", r: int = 6) -> None:
         style = f"fill: var(--{fill}); stroke: var(--{edge})"
         place = f'x="{x:g}" y="{y:g}" width="{w:g}" height="{h:g}" rx="{r}"'
         self.parts.append(f'<rect {place} style="{style}"/>')
@@ -80,9 +78,7 @@ class Picture:
             points.append(f"{x + i:g} {y + offset:.1f}")
         self.path("M" + "L".join(points), hue, 1.2)
 
-    def tiles(
-        self, x: float, y: float, labels: list[str], hues: list[str], step: float = 34, size: float = 26
-    ) -> None:
+    def tiles(self, x: float, y: float, labels: list[str], hues: list[str], step: float = 34, size: float = 26) -> None:
         for i, (label, hue) in enumerate(zip(labels, hues, strict=True)):
             fill, edge = ("mask", "soft") if hue == "mask" else ("box", hue)
             self.box(x + i * step, y, size, size, fill, edge, 4)

@@ -17,9 +17,9 @@ import numpy as np
 import pandas as pd
 
 import serlib as ser
-from serlib.predictions import labels, probabilities, rows_of
-from serlib.training import Run
-from serlib.voting import FLOOR
+from serlib.judge.predictions import labels, probabilities, rows_of
+from serlib.judge.voting import FLOOR
+from serlib.train.training import Run
 
 RESULTS = Path(__file__).parents[1] / "results" / "laptop"
 LOGISTIC = ser.PROFILES["laptop"].probe

@@ -34,9 +34,9 @@ from transformers import (
     Wav2Vec2Model,
 )
 
-from serlib import synth
-from serlib.backbones import TWINS
+from serlib.data import synth
 from serlib.files import atomic_path, cache_dir, checksum
+from serlib.train.backbones import TWINS
 
 HOP, WINDOW, CLUSTERS, CROP = (
     320,

@@ -7,12 +7,12 @@ import argparse
 import os
 import sys
 
-from serlib.backbones import SIX
+from serlib.data.splits import stratified_split
 from serlib.errors import SerlibError
-from serlib.finetuning import TRACKERS, processes
-from serlib.profiles import PROFILES, start
-from serlib.splits import stratified_split
-from serlib.training import fine_tune
+from serlib.lesson import PROFILES, start
+from serlib.train.backbones import SIX
+from serlib.train.finetuning import TRACKERS, processes
+from serlib.train.training import fine_tune
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -1,6 +1,7 @@
 """Fixtures that several test files share: the real data where there are any, and a tiny corpus."""
 
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -64,9 +65,15 @@ def tiny_dir(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
+def own_folder(tiny_dir, tmp_path) -> Path:
+    """A copy of the tiny folder that a test may spoil."""
+    return Path(shutil.copytree(tiny_dir, tmp_path / "recordings"))
+
+
+@pytest.fixture
 def tiny_corpus(tiny_dir) -> pd.DataFrame:
     """The tiny folder as a corpus: 16 clips, marked synthetic."""
-    from serlib.corpus import ravdess
+    from serlib.data.ravdess import ravdess
 
     corpus = ravdess(tiny_dir)
     corpus.attrs |= {"name": "tiny", "synthetic": True}
@@ -105,8 +112,8 @@ def ravdess_names() -> pd.DataFrame:
 @pytest.fixture(scope="session")
 def spoken_dir(tmp_path_factory) -> Path:
     """96 spoken clips in RAVDESS's naming: 6 synthetic actors, 4 emotions, both statements, both takes."""
-    from serlib import synth
-    from serlib.corpus import STATEMENTS, parse_name
+    from serlib.data import synth
+    from serlib.data.ravdess import STATEMENTS, parse_name
 
     home = tmp_path_factory.mktemp("spoken")
     names = [
@@ -124,7 +131,7 @@ def spoken_dir(tmp_path_factory) -> Path:
 @pytest.fixture
 def spoken(spoken_dir) -> pd.DataFrame:
     """The spoken folder as a corpus: 96 clips of angry, happy, sad and surprised."""
-    from serlib.corpus import ravdess
+    from serlib.data.ravdess import ravdess
 
     corpus = ravdess(spoken_dir)
     corpus.attrs |= {"name": "spoken", "synthetic": True}

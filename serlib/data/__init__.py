@@ -1,0 +1,7 @@
+"""What a clip is: corpora, sound, hand-made features, splits. Knows nothing of models."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__, ["acoustics", "audio", "audit", "corpus", "ravdess", "splits", "synth"]
+)

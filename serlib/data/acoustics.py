@@ -1,0 +1,86 @@
+"""Hand-made acoustic features: what a voice does, in numbers one can name. See notebooks 01 and 02.
+
+A small relative of eGeMAPS (Eyben et al., 2016): pitch, loudness, rhythm and voice quality by Praat, timbre by librosa.
+"""
+
+import hashlib
+import multiprocessing
+import os
+
+import numpy as np
+import pandas as pd
+
+from serlib.data import audio
+from serlib.files import atomic_path, cache_dir
+
+MFCCS = 13
+VERSION = 2  # raise it when a feature changes
+
+
+def describe(samples: np.ndarray) -> dict[str, float]:
+    """Return the features of one clip: mono float32 at 16 kHz, shape (n,).
+
+    Semitones count from 100 Hz; levels are dB of full scale. A clip without a voiced frame has pitch features of 0.
+    """
+    import librosa
+    import parselmouth
+    from parselmouth.praat import call
+
+    sound = parselmouth.Sound(np.asarray(samples, dtype=np.float64), audio.RATE)
+    pitch = sound.to_pitch(0.01, 60, 600)
+    hertz, strength = pitch.selected_array["frequency"], pitch.selected_array["strength"]
+    voiced = hertz > 0
+    tones = 12 * np.log2(hertz[voiced] / 100) if voiced.sum() > 4 else np.zeros(5)
+    thirds = np.array_split(tones, 3)
+    level = 20 * np.log10(librosa.feature.rms(y=samples, frame_length=400, hop_length=160)[0] + 1e-5)
+    loud = level > level.max() - 30
+    power = np.abs(np.fft.rfft(samples)) ** 2
+    # A window of librosa's default length, or of the clip's where that is shorter.
+    window = min(2048, len(samples))
+    centroid = librosa.feature.spectral_centroid(y=samples, sr=audio.RATE, n_fft=window, hop_length=160)[0]
+    split = int(1000 * len(samples) / audio.RATE)
+    features = {
+        "pitch_mean": tones.mean(),
+        "pitch_sd": tones.std(),
+        "pitch_p5": np.percentile(tones, 5),
+        "pitch_p95": np.percentile(tones, 95),
+        "pitch_rise": thirds[2].mean() - thirds[0].mean(),
+        "pitch_change": np.abs(np.diff(tones)).mean(),
+        "voiced_share": voiced.mean(),
+        "level_mean": level[loud].mean(),
+        "level_sd": level[loud].std(),
+        "level_max": level.max(),
+        "seconds_active": loud.sum() * 0.01,
+        "pause_share": 1 - loud[loud.argmax() : len(loud) - loud[::-1].argmax()].mean(),
+        "bright": 10 * np.log10((power[split:].sum() + 1e-9) / (power[:split].sum() + 1e-9)),
+        "centroid": centroid[: len(loud)][loud].mean(),
+    }
+    pulses = call([sound, pitch], "To PointProcess (cc)")
+    features["jitter"] = call(pulses, "Get jitter (local)", 0, 0, 0.0001, 0.02, 1.3)
+    features["shimmer"] = call([sound, pulses], "Get shimmer (local)", 0, 0, 0.0001, 0.02, 1.3, 1.6)
+    # The strength of a pitch frame is its autocorrelation r, so the harmonics-to-noise ratio (Boersma, 1993) comes with
+    # the pitch; Praat's own harmonicity would measure it again, in two thirds of the time of all features together.
+    periodic = np.clip(strength[voiced], 1e-3, 1 - 1e-6)
+    features["hnr"] = (10 * np.log10(periodic / (1 - periodic))).mean() if voiced.any() else 0.0
+    mfcc = librosa.feature.mfcc(y=samples, sr=audio.RATE, n_mfcc=MFCCS, n_fft=400, hop_length=160)
+    for k, row in enumerate(mfcc):
+        features[f"mfcc{k}_mean"], features[f"mfcc{k}_sd"] = row.mean(), row.std()
+    return {name: float(value) if np.isfinite(value) else 0.0 for name, value in features.items()}
+
+
+def acoustic_features(corpus: pd.DataFrame) -> pd.DataFrame:
+    """Return the features of every clip, one row a clip in the corpus's order; measured once, then cached."""
+    sounds = audio.clips(corpus)
+    key = hashlib.sha256(f"{VERSION} {sounds.__reduce__()[1]}".encode()).hexdigest()[:16]
+    path = cache_dir() / "acoustics" / f"{key}.csv"
+    if not path.exists():
+        clips = list(sounds)
+        with multiprocessing.get_context("spawn").Pool(min(os.cpu_count() or 1, 8)) as pool:
+            rows = pool.map(_describe, [sounds[clip] for clip in clips], chunksize=30)
+        with atomic_path(path) as fresh:
+            pd.DataFrame(rows, index=pd.Index(clips, name="clip")).to_csv(fresh)
+    return pd.read_csv(path, index_col="clip").loc[corpus.index]
+
+
+def _describe(samples: np.ndarray) -> dict[str, float]:
+    return describe(np.array(samples))

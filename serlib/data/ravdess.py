@@ -1,0 +1,253 @@
+"""RAVDESS where it is or where it must come from, and the embedded corpus in its layout (notebooks 00 and 01)."""
+
+import errno
+import http.client
+import os
+import re
+import stat
+import time
+import urllib.error
+import urllib.request
+import warnings
+import zipfile
+from itertools import product
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pandas as pd
+from filelock import FileLock
+from tqdm.auto import tqdm
+
+from serlib.data.corpus import corpus_of, seconds_of
+from serlib.errors import SerlibError
+from serlib.files import atomic_path, cache_dir, checksum
+
+EMOTIONS = ("angry", "calm", "disgust", "fearful", "happy", "neutral", "sad", "surprised")
+STATEMENTS = ("Kids are talking by the door", "Dogs are sitting by the door")
+
+# Livingstone and Russo 2018, doi 10.5281/zenodo.1188976; 208 MB, Creative Commons BY-NC-SA 4.0.
+RAVDESS_URL = "https://zenodo.org/records/1188976/files/Audio_Speech_Actors_01-24.zip?download=1"
+RAVDESS_MD5 = "bc696df654c87fed845eb13823edef8a"
+RETRY_SECONDS = (1, 4, 15)
+"""Waits before a broken download goes on; after the last it gives up."""
+
+# The third pair of digits of a RAVDESS file name.
+_CODES = {
+    "01": "neutral", "02": "calm", "03": "happy", "04": "sad",
+    "05": "angry", "06": "fearful", "07": "disgust", "08": "surprised",
+}  # fmt: skip
+_NAME = re.compile(r"(0[123]-0[12])-(0[1-8])-(0[12])-(0[12])-(0[12])-(0[1-9]|1\d|2[0-4])")
+_SPEECH = "03-01"  # audio only, spoken; the record also has videos (01, 02) and song (02)
+_SUFFIXES = {".wav", ".flac"}
+
+
+def parse_name(stem: str) -> dict[str, str | int]:
+    """Read what the seven pairs of digits of a RAVDESS file name say.
+
+    >>> parse_name("03-01-06-01-02-01-12")["emotion"]
+    'fearful'
+    """
+    match = _NAME.fullmatch(stem)
+    if not match:
+        raise SerlibError(f"{stem} is not a RAVDESS name; it should look like 03-01-06-01-02-01-12.")
+    kind, emotion, intensity, statement, repetition, actor = match.groups()
+    if kind != _SPEECH:
+        raise SerlibError(f"{stem} is not an audio-only speech clip; the names of those begin with 03-01.")
+    if _CODES[emotion] == "neutral" and intensity == "02":
+        raise SerlibError(f"{stem} is not a RAVDESS name: neutral has no strong intensity.")
+    return {
+        "actor": actor,
+        "sex": "male" if int(actor) % 2 else "female",
+        "emotion": _CODES[emotion],
+        "intensity": "normal" if intensity == "01" else "strong",
+        "statement": int(statement),
+        "repetition": int(repetition),
+    }
+
+
+def ravdess(folder: Path | str | None = None) -> pd.DataFrame:
+    """Return the 1,440 speech clips of RAVDESS (Livingstone and Russo 2018), wherever they are.
+
+    Looks in ``folder``, else where the environment variable ``RAVDESS_DIR`` points, else in the cache, to
+    which they are downloaded when they are not there yet. Takes .wav and .flac, with or without ``Actor_``
+    folders.
+    """
+    named = folder or os.environ.get("RAVDESS_DIR")
+    return _from_folder(Path(named) if named else _download(cache_dir() / "ravdess"), "ravdess")
+
+
+def mini() -> pd.DataFrame:
+    """Return the embedded corpus: synthetic speech in RAVDESS's layout, spoken on first use."""
+    from serlib.data import synth
+
+    clips = {name: parse_name(name) for name in _official_names()}
+    return _from_folder(synth.corpus_folder(clips, STATEMENTS), "mini", synthetic=True)
+
+
+def _official_names() -> list[str]:
+    """Return the 1,440 file stems of RAVDESS speech: 24 actors of 60 clips, neutral without a strong intensity."""
+    return [
+        f"03-01-{emotion:02d}-{intensity:02d}-{statement:02d}-{repetition:02d}-{actor:02d}"
+        for actor, emotion in product(range(1, 25), range(1, 9))
+        for intensity, statement, repetition in product((1, 2) if emotion > 1 else (1,), (1, 2), (1, 2))
+    ]
+
+
+def _from_folder(folder: Path, name: str, synthetic: bool = False) -> pd.DataFrame:
+    """Read a folder in RAVDESS's naming; what is misnamed or unreadable is left out, with a warning."""
+    if not folder.is_dir():
+        raise SerlibError(f"there is no folder {folder}; correct RAVDESS_DIR, or unset it to download RAVDESS.")
+    # Some copies of RAVDESS hold themselves once more in an inner folder: go no deeper than needed.
+    found = sorted(folder.glob("Actor_*/*")) or sorted(folder.rglob("*"))
+    rows, misnamed, twice = {}, [], []
+    for path in found:
+        if path.suffix.lower() not in _SUFFIXES or path.name.startswith("."):
+            continue
+        match = _NAME.fullmatch(path.stem)
+        if match and match.group(1) != _SPEECH:
+            continue
+        path = path.absolute()
+        try:
+            row = {"path": str(path), **parse_name(path.stem)}
+        except SerlibError:
+            misnamed.append(str(path))
+            continue
+        if path.stem in rows:
+            twice.append((rows[path.stem]["path"], path))
+        rows[path.stem] = row
+    if twice:
+        raise SerlibError(
+            f"{len(twice)} clip(s) are there twice, the first as {twice[0][0]} and {twice[0][1]}; keep one."
+        )
+    if not rows:
+        raise SerlibError(
+            f"{folder} holds no speech clips of RAVDESS (.wav or .flac, named like 03-01-06-01-02-01-12); "
+            "correct RAVDESS_DIR, or unset it to download them."
+        )
+    unreadable = {}
+    for row in rows.values():
+        try:
+            row["seconds"] = seconds_of(row["path"])
+        except SerlibError as error:
+            unreadable[row["path"]] = str(error)
+    if misnamed:
+        warnings.warn(f"left out {len(misnamed)} misnamed file(s), the first: {misnamed[0]}", stacklevel=3)
+    if unreadable:
+        first = next(iter(unreadable.values()))
+        warnings.warn(f"left out {len(unreadable)} unreadable file(s), the first: {first}", stacklevel=3)
+    if len(unreadable) == len(rows):
+        raise SerlibError(f"none of the {len(rows)} clips in {folder} can be read; copy or download them again.")
+    readable = {clip: row for clip, row in rows.items() if "seconds" in row}
+    return corpus_of(readable, {"name": name, "synthetic": synthetic, "misnamed": misnamed, "unreadable": unreadable})
+
+
+# Download
+
+
+def _download(folder: Path | str) -> Path:
+    """Bring the speech part of RAVDESS into ``folder`` and return it; nothing is done when it is there.
+
+    A broken download goes on where it stopped, now or at the next call; only an archive with the published
+    MD5 is unpacked, and the folder appears when all of it is there. Needs 800 MB of room for a moment. Raises
+    SerlibError for no network, a record that moved, a wrong checksum, a full disk.
+    """
+    folder = Path(folder)
+    archive = folder.parent / "Audio_Speech_Actors_01-24.zip"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.parent / f".{folder.name}.lock"):
+        if folder.is_dir() and any(folder.iterdir()):
+            if not any(folder.glob("Actor_*")):
+                raise SerlibError(f"{folder} holds other files; name a new or empty folder for RAVDESS.")
+            return folder
+        _fetch(RAVDESS_URL, archive, RAVDESS_MD5)
+        _unzip(archive, folder)
+        archive.unlink()
+    return folder
+
+
+def _fetch(url: str, target: Path, md5: str) -> None:
+    """Download to ``target``, in pieces to ``target.partial`` first; whole and checked, or SerlibError."""
+    if target.exists():  # Its name is given after the checksum: a kill came before it was unpacked.
+        return
+    part = target.with_name(target.name + ".partial")
+    place = urlsplit(url).netloc
+    waits = list(RETRY_SECONDS)
+    while True:
+        before = part.stat().st_size if part.exists() else 0
+        try:
+            _fetch_rest(url, part)
+            break
+        except urllib.error.HTTPError as error:
+            if error.code == 416:  # The piece is longer than the file: not ours.
+                part.unlink(missing_ok=True)
+            elif error.code < 500 and error.code not in (408, 429):
+                raise SerlibError(
+                    f"{place} answers {error.code} ({error.reason}) for {url}; get the archive from Zenodo "
+                    "record 1188976 by hand, unpack it and set RAVDESS_DIR to the folder."
+                ) from error
+            reason = f"{error.code} {error.reason}"
+        except (OSError, http.client.HTTPException) as error:
+            if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                raise SerlibError(
+                    f"there is no room on the disk for {part}; free some space and run again: it goes on."
+                ) from error
+            reason = getattr(error, "reason", None) or error
+        if part.exists() and part.stat().st_size > before:
+            waits = list(RETRY_SECONDS)  # It moved: patience starts anew.
+        if not waits:
+            raise SerlibError(
+                f"no connection to {place} ({reason}); check the network and run again, what has arrived is "
+                "kept; or set RAVDESS_DIR to the folder of a copy of RAVDESS."
+            )
+        time.sleep(waits.pop(0))
+    found = checksum(part, "md5")
+    if found != md5:
+        part.unlink()
+        raise SerlibError(
+            f"what {place} sent is not the published archive (MD5 {found}, not {md5}); "
+            "it was removed: run again, or get it by hand."
+        )
+    os.replace(part, target)
+
+
+def _fetch_rest(url: str, part: Path) -> None:
+    """Append what is missing to ``part``; ConnectionError when the server stops in the middle."""
+    done = part.stat().st_size if part.exists() else 0
+    request = urllib.request.Request(url, headers={"User-Agent": "serlib"})
+    if done:
+        request.add_header("Range", f"bytes={done}-")
+    with urllib.request.urlopen(request, timeout=30) as response:
+        if response.status != 206:  # The server does not continue: from the start.
+            done = 0
+        length = response.headers.get("Content-Length")
+        total = done + int(length) if length else None
+        bar = tqdm(total=total, initial=done, unit="B", unit_scale=True, desc="RAVDESS", leave=False)
+        with bar, open(part, "ab" if done else "wb") as file:
+            # read1 hands over what is there; read would lose up to a piece when the line breaks.
+            while piece := response.read1(1 << 18):
+                file.write(piece)
+                bar.update(len(piece))
+    # http.client takes a connection that closes early for the end of the file.
+    if total is not None and part.stat().st_size < total:
+        raise ConnectionError("the connection broke")
+
+
+def _unzip(archive: Path | str, folder: Path | str) -> None:
+    """Unpack an archive to a new folder that appears when all of it is there.
+
+    Raises SerlibError for a damaged archive, and for a member that points out of the folder or is a link.
+    """
+    archive = Path(archive)
+    try:
+        with zipfile.ZipFile(archive) as file, atomic_path(folder, folder=True) as inside:
+            for member in file.infolist():
+                target = os.path.abspath(inside / member.filename.replace("\\", "/"))
+                if os.path.commonpath([inside.absolute(), target]) != str(inside.absolute()):
+                    raise SerlibError(
+                        f"{archive} wants to write {member.filename} outside its folder; do not trust it."
+                    )
+                if stat.S_ISLNK(member.external_attr >> 16):
+                    raise SerlibError(f"{archive} holds the link {member.filename}; do not trust it.")
+            file.extractall(inside)
+    except (zipfile.BadZipFile, EOFError) as error:
+        raise SerlibError(f"{archive} is no whole zip archive ({error}); remove it and download it again.") from error

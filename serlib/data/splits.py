@@ -1,0 +1,319 @@
+"""Train, validation, test: at random as in the paper, or by actor; and what leaks (notebook 11)."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from html import escape
+
+import numpy as np
+import pandas as pd
+from sklearn.model_selection import train_test_split
+
+from serlib.errors import SerlibError, nearest
+
+PARTS = ("train", "validation", "test")
+
+TAKE = "actor, emotion, intensity and statement (the other take)"
+SHARED = {
+    "actor": ["actor"],
+    "statement": ["statement"],
+    "actor, emotion and statement": ["actor", "emotion", "statement"],
+    TAKE: ["actor", "emotion", "intensity", "statement"],
+}
+
+FOLDS = {
+    # Luna-Jimenez et al. 2021 and 2022: five folds, each with all emotions, the sexes about even.
+    "luna-jimenez": (
+        (2, 5, 14, 15, 16), (3, 6, 7, 13, 18), (10, 11, 12, 19, 20), (8, 17, 21, 23, 24), (1, 4, 9, 22),
+    ),
+    # EmoBox (Ma et al. 2024): six folds.
+    "emobox": (
+        (1, 11, 20, 21), (4, 10, 12, 14), (8, 9, 19, 23), (3, 5, 7, 24), (2, 15, 16, 18), (6, 13, 17, 22),
+    ),
+}  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Split:
+    """Three corpora with no clip in common: fit on train, choose on validation, measure once on test."""
+
+    name: str
+    train: pd.DataFrame
+    validation: pd.DataFrame
+    test: pd.DataFrame
+
+    def __post_init__(self):
+        clips = [clip for _, part in self.parts() for clip in part.index]
+        if len(set(clips)) < len(clips):
+            twice = next(clip for clip in clips if clips.count(clip) > 1)
+            raise SerlibError(f"clip {twice} stands twice in split {self.name}; a clip belongs to one part.")
+        _complete(self, ("train",))
+
+    def parts(self) -> list[tuple[str, pd.DataFrame]]:
+        """Return the three parts with their names, in order."""
+        return [(part, getattr(self, part)) for part in PARTS]
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """All classes of the three parts, in alphabetical order."""
+        return tuple(sorted({label for _, part in self.parts() for label in part["emotion"]}))
+
+    @property
+    def attrs(self) -> dict:
+        """What the corpus says about itself: name, synthetic."""
+        return self.train.attrs
+
+    def __repr__(self) -> str:
+        sizes = ", ".join(f"{len(frame):,} {part}" for part, frame in self.parts())
+        return f"Split {self.name}: {sizes} clips; {len(self.labels)} classes"
+
+
+def _complete(split: Split, parts: Iterable[str] = PARTS) -> Split:
+    """Return the split, or raise SerlibError when one of the parts lacks a class."""
+    for part in parts:
+        missing = sorted(set(split.labels) - set(getattr(split, part)["emotion"]))
+        if missing:
+            raise SerlibError(
+                f"the {part} part of split {split.name} has no clip of {', '.join(missing)}; "
+                "make that part larger or leave the class out of the corpus."
+            )
+    return split
+
+
+def stratified_split(
+    corpus: pd.DataFrame, test_size: float = 0.2, random_state: int = 101, validation_size: float = 0.1
+) -> Split:
+    """Split at random with the same share of each emotion in each part (the paper, section 5.2).
+
+    The test part is what scikit-learn's ``train_test_split`` gives for the clips in the order of their names,
+    288 of RAVDESS's 1,440. Validation is ``validation_size`` of the rest, cut the same way: the paper had
+    none, and chose its checkpoints on the test part. Raises SerlibError when a part would lack a class.
+    """
+    corpus = corpus.sort_index()
+    _check_classes(corpus)
+    try:
+        rest, test = train_test_split(
+            corpus, test_size=test_size, random_state=random_state, stratify=corpus["emotion"]
+        )
+        rest = rest.sort_index()
+        train, validation = train_test_split(
+            rest, test_size=validation_size, random_state=random_state, stratify=rest["emotion"]
+        )
+    except ValueError as error:
+        raise SerlibError(
+            f"{len(corpus)} clips of {corpus['emotion'].nunique()} classes cannot be split into shares of "
+            f"{test_size} and {validation_size}: {error}"
+        ) from error
+    return _complete(_split("stratified", corpus, train.index, validation.index, test.index))
+
+
+def _split(name: str, corpus: pd.DataFrame, train: pd.Index, validation: pd.Index, test: pd.Index) -> Split:
+    """Return the split whose parts hold the clips named, each sorted by name."""
+    return Split(name, *(corpus.loc[sorted(clips)] for clips in (train, validation, test)))
+
+
+def _check_classes(corpus: pd.DataFrame) -> None:
+    if not corpus.index.is_unique:
+        twice = corpus.index[corpus.index.duplicated()][0]
+        raise SerlibError(f"clip {twice} is in the corpus twice; keep one.")
+    if corpus["emotion"].nunique() < 2:
+        raise SerlibError(f"the corpus has {corpus['emotion'].nunique()} class(es); telling apart needs at least two.")
+
+
+def _by_actor(name: str, corpus: pd.DataFrame, test: Iterable[str], validation: Iterable[str]) -> Split:
+    """Return the split with those actors in test and validation, and all others in train."""
+    corpus = corpus.sort_index()
+    in_test, in_validation = corpus["actor"].isin(list(test)), corpus["actor"].isin(list(validation))
+    index = corpus.index
+    return _split(name, corpus, index[~in_test & ~in_validation], index[in_validation], index[in_test])
+
+
+def _sexes(corpus: pd.DataFrame) -> pd.Series:
+    """Return actor -> sex, sorted; SerlibError when the corpus does not know who speaks."""
+    _check_classes(corpus)
+    if (corpus["actor"] == "").any():
+        raise SerlibError("a split by actor needs to know who speaks: some clips of the corpus have no actor.")
+    return corpus.groupby("actor")["sex"].first().sort_index()
+
+
+def _draw(sexes: pd.Series, n: int, random_state: int) -> list[str]:
+    """Draw n actors at random, the sexes in turn so that they stay as even as can be."""
+    random = np.random.default_rng(random_state)
+    queues = [list(random.permutation(actors.index)) for _, actors in sexes.groupby(sexes)]
+    queues.sort(key=len, reverse=True)
+    drawn = []
+    while len(drawn) < n:
+        for queue in queues:
+            if queue and len(drawn) < n:
+                drawn.append(queue.pop())
+    return sorted(drawn)
+
+
+def actor_split(corpus: pd.DataFrame, n_test: int = 5, n_validation: int = 3, random_state: int = 101) -> Split:
+    """Split so that nobody who is heard in training is heard in the test: speaker independent."""
+    sexes = _sexes(corpus)
+    if min(n_test, n_validation) < 1 or n_test + n_validation >= len(sexes):
+        raise SerlibError(
+            f"{n_test} test and {n_validation} validation actors leave none for training: "
+            f"the corpus has {len(sexes)}; each part needs one at least."
+        )
+    test = _draw(sexes, n_test, random_state)
+    validation = _draw(sexes.drop(test), n_validation, random_state)
+    return _complete(_by_actor("actors", corpus, test, validation))
+
+
+def actor_folds(
+    corpus: pd.DataFrame, folds: str | list[list[int | str]] = "luna-jimenez", random_state: int = 101
+) -> list[Split]:
+    """Return one speaker-independent split a fold; every actor is in the test part of exactly one.
+
+    ``folds`` is "luna-jimenez" (5 folds of RAVDESS), "emobox" (6), or lists of actors. One in eight of the
+    training actors, at least one, is set aside for validation.
+    """
+    sexes = _sexes(corpus)
+    name = folds if isinstance(folds, str) else "folds"
+    if isinstance(folds, str):
+        if folds not in FOLDS:
+            raise SerlibError(f"there are no actor folds named {folds}; {nearest(folds, FOLDS)}")
+        folds = FOLDS[folds]
+    groups = [[f"{a:02d}" if isinstance(a, int | np.integer) else str(a) for a in group] for group in folds]
+    everyone = [actor for group in groups for actor in group]
+    if sorted(everyone) != list(sexes.index):
+        odd = sorted(set(everyone) ^ set(sexes.index)) or sorted({a for a in everyone if everyone.count(a) > 1})
+        raise SerlibError(
+            f"folds {name} and the corpus do not name the same actors once each; look at {', '.join(odd[:5])}"
+        )
+    return [
+        _complete(_with_validation(f"{name}-fold{number}", corpus, sexes, group, random_state))
+        for number, group in enumerate(groups, start=1)
+    ]
+
+
+def leave_one_actor_out(corpus: pd.DataFrame, random_state: int = 101) -> list[Split]:
+    """Return one split an actor, who alone is the test part; a test part may then lack a class."""
+    sexes = _sexes(corpus)
+    return [_with_validation(f"without-{actor}", corpus, sexes, [actor], random_state) for actor in sexes.index]
+
+
+def leave_one_statement_out(
+    corpus: pd.DataFrame, folds: str | list[list[int | str]] | None = None, random_state: int = 101
+) -> list[Split]:
+    """Return one split a statement, whose words are in its test part and nowhere else.
+
+    With ``folds`` (as in ``actor_folds``) statement and actors are left out at once: one split for each fold and
+    statement, whose training shares neither words nor voices with its test; the clips that share one of the two are in
+    no part. One in eight of the training actors, at least one, is set aside for validation.
+    """
+    _check_classes(corpus)
+    statements = sorted(set(corpus["statement"]))
+    if 0 in statements or len(statements) < 2:
+        raise SerlibError("to leave a statement out, every clip must say which it is, and there must be two at least.")
+    if folds is not None:
+        wholes = actor_folds(corpus, folds, random_state)
+    else:
+        chosen = _draw(sexes := _sexes(corpus), max(1, round(len(sexes) / 8)), random_state)
+        heard = corpus["actor"].isin(chosen)
+        wholes = [Split("", corpus[~heard], corpus[heard], corpus.iloc[:0])]
+    splits = []
+    for whole in wholes:
+        for statement in statements:
+            train, validation = (part[part["statement"] != statement].index for part in (whole.train, whole.validation))
+            asked = corpus if folds is None else whole.test
+            test = asked[asked["statement"] == statement].index
+            name = f"{whole.name}-without-statement{statement}".removeprefix("-")
+            splits.append(_complete(_split(name, corpus, train, validation, test)))
+    return splits
+
+
+def _with_validation(name: str, corpus: pd.DataFrame, sexes: pd.Series, test: list[str], random_state: int) -> Split:
+    rest = sexes.drop(test)
+    if len(rest) < 2:
+        raise SerlibError(
+            f"split {name} leaves {len(rest)} actor(s) for training and validation; it needs two at least."
+        )
+    return _by_actor(name, corpus, test, _draw(rest, max(1, round(len(rest) / 8)), random_state))
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Leakage:
+    """What the clips of the test part share with what a model was trained and chosen on.
+
+    ``table`` has a row for each thing shared and the columns ``test_clips`` (how many share it) and ``share``
+    (of all test clips, 0 to 1); it is empty when the corpus says neither who speaks nor what. ``identical`` has a pair
+    of clips, test and known, for each test clip whose very recording was known; None where nobody asked.
+    """
+
+    name: str
+    synthetic: bool
+    table: pd.DataFrame
+    test_actors: int
+    shared_actors: int
+    identical: tuple[tuple[str, str], ...] | None
+
+    @property
+    def sentence(self) -> str:
+        """What the table means for the score."""
+        if not self.test_actors:
+            text = "the corpus does not say who speaks, so nobody can tell what leaks"
+        elif not self.shared_actors:
+            text = f"none of the {self.test_actors} test actors is heard in training: speaker independent"
+        else:
+            many = "all" if self.shared_actors == self.test_actors else f"{self.shared_actors} of the"
+            text = f"{many} {self.test_actors} test actors are heard in training too"
+            if TAKE in self.table.index:
+                text += f", and for {self.table.at[TAKE, 'share']:.1%} of the test clips so is the other take"
+            text += ": the score says how well known voices are read, not new ones"
+        if self.identical:
+            pairs = ", ".join(" = ".join(pair) for pair in self.identical)
+            text += f"; {len(self.identical)} test clip(s) are a known recording under another name ({pairs})"
+        return f"Split {self.name}{' (synthetic speech)' if self.synthetic else ''}: {text}."
+
+    def _shown(self) -> pd.DataFrame:
+        shown = self.table.rename(columns={"test_clips": "test clips"})
+        return shown.assign(share=shown["share"].map("{:.1%}".format))
+
+    def __str__(self) -> str:
+        return self.sentence if self.table.empty else f"{self._shown().to_string()}\n{self.sentence}"
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return ("" if self.table.empty else self._shown().to_html(border=0)) + f"<p>{escape(self.sentence)}</p>"
+
+
+def leakage(split: Split, identical: Iterable[Iterable[str]] | None = None) -> Leakage:
+    """Count the test clips whose actor, statement, other take or very recording is in train or validation (11).
+
+    In a random split of RAVDESS all 24 actors stand on both sides, and four of five test clips have their
+    other take in training. Which clips are the same recording only their sound can tell: give ``identical`` of
+    ``audit(corpus)``, groups of clip names, and they are counted and named too.
+    """
+    known = pd.concat([split.train, split.validation])
+    test = split.test
+    who, what = ((test[column] != nothing).all() for column, nothing in (("actor", ""), ("statement", 0)))
+    who = who and (known["actor"] != "").all()
+    rows = {}
+    for title, columns in SHARED.items():
+        if (who or "actor" not in columns) and (what or "statement" not in columns):
+            there = set(known[columns].itertuples(index=False, name=None))
+            rows[title] = sum(row in there for row in test[columns].itertuples(index=False, name=None))
+    pairs = None
+    if identical is not None:
+        groups = [tuple(group) for group in identical]
+        pairs = tuple(
+            (clip, next(other for other in group if other in known.index))
+            for group in groups
+            for clip in group
+            if clip in test.index and any(other in known.index for other in group)
+        )
+        rows["the very same recording"] = len(pairs)
+    table = pd.DataFrame({"test_clips": pd.Series(rows, dtype=int)})
+    table["share"] = table["test_clips"] / len(test)
+    actors = set(test["actor"]) if who else set()
+    return Leakage(
+        split.name,
+        bool(split.attrs.get("synthetic")),
+        table.rename_axis("shared with training"),
+        len(actors),
+        len(actors & set(known["actor"])),
+        pairs,
+    )

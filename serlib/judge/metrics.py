@@ -1,0 +1,301 @@
+"""How good a voter is, how sure one can be of that, and whether two differ (notebooks 03 to 11).
+
+Names: ``accuracy`` is what the field calls weighted accuracy (WA), ``unweighted_average_recall`` its
+unweighted accuracy (UA, UAR). Sections 5.4.1 and 5.4.2 of the paper define the two the other way round.
+"""
+
+from collections.abc import Sequence
+from itertools import combinations
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.stats import binomtest, rankdata
+
+from serlib.errors import SerlibError, nearest
+from serlib.judge.predictions import align, labels, name_of, probabilities, rows_of
+
+UNITS = ("actor", "clip")
+
+
+def accuracy(voter: Any, part: str = "test") -> float:
+    """Return the share of clips that are right, 0 to 1 (the field's WA)."""
+    frame = rows_of(voter, part)
+    return float((frame["predicted"] == frame["emotion"]).mean())
+
+
+def unweighted_average_recall(voter: Any, part: str = "test") -> float:
+    """Return the mean of the recalls of the classes, 0 to 1 (the field's UA): rare classes count in full.
+
+    A class without a clip in this part has no recall and is left out.
+    """
+    counts = confusion(voter, part).to_numpy()
+    support = counts.sum(axis=1)
+    return float((np.diag(counts)[support > 0] / support[support > 0]).mean())
+
+
+def confusion(voter: Any, part: str = "test", normalize: bool = False) -> pd.DataFrame:
+    """Return the confusion matrix: a row for each true emotion, a column for each predicted one.
+
+    Counts, or with ``normalize`` the shares of each row (0 for a class without a clip, as in scikit-learn).
+    """
+    frame = rows_of(voter, part)
+    names = list(labels(frame))
+    counts = pd.crosstab(frame["emotion"], frame["predicted"]).reindex(index=names, columns=names, fill_value=0)
+    return counts.div(counts.sum(axis=1).clip(lower=1), axis=0) if normalize else counts
+
+
+def report(voter: Any, part: str = "test") -> pd.DataFrame:
+    """Return precision, recall, f1 and support of each class, then accuracy and UAR, with 95 % intervals.
+
+    The last two rows stand in the recall column because that is what they are: accuracy is the mean recall
+    weighted by support, UAR the plain mean. ``low`` and ``high`` bound the recall column: Wilson's interval
+    for the classes and the accuracy, ``intervals`` for the UAR. Precision is 0 for a class never
+    predicted; recall is NaN for a class without a clip.
+    """
+    counts = confusion(voter, part)
+    right = np.diag(counts)
+    support = counts.sum(axis=1).to_numpy()
+    predicted = counts.sum(axis=0).to_numpy()
+    table = pd.DataFrame(
+        {
+            "precision": right / np.maximum(predicted, 1),
+            "recall": np.where(support > 0, right / np.maximum(support, 1), np.nan),
+            "f1": 2 * right / np.maximum(predicted + support, 1),
+            "support": support,
+        },
+        index=pd.Index(counts.index, name=""),
+    )
+    bounds = [wilson_interval(r, n) if n else (np.nan, np.nan) for r, n in zip(right, support, strict=True)]
+    table[["low", "high"]] = np.array(bounds)
+    n = int(support.sum())
+    low, high = wilson_interval(int(right.sum()), n)
+    table.loc["accuracy"] = [np.nan, right.sum() / n, np.nan, n, low, high]
+    uar, low, high = intervals(voter, part).loc["UAR"]
+    table.loc["UAR"] = [np.nan, uar, np.nan, n, low, high]
+    return table.astype({"support": int})
+
+
+def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Return the Wilson score interval of a share, for example of 279 right of 288: 0.942 to 0.983.
+
+    It takes clips for independent draws. Wilson, Journal of the American Statistical Association 22 (1927).
+    """
+    if not 0 <= successes <= n or n < 1:
+        raise SerlibError(f"{successes} of {n} is no share; give 0 <= successes <= n and n of at least 1.")
+    if not 0 < confidence < 1:
+        raise SerlibError(f"confidence {confidence} is not between 0 and 1; 0.95 is usual.")
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    share = successes / n
+    center = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    # The ends of none and of all are 0 and 1 exactly, which the sums miss by a last bit.
+    return float(center - half) if successes else 0.0, float(center + half) if successes < n else 1.0
+
+
+def intervals(
+    voter: Any, part: str = "test", unit: str = "actor", n_resamples: int = 10_000, random_state: int = 0
+) -> pd.DataFrame:
+    """Return accuracy, UAR and macro F1, each with its 95 % percentile bootstrap interval (10).
+
+    Index accuracy, UAR, macro F1; columns value, low, high. ``unit`` is what is drawn with replacement: "actor",
+    because clips of one actor succeed and fail together (the cluster bootstrap; Field and Welsh 2007), or "clip",
+    as if all clips were independent. NaN for a single actor, who says nothing about the next one; with few actors
+    the interval is too narrow. A class that was not drawn is left out of that draw.
+    """
+    frame = rows_of(voter, part)
+    names, n = np.asarray(labels(frame)), len(labels(frame))
+    cell = np.searchsorted(names, frame["emotion"].to_numpy(str)) * n
+    cell += np.searchsorted(names, frame["predicted"].to_numpy(str))
+    rows, times_drawn = draws(frame, unit, n_resamples, random_state)
+    counts = np.zeros((times_drawn.shape[1], n * n))
+    np.add.at(counts, (rows, cell), 1)
+    table = pd.DataFrame(
+        {"value": _measures(counts.sum(0).reshape(n, n))}, index=pd.Index(["accuracy", "UAR", "macro F1"], name="")
+    )
+    drawn = _measures((times_drawn @ counts).reshape(-1, n, n))
+    table["low"], table["high"] = np.quantile(drawn, (0.025, 0.975), axis=0) if len(counts) > 1 else (np.nan, np.nan)
+    return table
+
+
+def draws(
+    frame: pd.DataFrame, unit: str = "actor", n_resamples: int = 10_000, random_state: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return which unit each row belongs to, shape (rows,), and how often each unit is drawn, (n_resamples, units).
+
+    One bootstrap draw takes as many units as there are, with replacement. Clips whose actor is unknown are units of
+    their own.
+    """
+    if unit not in UNITS:
+        raise SerlibError(f"nothing called {unit!r} can be drawn; {nearest(str(unit), UNITS)}")
+    names = "clip " + frame["clip"].astype(str)
+    if unit == "actor":
+        names = frame["actor"].astype(str).where(frame["actor"] != "", names)
+    names, rows = np.unique(names.to_numpy(str), return_inverse=True)
+    n = len(names)
+    return rows, np.random.default_rng(random_state).multinomial(n, np.full(n, 1 / n), size=n_resamples)
+
+
+def _measures(counts: np.ndarray) -> np.ndarray:
+    """Return accuracy, UAR and macro F1 of confusion matrices (..., classes, classes), shape (..., 3)."""
+    right = np.diagonal(counts, axis1=-2, axis2=-1)
+    spoken, said = counts.sum(-1), counts.sum(-2)
+
+    def share(of: np.ndarray, there: np.ndarray) -> np.ndarray:
+        return np.divide(of, there, out=np.zeros(of.shape), where=there > 0).sum(-1) / (there > 0).sum(-1)
+
+    return np.stack([right.sum(-1) / spoken.sum(-1), share(right, spoken), share(2 * right, spoken + said)], -1)
+
+
+def breakdown(voter: Any, groups: str | pd.Series, part: str = "test") -> pd.DataFrame:
+    """Return clips, right, accuracy and its 95 % interval for each group of clips (10, 11).
+
+    ``groups`` is "actor" or "emotion", or a column of the corpus, like ``corpus["sex"]``: a Series indexed by clip.
+    The interval draws whole actors where the group has several. It is Wilson's where the group has one, and where all
+    its clips are right or all wrong: every draw then looks the same, though nobody can be that sure.
+    """
+    frame = rows_of(voter, part)
+    if isinstance(groups, pd.Series):
+        missing = sorted(set(frame["clip"]) - set(groups.index))
+        if missing:
+            raise SerlibError(f"{len(missing)} clips have no {groups.name} ({missing[0]}, ...); give the whole corpus.")
+        groups = frame["clip"].map(groups).rename(groups.name)
+    elif groups not in ("actor", "emotion"):
+        raise SerlibError(f"predictions know no {groups!r}; give actor, emotion, or a column of the corpus.")
+    else:
+        groups = frame[groups]
+    rows = {}
+    for group, clips in frame.groupby(groups):
+        right, n = int(hits(clips).sum()), len(clips)
+        if clips["actor"].nunique() > 1 and 0 < right < n:
+            low, high = intervals(clips, part).loc["accuracy", ["low", "high"]]
+        else:
+            low, high = wilson_interval(right, n)
+        rows[group] = {"clips": n, "right": right, "accuracy": right / n, "low": low, "high": high}
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(groups.name)
+
+
+def compare(a: Any, b: Any, part: str = "test") -> pd.DataFrame:
+    """Return one row that says whether two voters differ on the same clips (02, 08, 09, 10).
+
+    Columns a, b (names), both_right, only_a, only_b, neither (clips) and p_value: McNemar's exact test, a two-sided
+    binomial test on the clips that only one of them got right; 1 when there are none. McNemar, Psychometrika 12 (1947).
+    """
+    right_a, right_b = (hits(frame) for frame in align([a, b], part))
+    only_a, only_b = int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
+    row = {
+        "a": name_of(a),
+        "b": name_of(b),
+        "both_right": int((right_a & right_b).sum()),
+        "only_a": only_a,
+        "only_b": only_b,
+        "neither": int((~right_a & ~right_b).sum()),
+        "p_value": float(binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0,
+    }
+    return pd.DataFrame([row])
+
+
+def compare_all(voters: Sequence[Any], against: Any = None, part: str = "test") -> pd.DataFrame:
+    """Return both paired tests of every two voters, or of each one ``against`` a given voter, corrected by Holm (10).
+
+    Columns a, b (names), points (accuracy of a minus b, in percent), low and high (95 %, actors drawn), only_a,
+    only_b (clips), p_clips (exact McNemar), p_actors (Wilcoxon's exact signed-rank test on the accuracies of each
+    actor, the unit that generalizes; NaN where the actors are unknown), and each p with ``_holm``: corrected for all
+    rows.
+    """
+    pairs = [(a, against) for a in voters] if against is not None else list(combinations(voters, 2))
+    if not pairs:
+        raise SerlibError("to compare voters there must be two at least; give a longer list.")
+    rows = []
+    for a, b in pairs:
+        row = compare(a, b, part).iloc[0]
+        change = difference(a, b, part)
+        frame_a, frame_b = align([a, b], part)
+        gain = pd.Series(hits(frame_a).astype(float) - hits(frame_b)).groupby(frame_a["actor"]).mean().round(9)
+        rows.append({
+            **row[["a", "b"]], **change * 100, **row[["only_a", "only_b"]],
+            "p_clips": row["p_value"], "p_actors": _signed_rank(gain),
+        })  # fmt: skip
+    table = pd.DataFrame(rows)
+    for unit in ("clips", "actors"):
+        table[f"p_{unit}_holm"] = holm(table[f"p_{unit}"])
+    return table
+
+
+def _signed_rank(gain: pd.Series) -> float:
+    """Return Wilcoxon's exact two-sided p for the gains of the actors; those without any are dropped, as he did.
+
+    scipy's is exact only where no two gains are equally large, which accuracies on a dozen clips often are.
+    """
+    if list(gain.index) == [""]:
+        return np.nan
+    gain = gain[gain != 0]
+    ranks = (2 * rankdata(gain.abs())).astype(int)  # doubled, so that shared ranks are whole numbers too
+    chance = np.ones(1)  # of each sum of the ranks, when each sign is a toss of a coin
+    for rank in ranks:
+        chance = (np.pad(chance, (0, rank)) + np.pad(chance, (rank, 0))) / 2
+    won = int(ranks[(gain > 0).to_numpy()].sum())
+    return float(min(1.0, 2 * chance[: min(won, ranks.sum() - won) + 1].sum()))
+
+
+def holm(p_values: Sequence[float]) -> np.ndarray:
+    """Return the p values corrected for their number, so that one false alarm in all of them has probability 5 %.
+
+    The smallest of m is multiplied by m, the next by m - 1, and so on; none may fall below the one before it.
+    Holm, Scandinavian Journal of Statistics 6 (1979).
+    """
+    p = np.asarray(p_values, dtype=float)
+    order = np.argsort(p, kind="stable")
+    corrected = np.empty_like(p)
+    corrected[order] = np.maximum.accumulate(np.minimum(1, p[order] * np.arange(len(p), 0, -1)))
+    return corrected
+
+
+def difference(a: Any, b: Any, part: str = "test", n_resamples: int = 10_000, random_state: int = 0) -> pd.Series:
+    """Return the accuracy of a minus that of b on the clips both were tested on: points, low, high, -1 to 1 (10, 11).
+
+    The two may come from different splits: what counts is that they judged the same clips. The 95 % interval draws
+    whole actors, both voters with the same draws.
+    """
+    frames = [rows_of(voter, part) for voter in (a, b)]
+    common = sorted(set(frames[0]["clip"]) & set(frames[1]["clip"]))
+    if not common:
+        raise SerlibError(f"{name_of(a)} and {name_of(b)} have no {part} clip in common; there is nothing to compare.")
+    frames = [frame.set_index("clip", drop=False).loc[common] for frame in frames]
+    gain = hits(frames[0]).astype(float) - hits(frames[1])
+    rows, times_drawn = draws(frames[0], "actor", n_resamples, random_state)
+    clips = np.bincount(rows)
+    drawn = times_drawn @ np.bincount(rows, gain) / (times_drawn @ clips)
+    low, high = np.quantile(drawn, (0.025, 0.975)) if len(clips) > 1 else (np.nan, np.nan)
+    return pd.Series({"points": gain.mean(), "low": low, "high": high})
+
+
+def hits(frame: pd.DataFrame) -> np.ndarray:
+    """Return which rows of a predictions frame are right, True or False."""
+    return (frame["predicted"] == frame["emotion"]).to_numpy()
+
+
+def reliability(voter: Any, part: str = "test", n_bins: int = 10) -> pd.DataFrame:
+    """Return how sure a voter is and how often it is then right, a row for each of ``n_bins`` equal bins (09).
+
+    Columns low and high (ends of the bin), clips, confidence (mean probability of what was predicted) and accuracy;
+    bins without clips are left out. Guo et al., ICML 2017 (arXiv:1706.04599).
+    """
+    frame = rows_of(voter, part)
+    confidence = probabilities(frame).max(axis=1)
+    # A bin has its upper end, so that a probability of 1 stands in the last.
+    bins = np.clip(np.ceil(confidence * n_bins).astype(int) - 1, 0, n_bins - 1)
+    table = pd.DataFrame({"bin": bins, "confidence": confidence, "accuracy": hits(frame)}).groupby("bin")
+    means = table.mean()
+    means.insert(0, "clips", table.size())
+    means.insert(0, "high", (means.index + 1) / n_bins)
+    means.insert(0, "low", means.index / n_bins)
+    return means.reset_index(drop=True)
+
+
+def calibration_error(voter: Any, part: str = "test", n_bins: int = 10) -> float:
+    """Return the expected calibration error, 0 to 1: the gap of each bin of ``reliability``, weighted by clips (09)."""
+    table = reliability(voter, part, n_bins)
+    gap = (table["accuracy"] - table["confidence"]).abs()
+    return float((gap * table["clips"]).sum() / table["clips"].sum())

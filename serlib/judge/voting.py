@@ -1,0 +1,377 @@
+"""Votes of several voters on the same clips: hard, soft, weighted, stacked, and every subset (notebook 09).
+
+The paper votes with the mode of the labels (section 3.5) and holds an odd number of voters to be safe from
+ties. With eight classes it is not: 1-1-1, 2-2-1 and 1-1-1-1-1 are ties. Here ties are counted, and broken by
+a rule with a name. What a vote learns (weights, temperatures, a second model) it learns on validation.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from math import comb, factorial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.optimize import minimize_scalar
+from scipy.special import softmax
+from scipy.stats import betabinom, binom
+from threadpoolctl import threadpool_limits
+
+from serlib.errors import SerlibError, nearest
+from serlib.judge import predictions
+from serlib.judge.metrics import accuracy, draws, hits
+
+TIES = ("probability", "first", "best")
+FLOOR = 1e-6  # predictions are kept to six decimals, so a probability of 0 is one below this
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Vote:
+    """A vote, itself a voter: its predictions, whose probabilities are shares of the vote, and its ties."""
+
+    name: str
+    members: tuple[str, ...]
+    predictions: pd.DataFrame
+    ties: pd.DataFrame
+
+    def __repr__(self) -> str:
+        clips = f"{len(self.predictions)} clips, {len(self.ties)} of them ties"
+        return f"{self.name} ({', '.join(self.members)}): {clips}"
+
+
+def majority_vote(voters: Sequence[Any], tie: str = "probability", name: str | None = None) -> Vote:
+    """Return the hard vote: the label that most voters predicted (paper, sections 3.5 and 6.2).
+
+    ``tie`` chooses among labels with equally many votes: "probability" takes the one with the greatest summed
+    probability, "first" the alphabetically first, which is what a mode does, "best" the one that the voter with the
+    best validation accuracy predicted (where that is not among them, the greatest summed probability).
+    """
+    frames, hard, soft = _ballots(voters)
+    mass = _mass(frames, hard, soft, np.ones(len(frames)), tie)
+    return _vote(voters, frames, hard.sum(0), mass, name or f"vote of {len(frames)}")
+
+
+def soft_vote(voters: Sequence[Any], name: str | None = None) -> Vote:
+    """Return the soft vote: the label with the greatest mean probability."""
+    frames, _, soft = _ballots(voters)
+    total = soft.sum(0)
+    return _vote(voters, frames, total, total, name or f"soft vote of {len(frames)}")
+
+
+def entropy_vote(voters: Sequence[Any], name: str | None = None) -> Vote:
+    """Return the soft vote in which, clip by clip, the sure count more (09).
+
+    A voter's weight on a clip is 1 - H / log(classes), where H is the entropy of its probabilities: 1 for a voter who
+    is certain, 0 for one who has no idea.
+    """
+    frames, _, soft = _ballots(voters)
+    entropy = -(soft * np.log(np.maximum(soft, FLOOR))).sum(-1, keepdims=True)
+    total = ((1 - entropy / np.log(soft.shape[-1])).clip(FLOOR) * soft).sum(0)
+    return _vote(voters, frames, total, total, name or f"entropy vote of {len(frames)}")
+
+
+def stacked_vote(voters: Sequence[Any], name: str | None = None) -> Vote:
+    """Return the verdicts of a level-1 model that has learned on validation whom to believe when (09).
+
+    A logistic regression on the log probabilities of all voters (stacking: Wolpert 1992; Ting and Witten 1999); the
+    strength of its regularization is chosen by cross-validation within the validation part. Its own predictions of
+    validation clips are out of fold, so that they may be compared with those of other votes. The test part is only
+    predicted.
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import GridSearchCV, StratifiedKFold, cross_val_predict
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    frames, _, soft = _ballots(voters)
+    frame, labels = frames[0], predictions.labels(frames[0])
+    known = (frame["part"] == "validation").to_numpy()
+    fewest = frame.loc[known, "emotion"].value_counts().reindex(labels, fill_value=0).min()
+    if fewest < 4:
+        raise SerlibError(f"stacking learns on validation, which has {fewest} clips of one class; it needs 4 of each.")
+    x = np.log(np.maximum(soft, FLOOR)).transpose(1, 0, 2).reshape(len(frame), -1)
+    # In the order of their clips: the folds must not depend on the order of the rows.
+    learn = np.flatnonzero(known)[np.argsort(frame.loc[known, "clip"].to_numpy(str))]
+    truth, folds = frame["emotion"].to_numpy(str), StratifiedKFold(min(5, fewest))
+    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+    grid = {"logisticregression__C": [0.01, 0.1, 1, 10]}
+    search = GridSearchCV(model, grid, scoring="neg_log_loss", cv=StratifiedKFold(3))
+    total = np.zeros(soft.shape[1:])
+    with threadpool_limits(1):  # so small a problem waits longer for other threads than it computes
+        total[learn] = cross_val_predict(search, x[learn], truth[learn], cv=folds, method="predict_proba")
+        if not known.all():
+            total[~known] = search.fit(x[learn], truth[learn]).predict_proba(x[~known])
+    return _vote(voters, frames, total, total, name or f"stacked vote of {len(frames)}")
+
+
+def weighted_vote(voters: Sequence[Any], weights: Sequence[float] | None = None, name: str | None = None) -> Vote:
+    """Return the hard vote in which voter i has ``weights[i]`` votes; by default its validation accuracy.
+
+    Weights taken from the test part would choose on what they are measured on.
+    """
+    frames, hard, soft = _ballots(voters)
+    if weights is None:
+        weights = [accuracy(frame, "validation") for frame in frames]
+    w = np.asarray(list(weights), dtype=float)
+    if w.shape != (len(frames),) or not np.isfinite(w).all() or (w < 0).any() or not w.any():
+        raise SerlibError(
+            f"a vote of {len(frames)} needs {len(frames)} weights, none below 0 and not all 0; these are {w.tolist()}."
+        )
+    name = name or f"weighted vote of {len(frames)}"
+    counts = np.tensordot(w / w.sum(), hard, 1) * len(frames)
+    return _vote(voters, frames, counts, np.tensordot(w, soft, 1), name)
+
+
+def calibrate(voter: Any) -> pd.DataFrame:
+    """Return a voter's predictions with probabilities that say how often it is right; no label changes (09).
+
+    Temperature scaling: the log probabilities are divided by the one number T that makes the truth of the
+    *validation* clips most likely (Guo et al., ICML 2017, arXiv:1706.04599); above 1 it takes confidence away.
+    ``attrs["temperature"]`` holds it, between 0.05 and 20.
+    """
+    frame = predictions.align([voter])[0]
+    names = predictions.labels(frame)
+    log = np.log(np.maximum(predictions.probabilities(frame), FLOOR))
+    seen = np.flatnonzero(frame["part"] == "validation")
+    if not len(seen):
+        raise SerlibError(f"{predictions.name_of(voter)} has no validation clips to learn a temperature from.")
+    truth = np.searchsorted(names, frame["emotion"].to_numpy(str)[seen])
+
+    def loss(log_temperature: float) -> float:
+        p = softmax(log[seen] / np.exp(log_temperature), axis=1)
+        return -np.log(np.maximum(p[np.arange(len(seen)), truth], 1e-300)).mean()
+
+    temperature = float(np.exp(minimize_scalar(loss, bounds=np.log([0.05, 20]), method="bounded").x))
+    frame[[f"p_{label}" for label in names]] = softmax(log / temperature, axis=1)
+    frame.attrs = {"name": predictions.name_of(voter), "temperature": temperature}
+    return frame
+
+
+def every_vote(
+    voters: Sequence[Any],
+    sizes: Sequence[int] = (3, 5),
+    tie: str = "probability",
+    unit: str = "actor",
+    n_resamples: int = 10_000,
+    random_state: int = 0,
+) -> pd.DataFrame:
+    """Return the majority votes of all subsets of the voters, one row each: of six, 20 triples and 6 fives.
+
+    Columns: members (names), size, validation_accuracy, validation_uar, test_accuracy, test_low and test_high (its
+    95 % interval), test_uar, test_ties (clips) and test_best: in what share of ``n_resamples`` bootstrap draws of
+    actors or clips (``unit``) this vote is the best of the table (shared among equals). Choose by the validation
+    columns: the best of 26 on the test part is partly luck. NaN for a part without clips.
+    """
+    _known_rule(tie)
+    frames, hard, soft = _ballots(voters)
+    names = [predictions.name_of(voter) for voter in voters]
+    member, subsets = _subsets(len(frames), sizes)
+    chosen, tied = _verdicts(frames, hard, soft, member, tie)
+    truth = _one_hot(frames[0]["emotion"], predictions.labels(frames[0]))
+    right = truth[np.arange(len(truth)), chosen]
+    columns = {
+        "members": [tuple(names[i] for i in subset) for subset in subsets],
+        "size": [len(s) for s in subsets],
+    }
+    for part in predictions.PARTS:
+        here = (frames[0]["part"] == part).to_numpy()
+        support = truth[here].sum(0)
+        recall = (right[:, here] @ truth[here])[:, support > 0] / support[support > 0]
+        columns[f"{part}_accuracy"] = right[:, here].mean(1) if here.any() else np.nan
+        if part == "test" and here.any():
+            rows, times_drawn = draws(frames[0][here], unit, n_resamples, random_state)
+            units = np.eye(times_drawn.shape[1])[rows]
+            drawn = (right[:, here] @ units @ times_drawn.T / (times_drawn @ units.sum(0))).round(9)
+            columns["test_low"], columns["test_high"] = np.quantile(drawn, (0.025, 0.975), axis=1)
+            best = drawn == drawn.max(0)
+            columns["test_best"] = (best / best.sum(0)).mean(1)
+        columns[f"{part}_uar"] = recall.mean(1) if here.any() else np.nan
+    here = (frames[0]["part"] == "test").to_numpy()
+    columns["test_ties"] = (tied[:, here].sum(2) > 1).sum(1)
+    return pd.DataFrame(columns)
+
+
+def tie_costs(voters: Sequence[Any], sizes: Sequence[int] = (3, 5), part: str = "validation") -> pd.DataFrame:
+    """Return what each rule for ties is worth, over all hard votes of some sizes together; a row a size (09).
+
+    Columns votes, verdicts (votes x clips), ties (share of the verdicts), truth_tied (share of the ties in which the
+    truth is among the tied labels, so that a rule can be right at all), then the share of the ties that a rule gets
+    right: random (expected of drawing lots) and each of ``TIES``.
+    """
+    frames, hard, soft = _ballots([predictions.align([voter])[0] for voter in voters])
+    here = (frames[0]["part"] == part).to_numpy()
+    truth = _one_hot(frames[0]["emotion"], predictions.labels(frames[0]))[here]
+    rows = {}
+    for size in sizes:
+        member, _ = _subsets(len(frames), [size])
+        _, tied = _verdicts(frames, hard, soft, member, "first")
+        tied = tied[:, here]
+        ties = tied.sum(-1) > 1
+        there = (tied * truth).sum(-1)[ties]
+        rows[size] = {
+            "votes": len(member),
+            "verdicts": ties.size,
+            "ties": ties.mean(),
+            "truth_tied": there.mean() if ties.any() else np.nan,
+            "random": (there / tied.sum(-1)[ties]).mean() if ties.any() else np.nan,
+        }
+        for rule in TIES:
+            chosen, _ = _verdicts(frames, hard, soft, member, rule)
+            right = np.take_along_axis(truth[None], chosen[:, here, None], -1)[..., 0]
+            rows[size][rule] = right[ties].mean() if ties.any() else np.nan
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("size").astype({"votes": int, "verdicts": int})
+
+
+def diversity(voters: Sequence[Any], part: str = "test") -> pd.DataFrame:
+    """Return how differently every two voters judge, a row a pair (09).
+
+    Columns a, b (names); disagreement, the share of clips with different labels; kappa, Cohen's agreement of the
+    labels beyond chance; and, of being right or wrong alone: q, Yule's Q (1 where one voter's hits lie within the
+    other's, 0 where they are independent), correlation (of the two rows of 0 and 1), error_overlap (both wrong of at
+    least one wrong) and oracle (at least one right, the best that any vote of the two could reach). NaN where a
+    measure is not defined. Kuncheva and Whitaker, Machine Learning 51 (2003).
+    """
+    from sklearn.metrics import cohen_kappa_score
+
+    frames, names = predictions.align(voters, part), [predictions.name_of(voter) for voter in voters]
+    said = [frame["predicted"].to_numpy(str) for frame in frames]
+    right = [hits(frame) for frame in frames]
+    rows = []
+    for i, j in combinations(range(len(frames)), 2):
+        x, y = right[i], right[j]
+        both, neither = float((x & y).sum()), float((~x & ~y).sum())
+        only_x, only_y = float((x & ~y).sum()), float((~x & y).sum())
+        with np.errstate(divide="ignore", invalid="ignore"):
+            odds, spread = np.array(both * neither), only_x * only_y
+            rows.append({
+                "a": names[i],
+                "b": names[j],
+                "disagreement": (said[i] != said[j]).mean(),
+                "kappa": cohen_kappa_score(said[i], said[j]),
+                "q": float((odds - spread) / (odds + spread)),
+                "correlation": float((odds - spread) / np.sqrt(x.sum() * (~x).sum() * y.sum() * (~y).sum())),
+                "error_overlap": float(np.float64(neither) / (neither + only_x + only_y)),
+                "oracle": float((x | y).mean()),
+            })  # fmt: skip
+    if not rows:
+        raise SerlibError("diversity is a matter of two voters at least; give a longer list.")
+    return pd.DataFrame(rows)
+
+
+def jury_accuracy(k: int, p: Any, correlation: Any = 0.0, n_classes: int = 8) -> Any:
+    """Return how often the hard vote of k jurors is right, each right with probability p: exact, no simulation (09).
+
+    ``correlation`` is that of any two jurors' being right (0 independent, 1 always together): each clip has a
+    difficulty drawn from a beta distribution with mean p, and given it the jurors are independent, so the number of
+    right ones is beta-binomial. Wrong votes scatter evenly over the other classes, and ties are broken by lot. ``p``
+    and ``correlation`` may be arrays, which broadcast. With two classes and no correlation: Condorcet's theorem (1785).
+    """
+    if k < 1 or n_classes < 2:
+        raise SerlibError(f"a jury of {k} on {n_classes} classes decides nothing; give k of 1 and 2 classes at least.")
+    p, correlation = np.broadcast_arrays(np.asarray(p, dtype=float), np.asarray(correlation, dtype=float))
+    if not ((p >= 0) & (p <= 1) & (correlation >= 0) & (correlation <= 1)).all():
+        raise SerlibError("the accuracy of a juror and the correlation of two lie between 0 and 1.")
+    right = np.arange(k + 1)
+    won = np.array([_won(r, k - r, n_classes - 1) for r in right])
+    # The beta distribution degenerates at both ends: all clips alike, or each clip right for all or for none.
+    inner = np.clip(correlation, 1e-6, 1 - 1e-6)[..., None]
+    q = np.clip(p, 1e-9, 1 - 1e-9)[..., None]
+    scale = (1 - inner) / inner
+    mixed = betabinom.pmf(right, k, q * scale, (1 - q) * scale)
+    share = np.where(correlation[..., None] < 1e-6, binom.pmf(right, k, p[..., None]), mixed)
+    return np.where(correlation > 1 - 1e-6, p, share @ won)[()]
+
+
+def _won(right: int, wrong: int, others: int) -> float:
+    """Return how often the truth, with ``right`` votes, wins against ``wrong`` votes scattered evenly over ``others``.
+
+    Counting arrangements by their exponential generating function: x^j / j! for each label that gets j votes.
+    """
+    if not right:
+        return 0.0
+    below = np.poly1d([1 / factorial(j) for j in range(right)][::-1])
+    total = 0.0
+    # equal: labels with as many votes as the truth; all others have fewer
+    for equal in range(min(others, wrong // right) + 1):
+        left, rest = wrong - equal * right, below ** (others - equal)
+        ways = comb(others, equal) / factorial(right) ** equal
+        total += ways * rest[left] / (equal + 1)
+    return float(total * factorial(wrong) / others**wrong)
+
+
+def _subsets(n: int, sizes: Sequence[int]) -> tuple[np.ndarray, list[tuple[int, ...]]]:
+    """Return which of n voters sit in which subset, (subsets, voters) of 0 and 1, and the subsets themselves."""
+    subsets = [subset for size in sizes if size > 0 for subset in combinations(range(n), size)]
+    if not subsets:
+        raise SerlibError(
+            f"no vote of {' or '.join(map(str, sizes))} can be formed from {n} voters; ask for other sizes."
+        )
+    member = np.zeros((len(subsets), n))
+    for row, subset in zip(member, subsets, strict=True):
+        row[list(subset)] = 1
+    return member, subsets
+
+
+def _ballots(voters: Sequence[Any]) -> tuple[list[pd.DataFrame], np.ndarray, np.ndarray]:
+    """Return the aligned frames, and labels (0 or 1) and probabilities, both (voters, clips, classes)."""
+    frames = predictions.align(voters)
+    names = predictions.labels(frames[0])
+    hard = np.stack([_one_hot(frame["predicted"], names) for frame in frames])
+    return frames, hard, np.stack([predictions.probabilities(frame) for frame in frames])
+
+
+def _one_hot(column: pd.Series, names: Sequence[str]) -> np.ndarray:
+    return (column.to_numpy(str)[:, None] == np.asarray(names)[None]).astype(float)
+
+
+def _verdicts(
+    frames: list[pd.DataFrame], hard: np.ndarray, soft: np.ndarray, member: np.ndarray, tie: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return what ``_choose`` does, for each subset: (subsets, clips) and (subsets, clips, classes)."""
+    return _choose(np.tensordot(member, hard, 1), _mass(frames, hard, soft, member, tie))
+
+
+def _mass(frames: list[pd.DataFrame], hard: np.ndarray, soft: np.ndarray, member: np.ndarray, tie: str) -> np.ndarray:
+    """Return what decides a tie, (..., clips, classes), for subsets ``member`` of shape (..., voters)."""
+    _known_rule(tie)
+    mass = np.tensordot(member, soft, 1)
+    if tie == "first":
+        return np.ones_like(mass)
+    if tie == "best":
+        skill = np.array([accuracy(frame, "validation") for frame in frames])
+        theirs = np.where(member > 0, skill, -1.0)
+        # The word of the best outweighs all probabilities; several who are equally good speak together.
+        mass = mass + len(frames) * np.tensordot((theirs == theirs.max(-1, keepdims=True)).astype(float), hard, 1)
+    return mass
+
+
+def _choose(counts: np.ndarray, mass: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the chosen class (..., clips) and which classes share the top count (..., clips, classes)."""
+    # Rounded, because the sum of the same numbers in another order may differ in the last bit, and the order
+    # of the voters must not decide.
+    counts, mass = counts.round(9), mass.round(9)
+    tied = counts == counts.max(-1, keepdims=True)
+    return np.where(tied, mass, -1.0).argmax(-1), tied
+
+
+def _vote(voters: Sequence[Any], frames: list[pd.DataFrame], counts: np.ndarray, mass: np.ndarray, name: str) -> Vote:
+    """Return the Vote of summed ballots ``counts``, ties broken by the greatest ``mass``, both (clips, classes)."""
+    names = np.asarray(predictions.labels(frames[0]), dtype=object)
+    chosen, tied = _choose(counts, mass)
+    frame = frames[0].assign(predicted=names[chosen])
+    frame[[f"p_{label}" for label in names]] = counts / counts.sum(1, keepdims=True)
+    frame.attrs = {"name": name}
+    at = np.flatnonzero(tied.sum(1) > 1)
+    ties = frame.loc[at, ["clip", "part", "emotion"]].assign(
+        tied=[", ".join(names[row]) for row in tied[at]],
+        votes=counts[at].max(1) if len(at) else np.zeros(0),
+        chosen=names[chosen[at]],
+    )
+    members = tuple(predictions.name_of(voter) for voter in voters)
+    return Vote(name=name, members=members, predictions=frame, ties=ties.reset_index(drop=True))
+
+
+def _known_rule(tie: str) -> None:
+    if tie not in TIES:
+        raise SerlibError(f"there is no rule for ties named {tie!r}; {nearest(str(tie), TIES)}")

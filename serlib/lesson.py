@@ -1,0 +1,207 @@
+"""Which corpus, which scale, which recipe: the five profiles, and the Lesson that a notebook starts with."""
+
+import os
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pandas as pd
+
+from serlib.data import ravdess
+from serlib.errors import SerlibError, nearest
+from serlib.judge import predictions
+from serlib.train.backbones import SIX, Backbone, backbone
+from serlib.train.recipes import Recipe
+from serlib.train.training import Run, load_run
+
+SHIPPED = Path(__file__).parent / "results"  # what a pip-installed serlib has of the repository's results/
+DRIVE = Path("/content/drive/MyDrive")  # Google Drive where Colab has mounted it: what lies there outlives the session
+LARGE_GPU = 30  # GB of memory from which the paper's recipe fits all six
+
+
+@dataclass(frozen=True)
+class Profile:
+    """One row of the table of profiles: the corpus, whether twins stand in for the six, and the two recipes.
+
+    ``own`` holds what single backbones change in the recipe, so that they fit.
+    """
+
+    name: str
+    corpus: str
+    twins: bool
+    recipe: Recipe
+    frozen: str
+    probe: Recipe
+    own: dict[str, dict] = field(default_factory=dict)
+
+
+_PROBE = Recipe(freeze="all", layers="all", pooling="mean+std")
+# To the letter: stock batches and checkpoints, the Trainer's defaults for what the paper does not mention.
+_PAPER = Recipe(precision="fp32", layerdrop=None, bucketing=False)
+_BEST = Recipe(
+    learning_rate=3e-5,
+    head_learning_rate=1e-3,
+    warmup=0.1,
+    layers="weighted",
+    trim=True,
+    label_smoothing=0.1,
+    class_weights=True,
+    masking=0.05,
+)
+# One recipe for all six, so that they may be compared and vote together: with LoRA the x-large fits a T4, and the
+# checkpoints of all six a free Drive. Rank and learning rate are those of the experiments on speech emotion of Feng
+# and Narayanan (2023, arXiv 2306.05350).
+_LORA = Recipe(lora=16, learning_rate=2e-4, gradient_checkpointing=True)
+_TWIN = Recipe(
+    epochs=6,
+    batch_size=16,
+    accumulation=1,
+    learning_rate=1e-3,
+    head_learning_rate=2e-3,
+    warmup=0.1,
+    eval_every=65,
+    trim=True,
+    precision="fp32",  # small matrices gain nothing from less, and every CPU gives nearly the same numbers
+)
+PROFILES = {
+    profile.name: profile
+    for profile in (
+        Profile("mini", "mini", True, _TWIN, "hubert-base-mini", _PROBE),
+        Profile("laptop", "ravdess", True, replace(_TWIN, epochs=15), "whisper-tiny.en", _PROBE),
+        Profile("t4", "ravdess", False, _LORA, "hubert-base", _PROBE),
+        Profile("paper", "ravdess", False, _PAPER, "hubert-base", _PROBE),
+        Profile(
+            "best", "ravdess", False, _BEST, "hubert-base", _PROBE, {"hubert-xlarge": {"gradient_checkpointing": True}}
+        ),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What a notebook works with: the profile's corpus, recipe and backbones, and the folder of its runs."""
+
+    profile: str
+    home: Path
+    recipe: Recipe
+
+    @property
+    def _settings(self) -> Profile:
+        return PROFILES[self.profile]
+
+    @property
+    def probe_recipe(self) -> Recipe:
+        """How a frozen encoder is probed in this profile (notebook 02)."""
+        return self._settings.probe
+
+    @property
+    def runs(self) -> Path:
+        """The folder of this profile's runs."""
+        return self.home / "runs" / self.profile
+
+    def corpus(self) -> pd.DataFrame:
+        """Return the corpus of this profile, spoken, found or downloaded on first use."""
+        return ravdess.mini() if self._settings.corpus == "mini" else ravdess.ravdess()
+
+    def backbone(self, key: str) -> Backbone:
+        """Return one of the six as this profile uses it (its mini twin where the real one is too large).
+
+        ``"frozen"`` is the encoder that notebook 02 probes.
+        """
+        if key == "frozen":
+            return backbone(self._settings.frozen)
+        return backbone(f"{key}-mini") if self._settings.twins and key in SIX else backbone(key)
+
+    def recipe_for(self, backbone: Backbone) -> Recipe:
+        """Return the recipe of this profile for one backbone: the common one, or what makes this backbone fit."""
+        return replace(self.recipe, **self._settings.own.get(backbone.key, {}))
+
+    def run(self, key: str, split: str = "stratified") -> Run:
+        """Return the finished run of a backbone, from runs/ or, where that has nothing, from results/."""
+        name = self.backbone(key).key + "-frozen" * (key == "frozen")
+        own = self.runs / split / name
+        kept = self._in_results(f"{split}/{name}/run.json")
+        if not (own / "run.json").is_file() and kept.is_file():
+            return load_run(kept.parent)
+        return load_run(own)  # which says what is missing, where neither has it
+
+    def finished(self, split: str = "stratified") -> list[Run]:
+        """Return every finished run of the six and the frozen encoder on a split, in the book's order."""
+        found = []
+        for key in (*SIX, "frozen"):
+            try:
+                found.append(self.run(key, split))
+            except SerlibError:
+                continue
+        return found
+
+    def leaderboard(self) -> pd.DataFrame:
+        """Return what `make leaderboard` committed, a row for each system on each protocol (11).
+
+        Columns protocol, entry, folds, clips, right, and accuracy and UAR with their intervals, as shares of 1. Raises
+        SerlibError for a profile that has none.
+        """
+        if (path := self._in_results("leaderboard.csv")).is_file():
+            return pd.read_csv(path)
+        raise SerlibError(f'There is no leaderboard of profile {self.profile}; ser.start("laptop") has one.')
+
+    def committed(self, name: str) -> pd.DataFrame:
+        """Return predictions that stand in results/ under a name such as ``prices/svm``, a voter (11)."""
+        return predictions.read(self._in_results(f"{name}/predictions.csv"))
+
+    def _in_results(self, name: str) -> Path:
+        """Return where this profile's results have a file: one's own, else those that serlib brings."""
+        own = self.home / "results" / self.profile / name
+        return own if own.is_file() else SHIPPED / self.profile / name
+
+    def __str__(self) -> str:
+        settings = self._settings
+        data = "1,440 synthetic clips" if settings.corpus == "mini" else "RAVDESS, 1,440 recorded clips"
+        models = "mini twins of the six models" if settings.twins else "the six models at full size"
+        kept = " - runs are kept on Drive" if DRIVE in self.home.parents else ""
+        return f"{_machine()} - profile {self.profile} - {data}, {models}{kept}"
+
+
+def start(profile: str = "auto", epochs: int | None = None) -> Lesson:
+    """Begin a notebook: choose the profile, print one line about it, return the Lesson.
+
+    ``epochs`` changes the profile's recipe, None keeps it.
+
+    "auto" means mini without a GPU, t4 on a small one and paper on one of 30 GB or more. Raises SerlibError with the
+    nearest names for an unknown profile.
+    """
+    if profile == "auto":
+        profile = _suggest()
+    if profile not in PROFILES:
+        raise SerlibError(f"There is no profile called {profile!r}: {nearest(profile, ['auto', *PROFILES])}")
+    recipe = PROFILES[profile].recipe
+    lesson = Lesson(profile, _home(), replace(recipe, epochs=epochs) if epochs else recipe)
+    print(lesson)
+    return lesson
+
+
+def _home() -> Path:
+    """Return where runs are kept: ``SERLIB_HOME``, else the repository's folder, else Colab's Drive, else here."""
+    if named := os.environ.get("SERLIB_HOME"):
+        return Path(named)
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / "_toc.yml").is_file():
+            return folder
+    return DRIVE / "ser-book" if DRIVE.is_dir() else here
+
+
+def _suggest() -> str:
+    import torch
+
+    if not torch.cuda.is_available():
+        return "mini"
+    return "paper" if torch.cuda.get_device_properties(0).total_memory / 1e9 >= LARGE_GPU else "t4"
+
+
+def _machine() -> str:
+    import torch
+
+    if torch.cuda.is_available():
+        memory = torch.cuda.get_device_properties(0).total_memory / 1e9
+        return f"{torch.cuda.get_device_name()}, {memory:.0f} GB"
+    return f"CPU, {os.cpu_count()} cores"

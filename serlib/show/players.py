@@ -1,0 +1,254 @@
+"""Tables of sound: each clip as a small player with its labels, inside the page, no file beside it.
+
+The sound is a 16 kHz MP3 of about 5 KB a second (at most 7), written into the HTML itself, so that it plays
+in Colab, in Jupyter and in the static book, with no request to anywhere. Text and waveforms take the color of
+the page, light or dark.
+"""
+
+import base64
+import io
+import json
+import re
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import parselmouth
+import soundfile
+import soxr
+from IPython.display import HTML
+
+from serlib.data import audio
+from serlib.data.ravdess import STATEMENTS
+from serlib.errors import SerlibError, nearest
+from serlib.judge.metrics import confusion
+from serlib.judge.predictions import heard, name_of
+
+# What libsndfile writes, best first: MP3 came with 1.1 (2022) and plays everywhere, Opus not in older Safari.
+_FORMATS = (
+    ("MP3", "MPEG_LAYER_III", "audio/mpeg"),
+    ("OGG", "OPUS", "audio/ogg"),
+    ("WAV", "PCM_16", "audio/wav"),
+)
+_HEADINGS = {"emotion": "emotion", "predicted": "heard", "confidence": "confidence"}
+_BARS = 60
+_EXPLORABLES = Path(__file__).parent / "explorables"
+# What the makers of a corpus ask of every page that holds its clips.
+_TERMS = {
+    "ravdess": "Recordings: RAVDESS, S. R. Livingstone and F. A. Russo, "
+    '<a href="https://doi.org/10.5281/zenodo.1188976">doi.org/10.5281/zenodo.1188976</a>, '
+    '<a href="https://creativecommons.org/licenses/by-nc-sa/4.0/">CC BY-NC-SA 4.0</a>: for non-commercial use, '
+    "shortened and compressed here.",
+}
+# Clips behind one cell of errors, and behind a whole matrix: about 10 KB of page each. Eight emotions have 64 cells.
+_OF_A_CELL, _OF_A_MATRIX = 4, 72
+
+
+def player(path_or_samples: Path | str | np.ndarray, caption: str, rate: int | None = None) -> HTML:
+    """Return one sound with its waveform and a visible caption.
+
+    ``path_or_samples`` is a file, or float samples of shape ``(n,)`` in [-1, 1] with their ``rate`` in Hz.
+    """
+    if isinstance(path_or_samples, (str, Path)):
+        samples = audio.read(path_or_samples)
+    elif rate is None:
+        raise SerlibError("samples alone do not say how fast to play them; give rate= in Hz.")
+    else:
+        samples = _at_rate(np.asarray(path_or_samples, dtype=np.float32), rate)
+    return HTML(
+        '<figure style="margin:0.5em 0;max-width:22em">'
+        f"{_sound(samples, caption)}"
+        f'<figcaption style="text-align:left">{escape(caption)}</figcaption></figure>'
+    )
+
+
+def listen(
+    rows: pd.DataFrame,
+    n: int | None = None,
+    columns: Sequence[str] | None = None,
+    caption: str = "Press play to listen",
+) -> HTML:
+    """Return a table with one player per clip (01-12); ``n`` keeps the first so many.
+
+    ``rows`` are rows of a corpus, or of ``mistakes(...)``: then the truth stands beside what was heard
+    and how sure the model was. ``columns`` chooses the label columns; an empty list hides every label,
+    for guessing by ear.
+    """
+    if "path" not in rows.columns:
+        raise SerlibError("there is no column path in these rows, so nothing to listen to; give rows of a corpus.")
+    rows = rows.head(n) if n is not None else rows
+    if not len(rows):
+        return HTML("<p>No clips to listen to.</p>")
+    columns = _default_columns(rows) if columns is None else list(columns)
+    missing = [name for name in columns if name not in rows.columns]
+    if missing:
+        raise SerlibError(f"these rows have no column {missing[0]!r}; they have {', '.join(map(str, rows.columns))}.")
+    headings = [_heading(name, rows) for name in columns]
+    left = "text-align:left;padding:0.2em 0.6em"
+    head = "".join(f'<th scope="col" style="{left}">{escape(name)}</th>' for name in ["clip", "sound", *headings])
+    body = []
+    for clip, row in rows.iterrows():
+        name = _clip_caption(str(clip), row)
+        values = [_value(column, row[column]) for column in columns]
+        spoken = ", ".join([name, *(f"{h} {v}" for h, v in zip(headings, values, strict=True))])
+        cells = "".join(f'<td style="{left}">{escape(value)}</td>' for value in values)
+        body.append(
+            f'<tr><th scope="row" style="{left};font-weight:normal;min-width:6em">{escape(name)}</th>'
+            f'<td style="min-width:9em">{_sound(audio.read(row["path"]), spoken)}</td>{cells}</tr>'
+        )
+    # The class is pandas': Jupyter, Colab and the book's theme style it for light and dark pages.
+    return HTML(
+        '<div style="overflow-x:auto"><table class="dataframe" style="width:100%;max-width:48em">'
+        f'<caption style="caption-side:top;text-align:left;color:inherit">{escape(caption)}</caption>'
+        f"<thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table></div>{_terms(rows)}"
+    )
+
+
+def browse(
+    rows: pd.DataFrame,
+    columns: Sequence[str] = ("actor", "emotion", "intensity", "statement"),
+    caption: str = "Choose a clip",
+) -> HTML:
+    """Return menus, one a column, that show and play the chosen clip: waveform, pitch, sound; no kernel needed (01).
+
+    ``rows`` are rows of a corpus, of which the first of each combination is taken, at about 10 KB of page a clip.
+    """
+    missing = [name for name in ("path", *columns) if name not in rows.columns]
+    if missing or not len(rows):
+        what = f"no column {missing[0]!r}" if missing else "no rows"
+        raise SerlibError(f"there is nothing to browse: {what} in this table; give rows of a corpus.")
+    chosen = rows.drop_duplicates(list(columns))
+    trimmed = [audio.trim(audio.read(path)) for path in chosen["path"]]
+    longest = max(map(len, trimmed)) / audio.RATE
+    clips = {}
+    for samples, values in zip(trimmed, chosen[list(columns)].astype(str).to_numpy(), strict=True):
+        pitch = parselmouth.Sound(samples.astype(float), audio.RATE).to_pitch(0.02, 65, 600)
+        voiced = [(t, f) for t, f in zip(pitch.xs(), pitch.selected_array["frequency"], strict=True) if f]
+        clips["|".join(values)] = _packed(samples) | {
+            "seconds": len(samples) / audio.RATE,
+            "longest": longest,
+            "pitch": [(round(t, 2), round(f)) for t, f in voiced],
+        }
+    values = [sorted(chosen[name].astype(str).unique()) for name in columns]
+    return _filled("browse", caption, {"columns": list(columns), "values": values, "clips": clips}, rows)
+
+
+def listen_confusion(voter: Any, corpus: pd.DataFrame, part: str = "test") -> HTML:
+    """Return the confusion matrix of a voter as buttons: a number opens the clips it counts; no kernel needed (10).
+
+    The most confident clips of each cell are there, 4 where the voter erred and 1 where it was right, and never
+    more than 72 in all, so that the page stays below 3 MB; a sentence says how many were left out.
+    """
+    counts = confusion(voter, part)
+    rows = heard(voter, corpus, part)
+    place = rows.groupby(["emotion", "predicted"]).cumcount()
+    wanted = place < np.where(rows["emotion"] == rows["predicted"], 1, _OF_A_CELL)
+    # First the first clip of every cell, then the second: whatever the matrix, no cell stays without one.
+    chosen = rows.loc[place[wanted].sort_values(kind="stable").index[:_OF_A_MATRIX]]
+    clips: dict[str, list] = {}
+    for clip, row in chosen.iterrows():
+        said = f"spoken {row['emotion']}, heard as {row['predicted']}, {row['confidence']:.0%} sure"
+        sound = _packed(audio.trim(audio.read(row["path"]))) | {"caption": f"{_clip_caption(str(clip), row)}: {said}"}
+        clips.setdefault(f"{row['emotion']}|{row['predicted']}", []).append(sound)
+    data = {"labels": list(counts), "counts": counts.to_numpy().tolist(), "clips": clips}
+    return _filled("confusion", f"{name_of(voter)}, {part} part: press a number to hear its clips", data, corpus)
+
+
+def explorable(name: str) -> HTML:
+    """Return a control of the book that needs no kernel: "voting", a ballot with its ties, or "jury" (00)."""
+    if name not in ("voting", "jury"):
+        raise SerlibError(f"there is nothing to explore called {name!r}; {nearest(name, ('voting', 'jury'))}")
+    return HTML((_EXPLORABLES / f"{name}.html").read_text(encoding="utf-8"))
+
+
+def _terms(rows: pd.DataFrame) -> str:
+    """Return a line with the makers and the license of a corpus, where it asks for one, to stand below its clips."""
+    terms = _TERMS.get(rows.attrs.get("name"), "")
+    return f'<p style="font-size:0.85em;margin:0.2em 0 1em">{terms}</p>' if terms else ""
+
+
+def _filled(name: str, caption: str, data: dict, corpus: pd.DataFrame) -> HTML:
+    """Return a control of the book with its caption and its data in their places, and the corpus's terms below."""
+    # "<" as an escape, so that no label can end the script.
+    filled = {"caption": escape(caption), "data": json.dumps(data).replace("<", "\\u003c")}
+    page = (_EXPLORABLES / f"{name}.html").read_text(encoding="utf-8")
+    return HTML(re.sub(r"\$(caption|data)\b", lambda slot: filled[slot[1]], page) + _terms(corpus))
+
+
+def _packed(samples: np.ndarray) -> dict:
+    """Return 16 kHz samples as a page's script takes them: media type, base64 and envelope."""
+    mime, data = _encode(samples, compression=0.7)  # a page holds dozens of them, and may weigh 3 MB
+    wave = [round(float(height), 2) for height in _envelope(samples)]
+    return {"type": mime, "sound": base64.b64encode(data).decode(), "wave": wave}
+
+
+def _default_columns(rows: pd.DataFrame) -> list[str]:
+    if "predicted" in rows.columns:
+        return [name for name in ("emotion", "predicted", "confidence") if name in rows.columns]
+    return [name for name in ("emotion", "intensity") if name in rows.columns and rows[name].astype(str).any()]
+
+
+def _heading(column: str, rows: pd.DataFrame) -> str:
+    if column == "emotion" and "predicted" in rows.columns:
+        return "truth"
+    return _HEADINGS.get(column, column.replace("_", " "))
+
+
+def _value(column: str, value: object) -> str:
+    if isinstance(value, (float, np.floating)):
+        return f"{value:.0%}" if column == "confidence" or column.startswith("p_") else f"{value:.3g}"
+    return str(value)
+
+
+def _clip_caption(clip: str, row: pd.Series) -> str:
+    """Say what is spoken and by whom, never which emotion: the label columns do that, or stay hidden."""
+    statement, actor, sex = row.get("statement", 0), row.get("actor", ""), row.get("sex", "")
+    parts = [f"“{STATEMENTS[int(statement) - 1]}”"] if statement in (1, 2) else []
+    if actor:
+        parts.append(f"actor {actor}" + (f" ({sex})" if sex else ""))
+    return ", ".join(parts) or clip
+
+
+def _sound(samples: np.ndarray, label: str) -> str:
+    """Return the waveform and the audio element of 16 kHz samples."""
+    mime, data = _encode(samples)
+    return (
+        f'{_waveform(samples)}<audio controls preload="none" aria-label="{escape(label)}" '
+        'style="display:block;width:100%;height:2.2em" '
+        f'src="data:{mime};base64,{base64.b64encode(data).decode()}"></audio>'
+    )
+
+
+def _encode(samples: np.ndarray, compression: float = 0.5) -> tuple[str, bytes]:
+    """Return the media type and the bytes of 16 kHz samples in the smallest format this libsndfile writes."""
+    container, subtype, mime = next(f for f in _FORMATS if f[0] == "WAV" or soundfile.check_format(f[0], f[1]))
+    file = io.BytesIO()
+    setting = {"compression_level": compression, "bitrate_mode": "VARIABLE"} if container == "MP3" else {}
+    soundfile.write(file, np.clip(samples, -1, 1), audio.RATE, format=container, subtype=subtype, **setting)
+    return mime, file.getvalue()
+
+
+def _waveform(samples: np.ndarray) -> str:
+    """Return a tiny drawing of the envelope, scaled to the clip's own peak, in the color of the text."""
+    heights = 9 * _envelope(samples)
+    bars = "".join(f"M{i} {10 - h:.1f}v{max(2 * h, 0.3):.1f}" for i, h in enumerate(heights))
+    return (
+        f'<svg aria-hidden="true" viewBox="-1 0 {_BARS + 1} 20" preserveAspectRatio="none" '
+        'style="display:block;width:100%;height:1.6em;background:transparent">'
+        f'<path d="{bars}" stroke="currentColor" stroke-width="0.6" opacity="0.7" fill="none"/></svg>'
+    )
+
+
+def _envelope(samples: np.ndarray) -> np.ndarray:
+    """Return the peaks of equal pieces of a sound, shape ``(_BARS,)``, the greatest of them 1."""
+    peaks = np.array([piece.max() if len(piece) else 0.0 for piece in np.array_split(np.abs(samples), _BARS)])
+    return peaks / max(float(peaks.max()), 1e-9)
+
+
+def _at_rate(samples: np.ndarray, rate: int) -> np.ndarray:
+    if samples.ndim != 1 or not len(samples) or not np.isfinite(samples).all():
+        raise SerlibError(f"a player needs finite mono samples of shape (n,); these have shape {samples.shape}.")
+    return samples if rate == audio.RATE else soxr.resample(samples, rate, audio.RATE, quality="HQ")

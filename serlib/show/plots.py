@@ -1,0 +1,804 @@
+"""Figures: plain data in, matplotlib Axes out; one fixed color per emotion in the whole book.
+
+Every function with ``ax=None`` draws into the Axes it is given, or makes a figure as wide as a page of
+the book. Those that need several panels return the array of Axes. Nothing is computed here that
+``metrics`` or ``voting`` can compute.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, PercentFormatter
+
+from serlib.data.ravdess import parse_name
+from serlib.errors import SerlibError, nearest
+from serlib.judge import metrics, predictions
+from serlib.judge.paper import N_TEST
+
+# Chosen so that any two stay apart under simulated protanopia and deuteranopia, and none fades on white
+# (tests/test_plots.py measures both). Color is never the only sign: every figure also names the emotion.
+EMOTION_COLORS = {
+    "angry": "#e90049",
+    "calm": "#28a5a9",
+    "disgust": "#4c7213",
+    "fearful": "#3f1e78",
+    "happy": "#d88200",
+    "neutral": "#737574",
+    "sad": "#2567d5",
+    "surprised": "#963999",
+}
+PAGE = 7.5  # inches: the text width of the book
+INK, GRAY, FAINT = "#222222", "#5f6368", "#b4b8bd"
+ACCENT = "#0f4c5c"  # for what belongs to no emotion
+MARKERS = "osD^vP*X"
+
+
+def colors(labels: Iterable[str]) -> dict[str, str]:
+    """Return one color per label; the eight emotions have their own, other labels take what is left."""
+    labels = list(dict.fromkeys(labels))
+    free = [color for name, color in EMOTION_COLORS.items() if name not in labels]
+    strangers = [name for name in labels if name not in EMOTION_COLORS]
+    free += sns.husl_palette(max(0, len(strangers) - len(free)), l=0.5).as_hex()
+    return {name: EMOTION_COLORS.get(name) or free.pop(0) for name in labels}
+
+
+# ---------------------------------------------------------------- one clip
+
+
+def plot_waveform(samples: np.ndarray, rate: int, title: str = "", emotion: str = "", ax: Axes | None = None) -> Axes:
+    """Draw a clip's samples (shape ``(n,)``, full scale 1) over seconds, in its emotion's color (01)."""
+    ax = _axes(ax, 1.9)
+    samples = _mono(samples)
+    seconds = np.arange(len(samples)) / rate
+    ax.plot(seconds, samples, color=EMOTION_COLORS.get(emotion, ACCENT), linewidth=0.5, rasterized=True)
+    ax.axhline(0, color=GRAY, linewidth=0.5)
+    return _finish(ax, title, "time (s)", "amplitude", xlim=(0, len(samples) / rate))
+
+
+def plot_spectrogram(samples: np.ndarray, rate: int, title: str = "", ax: Axes | None = None) -> Axes:
+    """Draw a log-mel spectrogram: seconds across, Hz up (mel spacing), level as color (01).
+
+    The level is in dB below the loudest point. 80 bands, window 25 ms, hop 10 ms: what Whisper sees; 80
+    dB deep.
+    """
+    import librosa
+
+    ax = _axes(ax, 2.7)
+    samples = _mono(samples)
+    window, hop, bands = int(0.025 * rate), int(0.010 * rate), 80
+    power = librosa.feature.melspectrogram(
+        y=samples, sr=rate, n_fft=max(512, window), win_length=window, hop_length=hop, n_mels=bands
+    )
+    level = librosa.power_to_db(power, ref=max(float(power.max()), 1e-10), top_db=80)
+    centers = librosa.mel_frequencies(n_mels=bands, fmax=rate / 2)
+    seconds = np.arange(level.shape[1]) * hop / rate
+    mesh = ax.pcolormesh(
+        seconds, np.arange(bands), level, cmap="magma", vmin=-80, vmax=0, shading="nearest", rasterized=True
+    )
+    marks = [f for f in (200, 500, 1000, 2000, 4000, 8000) if f <= rate / 2]
+    ax.yaxis.set_major_locator(FixedLocator(np.interp(marks, centers, np.arange(bands)).tolist()))
+    ax.yaxis.set_major_formatter(FixedFormatter([f"{f:,}" for f in marks]))
+    bar = ax.figure.colorbar(mesh, ax=ax, pad=0.02)
+    bar.set_label("level (dB)", fontsize=10)
+    bar.ax.tick_params(labelsize=9)
+    bar.outline.set_visible(False)
+    return _finish(ax, title, "time (s)", "frequency (Hz)")
+
+
+def plot_pitch(samples: np.ndarray, rate: int, title: str = "", emotion: str = "", ax: Axes | None = None) -> Axes:
+    """Draw the F0 contour in Hz over seconds, with gaps where nothing is voiced (01).
+
+    Measured by probabilistic YIN between 65 and 600 Hz.
+    """
+    import librosa
+
+    ax = _axes(ax, 2.2)
+    samples = _mono(samples)
+    frame = 1 << int(np.ceil(np.log2(0.05 * rate)))  # over two periods of the lowest voice
+    pitch, _, _ = librosa.pyin(samples, sr=rate, fmin=65, fmax=600, frame_length=frame)
+    seconds = librosa.times_like(pitch, sr=rate, hop_length=frame // 4)
+    ax.plot(seconds, pitch, color=EMOTION_COLORS.get(emotion, ACCENT), linewidth=2, solid_capstyle="round")
+    ax.grid(axis="y", color=FAINT, linewidth=0.5)
+    voiced = pitch[np.isfinite(pitch)]
+    ylim = (max(50, voiced.min() * 0.85), voiced.max() * 1.15) if len(voiced) else (65, 600)
+    if not len(voiced):
+        ax.text(
+            0.5,
+            0.5,
+            "nothing voiced in this clip",
+            ha="center",
+            va="center",
+            color=GRAY,
+            transform=ax.transAxes,
+        )
+    return _finish(ax, title, "time (s)", "pitch F0 (Hz)", xlim=(0, len(samples) / rate), ylim=ylim)
+
+
+# ---------------------------------------------------------------- a corpus
+
+
+def plot_balance(corpus: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """Draw the clips per emotion: a bar per sex, its strong-intensity clips hatched (01).
+
+    ``corpus`` has columns emotion, sex, intensity; an unknown sex or intensity ("") simply is not told apart.
+    """
+    labels = sorted(corpus["emotion"].unique())
+    sexes = [s for s in ("female", "male", "") if (corpus["sex"] == s).any()]
+    ax = _axes(ax, 0.8 + 0.42 * len(labels))
+    palette, thick = colors(labels), 0.8 / len(sexes)
+    counts = corpus.groupby(["emotion", "sex", "intensity"]).size()
+    longest = corpus.groupby(["emotion", "sex"]).size().max()
+    for row, label in enumerate(labels):
+        for place, sex in enumerate(sexes):
+            y = row + (place - (len(sexes) - 1) / 2) * thick
+            left = 0
+            for intensity in ("normal", "", "strong"):
+                n = int(counts.get((label, sex, intensity), 0))
+                if n:
+                    ax.barh(
+                        y,
+                        n,
+                        thick * 0.92,
+                        left=left,
+                        color=palette[label],
+                        edgecolor="white",
+                        linewidth=0.6,
+                        hatch="////" if intensity == "strong" else None,
+                    )
+                    left += n
+            mark = f" {left}" + (f" {sex}" if sex else "")
+            ax.text(left, y, mark, va="center", fontsize=8, color=GRAY)
+    ax.set_yticks(range(len(labels)), labels)
+    ax.invert_yaxis()
+    ax.xaxis.set_major_locator(MaxNLocator(8, integer=True, steps=[1, 2, 5, 10]))
+    if (corpus["intensity"] == "strong").any():
+        keys = [
+            Patch(facecolor=GRAY, edgecolor="white", label="normal"),
+            Patch(facecolor=GRAY, edgecolor="white", hatch="////", label="strong"),
+        ]
+        _legend(ax, keys, title="intensity")
+    title = "synthetic speech" if corpus.attrs.get("synthetic") else ""
+    return _finish(ax, title, "clips", "", xlim=(0, longest * 1.17))
+
+
+def plot_prosody(table: pd.DataFrame, feature: str, ax: Axes | None = None) -> Axes:
+    """Draw how one measured feature spreads within each emotion: a box over every clip's dot (01).
+
+    ``table`` has one row per clip, a column emotion and the numeric column ``feature``.
+    """
+    if feature not in table.columns:
+        raise SerlibError(f"the table has no column {feature!r}; it has {', '.join(map(str, table.columns))}.")
+    labels = sorted(table["emotion"].unique())
+    ax = _axes(ax, 0.8 + 0.34 * len(labels))
+    jitter = np.random.default_rng(101)  # of its own, so that the figure comes out the same every time
+    for row, label in enumerate(labels):
+        values = table.loc[table["emotion"] == label, feature]
+        ax.scatter(
+            values,
+            row + jitter.uniform(-0.28, 0.28, len(values)),
+            s=9,
+            color=colors(labels)[label],
+            alpha=0.45,
+            linewidths=0,
+            rasterized=True,
+        )
+    ax.boxplot(
+        [table.loc[table["emotion"] == label, feature].dropna() for label in labels],
+        positions=range(len(labels)),
+        orientation="horizontal",  # not seaborn's: 0.13 still asks matplotlib for the deprecated vert=
+        widths=0.55,
+        showfliers=False,
+        boxprops={"color": INK},
+        whiskerprops={"color": INK},
+        capprops={"color": INK},
+        medianprops={"color": INK, "linewidth": 2.4},
+    )
+    ax.set_yticks(range(len(labels)), labels)
+    ax.invert_yaxis()
+    return _finish(ax, "", feature.replace("_", " "), "")
+
+
+# ---------------------------------------------------------------- a run
+
+
+def plot_history(run: Any) -> np.ndarray:
+    """Draw the training graph of a run: losses, and validation accuracy with the best step marked (03-08).
+
+    The broken line in the right panel is chance: one over the number of classes. A probe of a frozen
+    encoder has trials of C, the inverse strength of regularization, where a fine-tuned model has steps.
+    """
+    history = run.history
+    if history is None or not len(history):
+        raise SerlibError(f"{predictions.name_of(run)} has no training history; run its notebook again to make one.")
+    best = int(run.info["best_step"])
+    chance = 1 / len(run.info["labels"])
+    is_probe = "regularization" in run.info
+    unit = "trial, from small C to large" if is_probe else "step"
+    mark = f"best C {run.info['regularization']:g}" if is_probe else f"best step {best}"
+    figure, axes = plt.subplots(1, 2, figsize=(PAGE, 2.9), layout="constrained", facecolor="white")
+    left, right = axes
+    for column, name, look in [
+        ("loss", "training", dict(color=GRAY, linewidth=1.2)),
+        ("eval_loss", "validation", dict(color=ACCENT, linewidth=2, marker="o", markersize=3)),
+    ]:
+        seen = history.dropna(subset=[column])
+        left.plot(seen["step"], seen[column], label=name, **look)
+    seen = history.dropna(subset=["eval_accuracy"])
+    right.plot(seen["step"], seen["eval_accuracy"], color=ACCENT, linewidth=2, marker="o", markersize=3)
+    right.axhline(chance, color=GRAY, linestyle=(0, (4, 3)), linewidth=1.2)
+    right.annotate(
+        f"chance {chance:.1%}",
+        (0, chance),
+        (3, 3),
+        xycoords=("axes fraction", "data"),
+        textcoords="offset points",
+        fontsize=9,
+        color=GRAY,
+    )
+    for ax in axes:
+        ax.axvline(best, color=INK, linestyle=":", linewidth=1.4, zorder=0)
+        ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    chosen = seen.loc[seen["step"] == best, "eval_accuracy"]
+    if len(chosen):
+        late = best > (seen["step"].min() + seen["step"].max()) / 2
+        right.plot(best, chosen.iloc[0], "o", markersize=11, markerfacecolor="none", markeredgecolor=INK, zorder=3)
+        right.annotate(
+            f"{mark}: {chosen.iloc[0]:.1%}",
+            (best, 0.3),
+            (-5 if late else 5, 0),
+            textcoords="offset points",
+            ha="right" if late else "left",
+            fontsize=9,
+            color=INK,
+        )
+    left.legend(frameon=False, fontsize=9)
+    _finish(left, "Loss", unit, "cross-entropy")
+    left.set_ylim(bottom=0)
+    _finish(right, "Validation accuracy", unit, "", ylim=(0, 1))
+    right.yaxis.set_major_formatter(PercentFormatter(1))
+    figure.suptitle(_title(run), fontsize=11, color=INK)
+    return axes
+
+
+def plot_confusion(voter: Any, part: str = "test") -> np.ndarray:
+    """Draw the confusion matrix of a voter twice: clips counted, and as percent of each true emotion (03-09).
+
+    Rows are the truth, columns what was heard; empty cells are zero. The right diagonal is the recall per
+    class.
+    """
+    counts = metrics.confusion(voter, part=part)
+    shares = metrics.confusion(voter, part=part, normalize=True) * 100
+    figure, axes = plt.subplots(1, 2, figsize=(PAGE, 4.55), layout="constrained", facecolor="white", sharey=True)
+    for ax, matrix, top, title in [
+        (axes[0], counts, None, "Clips"),
+        (axes[1], shares.fillna(0), 100, "Percent of each true emotion"),
+    ]:
+        text = matrix.map(lambda v: f"{v:.0f}" if v >= 0.5 else "")
+        sns.heatmap(
+            matrix,
+            annot=text,
+            fmt="",
+            cmap="Blues",
+            vmin=0,
+            vmax=top,
+            cbar=False,
+            linewidths=0.6,
+            linecolor="#dadce0",
+            annot_kws={"fontsize": 8.5},
+            ax=ax,
+        )
+        _finish(ax, title, "heard", "true" if ax is axes[0] else "")
+        ax.tick_params(length=0)
+        ax.set_xticklabels(matrix.columns, rotation=45, ha="right", rotation_mode="anchor")
+    axes[0].set_yticklabels(counts.index, rotation=0)
+    axes[1].tick_params(labelleft=False)
+    figure.suptitle(f"{_title(voter)}, {part} part", fontsize=11, color=INK)
+    return axes
+
+
+def plot_probabilities(
+    probabilities: pd.Series | Mapping[str, pd.Series], truth: str | None = None, ax: Axes | None = None
+) -> Axes | np.ndarray:
+    """Draw class probabilities (index = labels, sum 1) as bars; highest bold, truth marked (09, 12).
+
+    A mapping of voter name to probabilities gives one small panel each, and an array of Axes.
+    """
+    if not isinstance(probabilities, Mapping):
+        ax = _axes(ax, 0.7 + 0.28 * len(probabilities))
+        return _probability_bars(probabilities, truth, ax)
+    n = len(probabilities)
+    if not n:
+        raise SerlibError("there are no probabilities to draw; give at least one voter's.")
+    across = min(3, n)
+    down = -(-n // across)
+    rows = len(next(iter(probabilities.values())))
+    _, axes = plt.subplots(
+        down,
+        across,
+        figsize=(PAGE, down * (0.7 + 0.2 * rows)),
+        layout="constrained",
+        facecolor="white",
+        sharex=True,
+        sharey=True,
+        squeeze=False,
+    )
+    for ax, (name, series) in zip(axes.flat, probabilities.items(), strict=False):
+        _probability_bars(series, truth, ax)
+        ax.set_title(name, fontsize=9, color=INK, loc="left")
+        ax.label_outer()
+    for ax in axes.flat[n:]:
+        ax.set_visible(False)
+        axes.flat[axes.size - 1 - across].xaxis.set_tick_params(labelbottom=True)
+    return axes.ravel()[:n]
+
+
+def _probability_bars(series: pd.Series, truth: str | None, ax: Axes) -> Axes:
+    labels = list(series.index)
+    values = series.to_numpy(float)
+    palette, winner = colors(labels), int(np.argmax(values))
+    bars = ax.barh(range(len(labels)), values, color=[palette[label] for label in labels], height=0.75)
+    for i, (bar, value) in enumerate(zip(bars, values, strict=True)):
+        bar.set_alpha(1 if i == winner else 0.55)
+        if value >= 0.005 or i == winner:
+            ax.text(
+                value + 0.01,
+                i,
+                f"{value:.0%}",
+                va="center",
+                fontsize=9,
+                color=INK,
+                fontweight="bold" if i == winner else "normal",
+            )
+    ax.set_xlim(0, 1.16)
+    ax.set_xticks([0, 0.5, 1])
+    ax.xaxis.set_major_formatter(PercentFormatter(1))
+    ax.set_yticks(range(len(labels)), [f"{label} (truth)" if label == truth else label for label in labels])
+    if not ax.yaxis_inverted():
+        ax.invert_yaxis()
+    _finish(ax, "", "probability", "")
+    if truth in labels:
+        place = labels.index(truth)
+        ax.axhspan(place - 0.5, place + 0.5, color="#e8eaed", zorder=0)
+    return ax
+
+
+# ---------------------------------------------------------------- votes and comparisons
+
+
+def plot_votes(voters: Sequence[Any], vote: Any, part: str = "test", ax: Axes | None = None) -> Axes:
+    """Draw the recall of each class: every single model faint, the vote bold (09).
+
+    The lines only guide the eye. After the bagging picture of INRIA's scikit-learn course.
+    """
+    ax = _axes(ax, 3.4)
+    labels = list(metrics.confusion(vote, part=part).index)
+    places = np.arange(len(labels))
+    for voter, marker in zip(voters, _cycle(MARKERS, len(voters)), strict=True):
+        ax.plot(
+            places,
+            _recalls(voter, part, labels),
+            color=GRAY,
+            alpha=0.45,
+            linewidth=1,
+            marker=marker,
+            markersize=5,
+            markeredgewidth=0,
+            label=predictions.name_of(voter),
+        )
+    recalls = _recalls(vote, part, labels)
+    ax.plot(places, recalls, color=INK, linewidth=2.6, zorder=3)
+    ax.scatter(places, recalls, s=64, c=[colors(labels)[x] for x in labels], edgecolors=INK, linewidths=1, zorder=4)
+    key = Line2D([], [], color=INK, linewidth=2.6, marker="o", markersize=7, label=predictions.name_of(vote))
+    ax.set_xticks(places, labels)
+    ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    ax.grid(axis="y", color=FAINT, linewidth=0.5)
+    _legend(ax, [key, *ax.get_legend_handles_labels()[0]])
+    bottom = ax.get_ylim()[0]
+    return _finish(ax, "", "", "recall", ylim=(max(-0.02, bottom), 1.02))
+
+
+def plot_subsets(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """Draw the test accuracy of every vote by its number of voters; single models faint (09).
+
+    ``table`` comes from ``every_vote`` (columns size, validation_accuracy, test_accuracy). The ring is
+    the vote that the validation part would have chosen; picking the highest dot instead is picking on the
+    test part.
+    """
+    ax = _axes(ax, 3.4)
+    sizes = sorted(table["size"].unique())
+    judged = table["validation_accuracy"].dropna()
+    chosen = judged.idxmax() if len(judged) else None
+    for place, size in enumerate(sizes):
+        rows = table[table["size"] == size]
+        spread = _beeswarm(rows["test_accuracy"].to_numpy(float))
+        ax.scatter(
+            place + spread,
+            rows["test_accuracy"],
+            s=46,
+            color=GRAY if size == 1 else ACCENT,
+            alpha=0.45 if size == 1 else 0.85,
+            edgecolors="white",
+            linewidths=0.6,
+            zorder=2,
+        )
+        mean = rows["test_accuracy"].mean()
+        ax.plot([place - 0.3, place + 0.3], [mean, mean], color=INK, linewidth=1.6, zorder=1)
+        if chosen in rows.index:
+            at = place + spread[rows.index.get_loc(chosen)]
+            ax.scatter(
+                [at],
+                [table.loc[chosen, "test_accuracy"]],
+                s=150,
+                facecolors="none",
+                edgecolors=INK,
+                linewidths=1.6,
+                zorder=3,
+                label="chosen on validation",
+            )
+    names = []
+    for size, group in table.groupby("size")["test_accuracy"]:
+        n = len(group)
+        what = f"single\n{_plural(n, 'model')}" if size == 1 else f"{_plural(n, 'vote')}\nof {size}"
+        names.append(f"{n} {what}\n{group.mean():.1%}")
+    ax.set_xticks(range(len(sizes)), names)
+    ax.yaxis.set_major_formatter(PercentFormatter(1))
+    ax.grid(axis="y", color=FAINT, linewidth=0.5)
+    mean_key = Line2D([], [], color=INK, linewidth=1.6, label="mean")
+    _legend(ax, [mean_key, *ax.get_legend_handles_labels()[0]])
+    return _finish(ax, "", "voters, and their mean test accuracy", "test accuracy", xlim=(-0.6, len(sizes) - 0.4))
+
+
+def plot_per_actor(voter: Any, part: str = "test", ax: Axes | None = None) -> Axes:
+    """Draw a voter's accuracy on each actor, lowest first, women and men marked apart, and the mean (11).
+
+    The sex is read from clip names of the RAVDESS kind (odd actors are men); others get one neutral mark.
+    """
+    frame = predictions.rows_of(voter, part)
+    if frame["actor"].astype(str).eq("").all():
+        raise SerlibError(f"{predictions.name_of(voter)} does not say which actor spoke; there is nothing to draw.")
+    rows = [
+        (actor, metrics.accuracy(clips, part=part), _sex(clips["clip"].iloc[0]))
+        for actor, clips in frame.groupby("actor")
+    ]
+    rows.sort(key=lambda row: (row[1], row[0]))
+    ax = _axes(ax, 2.9)
+    looks = {
+        "female": dict(marker="o", facecolors=ACCENT),
+        "male": dict(marker="s", facecolors="white"),
+        "": dict(marker="D", facecolors=GRAY),
+    }
+    for sex, look in looks.items():
+        of = [(place, accuracy) for place, (_, accuracy, s) in enumerate(rows) if s == sex]
+        if of:
+            ax.scatter(
+                *zip(*of, strict=True),
+                s=50,
+                edgecolors=ACCENT,
+                linewidths=1.6,
+                zorder=3,
+                label=sex or "actor",
+                **look,
+            )
+    values = [row[1] for row in rows]
+    mean = float(np.mean(values))
+    ax.vlines(range(len(rows)), mean, values, color=FAINT, linewidth=1, zorder=1)
+    ax.axhline(mean, color=INK, linewidth=1.4, zorder=2)
+    ax.annotate(
+        f"mean {mean:.1%}",
+        (1, mean),
+        (4, 0),
+        xycoords=("axes fraction", "data"),
+        textcoords="offset points",
+        va="center",
+        fontsize=9,
+        color=INK,
+        annotation_clip=False,
+    )
+    ax.set_xticks(range(len(rows)), [row[0] for row in rows])
+    ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    ax.grid(axis="y", color=FAINT, linewidth=0.5)
+    _legend(ax, ax.get_legend_handles_labels()[0])
+    if len(rows) > 30:
+        ax.tick_params(axis="x", labelrotation=90)
+    return _finish(ax, f"{_title(voter)}, {part} part", "actor", "accuracy")
+
+
+def plot_against_paper(ours: Mapping[str, Any], paper: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """Draw our test accuracies beside the paper's, each with its Wilson 95 % interval (10).
+
+    ``ours`` maps rows of ``paper`` (its index: keys of backbones, names of votes) to runs and votes;
+    ``paper`` is ``paper.models()``, ``paper.votes()`` or both concatenated. The paper printed most
+    accuracies in whole percents; where it gives no count, the nearest one is taken. SerlibError unless
+    every voter is known to have heard real RAVDESS clips: numbers from synthetic speech never stand
+    beside the paper's.
+    """
+    if not ours:
+        raise SerlibError("there is nothing of ours to compare; give at least one run.")
+    for key in ours:
+        if key not in paper.index:
+            raise SerlibError(f"the paper has no row {key!r}; {nearest(str(key), map(str, paper.index))}")
+    _demand_ravdess(list(ours.values()))
+    ax = _axes(ax, 1.0 + 0.52 * len(ours))
+    labels = []
+    sizes = set()
+    for row, (key, voter) in enumerate(ours.items()):
+        theirs = paper.loc[key]
+        correct = theirs.get("correct", np.nan)
+        correct = round(N_TEST * theirs["accuracy"]) if pd.isna(correct) else int(correct)
+        clips = predictions.rows_of(voter)
+        right = int((clips["predicted"] == clips["emotion"]).sum())
+        sizes.add(len(clips))
+        for shift, accuracy, (low, high), look in [
+            (-0.17, float(theirs["accuracy"]), metrics.wilson_interval(correct, N_TEST), _PAPERS),
+            (0.17, right / len(clips), metrics.wilson_interval(right, len(clips)), _OURS),
+        ]:
+            y = row + shift
+            # The paper's as it is printed: most of its accuracies have no decimal.
+            text = f"{accuracy * 100:.4g}%" if look is _PAPERS else f"{accuracy:.1%}"
+            ax.plot([low, high], [y, y], color=look["markeredgecolor"], linewidth=1.6, zorder=2)
+            ax.plot(accuracy, y, linestyle="none", zorder=3, **look)
+            ax.annotate(
+                text,
+                (high, y),
+                (4, 0),
+                textcoords="offset points",
+                va="center",
+                fontsize=8.5,
+                color=INK,
+            )
+        title = theirs.get("title", np.nan)
+        title, name = str(key if pd.isna(title) else title), predictions.name_of(voter)
+        labels.append(title if name == title else f"{title}\n(ours: {name})")
+    ax.set_yticks(range(len(ours)), labels)
+    ax.invert_yaxis()
+    ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    ax.grid(axis="x", color=FAINT, linewidth=0.5)
+    ax.margins(x=0.12)
+    count = str(sizes.pop()) if len(sizes) == 1 else f"{min(sizes)} to {max(sizes)}"
+    keys = [
+        Line2D([], [], color=_PAPERS["markeredgecolor"], label=f"paper ({N_TEST} clips)", **_PAPERS),
+        Line2D([], [], color=ACCENT, label=f"ours ({count} clips)", **_OURS),
+    ]
+    ax.legend(
+        handles=keys,
+        loc="lower right",
+        bbox_to_anchor=(1, 1.0),
+        ncols=2,
+        frameon=False,
+        fontsize=9,
+        borderaxespad=0.2,
+    )
+    return _finish(ax, "", "test accuracy, 95 % interval", "")
+
+
+_PAPERS = dict(marker="D", markersize=6, markerfacecolor="white", markeredgecolor=GRAY, markeredgewidth=1.6)
+_OURS = dict(marker="o", markersize=7, markerfacecolor=ACCENT, markeredgecolor=ACCENT)
+
+
+def _demand_ravdess(voters: list[Any]) -> None:
+    """Raise SerlibError unless each voter is a run on RAVDESS clips, or a vote of such runs among them."""
+    runs = {predictions.name_of(voter) for voter in voters if _info(voter) is not None}
+    for voter in voters:
+        name = predictions.name_of(voter)
+        info = _info(voter)
+        if info is not None:
+            synthetic = info.get("synthetic", True)
+        else:
+            strangers = [member for member in getattr(voter, "members", [name]) if member not in runs]
+            if strangers:
+                raise SerlibError(f"nothing says what {name} heard; give its runs too ({', '.join(strangers)}).")
+            synthetic = False
+        if synthetic:
+            raise SerlibError(
+                f"{name} heard synthetic speech, whose numbers never stand beside the paper's; use RAVDESS."
+            )
+        for clip in predictions.rows_of(voter)["clip"]:
+            if not _sex(clip):
+                raise SerlibError(f"{name} was tested on {clip}, which is no clip of RAVDESS; the paper's are.")
+
+
+def plot_agreement(voters: Sequence[Any], part: str = "test", ax: Axes | None = None) -> Axes:
+    """Draw the share of clips on which each two voters differ: what a vote can gain from (09)."""
+    names = [predictions.name_of(voter) for voter in voters]
+    if len(names) < 2:
+        raise SerlibError("to compare voters there must be two at least; give a longer list.")
+    said = [frame["predicted"].to_numpy() for frame in predictions.align(list(voters), part)]
+    differ = pd.DataFrame([[np.mean(a != b) * 100 for b in said] for a in said], index=names, columns=names)
+    ax = _axes(ax, 1.6 + 0.42 * len(names))
+    hidden = np.triu(np.ones_like(differ, dtype=bool))  # symmetric, and nobody differs from itself
+    sns.heatmap(
+        differ.iloc[1:, :-1],
+        mask=hidden[1:, :-1],
+        annot=True,
+        fmt=".0f",
+        cmap="Purples",
+        vmin=0,
+        linewidths=1,
+        linecolor="white",
+        annot_kws={"fontsize": 10},
+        cbar_kws={"label": "different labels (%)", "pad": 0.02},
+        ax=ax,
+    )
+    bar = ax.collections[0].colorbar
+    bar.ax.tick_params(labelsize=9)
+    _finish(ax, "", "", "")
+    ax.tick_params(length=0)
+    ax.set_yticklabels(names[1:], rotation=0)
+    ax.set_xticklabels(names[:-1], rotation=30, ha="right", rotation_mode="anchor")
+    return ax
+
+
+def plot_intervals(
+    table: pd.DataFrame, column: str, label: str, zero: bool = False, percent: bool = True, ax: Axes | None = None
+) -> Axes:
+    """Draw each row of a table as a dot with its 95 % interval, first row on top (10, 11).
+
+    ``table`` has the columns ``column``, low and high; its index names the rows. ``zero`` marks no difference by a
+    line, and rows whose interval holds it are drawn hollow; ``percent`` says that values are shares, 0 to 1.
+    """
+    ax = _axes(ax, 0.8 + 0.34 * len(table))
+    values = table[[column, "low", "high"]].to_numpy(float)
+    for row, (value, low, high) in enumerate(values):
+        hollow = zero and not (low > 0 or high < 0)
+        ax.plot([low, high], [row, row], color=ACCENT, linewidth=1.6, zorder=2)
+        ax.plot(value, row, **{**_OURS, "markerfacecolor": "white" if hollow else ACCENT}, zorder=3)
+        text = f"{value:{'+' if zero else ''}.1{'%' if percent else 'f'}}"
+        end = np.nanmax([value, high])
+        ax.annotate(text, (end, row), (5, 0), textcoords="offset points", va="center", fontsize=8.5, color=INK)
+    if zero:
+        ax.axvline(0, color=INK, linewidth=1, linestyle=":", zorder=1)
+    ax.set_yticks(range(len(table)), [str(name) for name in table.index])
+    ax.invert_yaxis()
+    if percent:
+        ax.xaxis.set_major_formatter(PercentFormatter(1))
+    ax.grid(axis="x", color=FAINT, linewidth=0.5)
+    ax.margins(x=0.12)
+    return _finish(ax, "", label, "")
+
+
+def plot_reliability(tables: Mapping[str, pd.DataFrame]) -> np.ndarray:
+    """Draw reliability diagrams side by side, one a name: how often right, by how sure (09).
+
+    Each table comes from ``reliability``. A dot on the diagonal is a voter who knows how good it is; below it is too
+    sure of itself. The larger the dot, the more clips; the bar is Wilson's 95 % interval.
+    """
+    if not tables:
+        raise SerlibError("there is no table of reliability to draw; give at least one.")
+    size = (PAGE, 0.5 + PAGE / max(2, len(tables)) * 0.9)
+    figure, axes = plt.subplots(
+        1, len(tables), figsize=size, layout="constrained", facecolor="white", sharey=True, squeeze=False
+    )
+    for ax, (name, table) in zip(axes[0], tables.items(), strict=True):
+        ax.plot([0, 1], [0, 1], color=GRAY, linestyle=(0, (4, 3)), linewidth=1.2, zorder=1)
+        for row in table.itertuples():
+            low, high = metrics.wilson_interval(round(row.accuracy * row.clips), int(row.clips))
+            ax.plot([row.confidence] * 2, [low, high], color=ACCENT, linewidth=1.2, alpha=0.6, zorder=2)
+        ax.scatter(
+            table["confidence"],
+            table["accuracy"],
+            s=20 + 180 * table["clips"] / table["clips"].sum(),
+            color=ACCENT,
+            edgecolors="white",
+            zorder=3,
+            clip_on=False,  # a bin that is never right lies on the axis
+        )
+        ax.set_aspect("equal")
+        _finish(ax, name, "how sure", "how often right" if ax is axes[0, 0] else "", xlim=(0, 1.02), ylim=(0, 1.02))
+        for axis in (ax.xaxis, ax.yaxis):
+            axis.set_major_formatter(PercentFormatter(1, decimals=0))
+    return axes[0]
+
+
+def plot_jury(curves: pd.DataFrame, goal: float | None = None, ax: Axes | None = None) -> Axes:
+    """Draw the accuracy of juries against the correlation of their jurors, a line a column (09).
+
+    The index of ``curves`` is the correlation, 0 to 1; ``goal`` is an accuracy to be marked across.
+    """
+    ax = _axes(ax, 3.2)
+    styles = ["-", (0, (5, 2)), (0, (1, 1.5)), (0, (5, 1, 1, 1))]
+    for i, (name, line) in enumerate(curves.items()):
+        ax.plot(curves.index, line, linestyle=styles[i % 4], color=[ACCENT, GRAY][i // 4 % 2], linewidth=2, label=name)
+    if goal is not None:
+        ax.axhline(goal, color=INK, linewidth=1, linestyle=":")
+        ax.annotate(f"{goal:.1%}", (1, goal), (0, 3), textcoords="offset points", ha="right", fontsize=9, color=INK)
+    ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    ax.grid(color=FAINT, linewidth=0.5)
+    _legend(ax, ax.get_legend_handles_labels()[0])
+    return _finish(ax, "", "correlation of two jurors' being right", "accuracy of the jury", xlim=(0, 1))
+
+
+# ---------------------------------------------------------------- shared
+
+
+def _axes(ax: Axes | None, height: float) -> Axes:
+    """Return ``ax``, or the Axes of a new figure, page wide and white (legible on dark pages too)."""
+    if ax is not None:
+        return ax
+    return plt.subplots(figsize=(PAGE, height), layout="constrained", facecolor="white")[1]
+
+
+def _finish(ax: Axes, title: str, xlabel: str, ylabel: str, **limits: Any) -> Axes:
+    """Give an Axes the type sizes and the plain frame of the book."""
+    ax.set(xlabel=xlabel, ylabel=ylabel, **limits)
+    ax.xaxis.label.set_size(10)
+    ax.yaxis.label.set_size(10)
+    ax.tick_params(labelsize=9.5, colors=INK)
+    if title:
+        ax.set_title(title, fontsize=11, color=INK, loc="left")
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax
+
+
+def _title(voter: Any) -> str:
+    """Return the name of a voter, and that its clips are synthetic where it knows that."""
+    synthetic = (_info(voter) or {}).get("synthetic")
+    return predictions.name_of(voter) + (" (synthetic speech)" if synthetic else "")
+
+
+def _info(voter: Any) -> dict | None:
+    """Return the record of a run; a vote has none, and the ``info`` of a bare frame is a method of pandas."""
+    info = getattr(voter, "info", None)
+    return info if isinstance(info, dict) else None
+
+
+def _legend(ax: Axes, handles: list, title: str = "") -> None:
+    """Put the legend outside at the right, where it can cover nothing."""
+    ax.legend(
+        handles=handles,
+        title=title or None,
+        loc="upper left",
+        bbox_to_anchor=(1.01, 1),
+        frameon=False,
+        fontsize=9,
+        title_fontsize=9,
+        borderaxespad=0,
+    )
+
+
+def _mono(samples: np.ndarray) -> np.ndarray:
+    samples = np.asarray(samples, dtype=np.float32)
+    if samples.ndim != 1 or not len(samples):
+        raise SerlibError(f"a picture of one clip needs mono samples of shape (n,); these have shape {samples.shape}.")
+    return samples
+
+
+def _recalls(voter: Any, part: str, labels: list[str]) -> np.ndarray:
+    """Return the recall of each label; NaN, and so no dot, where this part has no clip of it."""
+    counts = metrics.confusion(voter, part=part).loc[labels, labels]
+    return np.diag(counts) / counts.sum(axis=1).replace(0, np.nan).to_numpy(float)
+
+
+def _beeswarm(values: np.ndarray, step: float = 0.075) -> np.ndarray:
+    """Return sideways offsets that lay (nearly) equal values side by side, middle first."""
+    offsets = np.zeros(len(values))
+    if len(values) > 1 and np.ptp(values) > 0:
+        bins = np.round((values - values.min()) / np.ptp(values) * 20)
+    else:
+        bins = np.zeros(len(values))
+    for level in np.unique(bins):
+        here = np.flatnonzero(bins == level)
+        here = here[np.argsort(values[here], kind="stable")]
+        offsets[here] = (np.arange(len(here)) - (len(here) - 1) / 2) * min(step, 0.6 / len(here))
+    return offsets
+
+
+def _cycle(marks: str, n: int) -> list[str]:
+    return [marks[i % len(marks)] for i in range(n)]
+
+
+def _plural(n: int, noun: str) -> str:
+    return noun if n == 1 else noun + "s"
+
+
+def _sex(clip: str) -> str:
+    try:
+        return parse_name(clip)["sex"]
+    except SerlibError:
+        return ""

@@ -1,0 +1,7 @@
+"""From a backbone and a split to a Run: recipes, training, probes, planning, sharing. Never draws, never votes."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__, ["backbones", "model", "planner", "pretraining", "probing"]
+)

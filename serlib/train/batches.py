@@ -1,0 +1,113 @@
+"""What the Trainer is fed: features of each clip, computed once, in batches of clips of like length (03)."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+import numpy as np
+import torch
+
+from serlib.data import audio
+from serlib.files import atomic_path, cache_dir
+from serlib.train.recipes import Work, sounds_of, weights_name
+
+POOL = 50  # steps' worth of clips that are sorted by length together
+
+
+class Buckets(torch.utils.data.Sampler):
+    """The order of training clips: steps of ``size`` clips of like length, another order in each epoch.
+
+    Clips are drawn at random into pools of 50 steps, sorted by length within a pool, cut into steps, and the steps
+    shuffled. The order follows from seed and epoch alone, so a resumed run, or one on several processes, sees the same
+    clips in the same steps as an undisturbed one. The last step is filled up with clips that the epoch has seen.
+    """
+
+    def __init__(self, lengths: Sequence[int], size: int, seed: int):
+        self.lengths, self.size, self.seed, self.epoch = np.asarray(lengths), size, seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order of this epoch (the Trainer's data loader calls it)."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return -(-len(self.lengths) // self.size) * self.size
+
+    def __iter__(self) -> Iterator[int]:
+        rng = np.random.default_rng([self.seed, self.epoch])
+        order = np.resize(rng.permutation(len(self.lengths)), len(self))
+        pools = np.split(order, range(POOL * self.size, len(order), POOL * self.size))
+        by_length = np.concatenate([pool[np.argsort(self.lengths[pool], kind="stable")] for pool in pools])
+        steps = by_length.reshape(-1, self.size)
+        return iter(steps[rng.permutation(len(steps))].ravel().tolist())
+
+
+def collate(
+    clips: list[dict], labels: dict[str, int], name: str, channels: int, needs_mask: bool, shortest: int = 0
+) -> dict:
+    """Pad to the longest clip of the batch; the mask counts samples, as the stock models want it.
+
+    ``labels`` has the number of each clip's emotion (as a column beside the features it would make datasets write a
+    second copy of all of them). ``name`` is what the model calls its input, of shape (clips, channels, frames).
+    ``shortest`` is the least number of frames: SpecAugment fails on a batch that has fewer than one of its spans.
+    """
+    features = [torch.from_numpy(np.array(clip["features"])).view(channels, -1) for clip in clips]
+    longest = max(shortest, *(f.shape[1] for f in features))
+    batch = {
+        name: torch.stack([torch.nn.functional.pad(f, (0, longest - f.shape[1])) for f in features]),
+        "labels": torch.tensor([labels[str(clip["clip"])] for clip in clips]),
+    }
+    if needs_mask:
+        samples = torch.tensor([int(clip["samples"]) for clip in clips])
+        batch["attention_mask"] = (torch.arange(int(samples.max()))[None] < samples[:, None]).long()
+    return batch
+
+
+def features_of(work: Work, encoder, extractor) -> dict:
+    """Return train, validation and test as memory-mapped datasets of what the frozen ``encoder`` makes of each clip.
+
+    Without an encoder they hold what the extractor makes of it, Whisper's log-mel spectrograms.
+    """
+    import datasets
+
+    datasets.disable_progress_bars()
+    split, recipe = work.split, work.recipe
+    sounds = sounds_of(split, recipe.trim)
+    weights = weights_name(work.backbone, recipe) + (f" seed {recipe.seed}" if not recipe.pretrained else "")
+    asked = [weights, work.backbone.key, getattr(extractor, "chunk_length", None), str(sounds.__reduce__()[1])]
+    folder = cache_dir() / "features" / hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]
+    if not folder.is_dir():
+        columns = datasets.Features(
+            clip=datasets.Value("string"),
+            samples=datasets.Value("int64"),
+            features=datasets.Sequence(datasets.Value("float32")),
+        )
+        make = partial(_encoded, sounds=sounds, encoder=encoder, extractor=extractor)
+        with atomic_path(folder, folder=True) as fresh:
+            made = datasets.Dataset.from_generator(make, features=columns, cache_dir=str(fresh / "making"))
+            made.save_to_disk(fresh / "clips")
+            shutil.rmtree(fresh / "making", ignore_errors=True)
+    whole = datasets.load_from_disk(str(folder / "clips"))
+    place = {clip: i for i, clip in enumerate(whole["clip"])}
+    lengths = {clip: len(sounds[clip]) for clip in place}
+    parts = {}
+    for part, frame in split.parts():
+        # Evaluation goes by length, so that a batch holds little padding; training has an order of its own.
+        clips = list(frame.index) if part == "train" else sorted(frame.index, key=lengths.get)
+        parts[part] = whole.select([place[clip] for clip in clips]).with_format("numpy")
+    return parts
+
+
+def _encoded(sounds: audio.Clips, encoder, extractor) -> Iterator[dict]:
+    """Yield each clip normalized on its own, through the frozen encoder: (channels x frames,) float32, flat."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    if encoder is not None:
+        encoder = encoder.to(device).eval()
+    for clip, samples in sounds.items():
+        made = extractor(np.array(samples), sampling_rate=audio.RATE, return_tensors="pt")
+        features = made[extractor.model_input_names[0]]
+        if encoder is not None:
+            with torch.inference_mode():
+                features = encoder(features.to(device)).float().cpu()
+        yield {"clip": clip, "samples": len(samples), "features": features[0].numpy().ravel()}

@@ -1,0 +1,95 @@
+"""Pre-training by hand, without its handiwork: frames, answers a frame, batches of crops, one loop (notebook 13).
+
+The objectives themselves stand in the notebook. A frame is 20 ms, as in the six backbones.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from serlib.data.synth import RATE, Utterance
+from serlib.errors import SerlibError
+
+HOP, WINDOW, BANDS = 320, 800, 80  # samples: a frame every 20 ms, 50 ms wide, so that the bands show the pitch too
+CROP, BATCH = 64, 16  # frames of a crop (1.28 s), crops of a batch
+
+
+def mel(samples: np.ndarray) -> torch.Tensor:
+    """Return the log-mel frames of mono 16 kHz samples, float32 of shape ``(n // HOP + 1, BANDS)``."""
+    import librosa
+
+    power = librosa.feature.melspectrogram(
+        y=np.asarray(samples), sr=RATE, n_fft=WINDOW, hop_length=HOP, n_mels=BANDS, fmin=50
+    )
+    return torch.from_numpy(np.log(power.T + 1e-5).astype(np.float32))
+
+
+def phone_frames(utterance: Utterance) -> np.ndarray:
+    """Return the phone at the center of each frame of ``mel``, shape ``(frames,)``; "" where nothing is said."""
+    centers = np.arange(len(utterance.samples) // HOP + 1) * HOP / RATE
+    ends = [end for _, end, _ in utterance.phones[:-1]]
+    return np.array([phone for *_, phone in utterance.phones])[np.searchsorted(ends, centers, side="right")]
+
+
+def melody(samples: np.ndarray) -> np.ndarray:
+    """Return pitch (semitones above 100 Hz), voicing, level (dB) and their changes, ``(frames, 5)``, one row a ``mel``.
+
+    The pitch is bridged over unvoiced frames; a change is that from 100 ms before to 100 ms after.
+    """
+    import parselmouth
+
+    count = len(samples) // HOP + 1
+    times = np.arange(count) * HOP / RATE
+    pitch = parselmouth.Sound(np.asarray(samples, float), RATE).to_pitch(0.01, 60, 600)
+    hertz = np.array([pitch.get_value_at_time(time) for time in times])
+    voiced = np.isfinite(hertz)
+    tones = 12 * np.log2(np.interp(times, times[voiced], hertz[voiced]) / 100) if voiced.any() else np.zeros(count)
+    level = 10 / np.log(10) * torch.logsumexp(mel(samples), 1).numpy()
+    padded = np.pad(np.stack([tones, level], 1), ((5, 5), (0, 0)), mode="edge")
+    return np.column_stack([tones, voiced, level, padded[10:] - padded[:-10]])
+
+
+def pretrain(
+    objective: Callable[[dict[str, torch.Tensor]], tuple[torch.Tensor, float]],
+    modules: Sequence[nn.Module],
+    material: Mapping[str, Sequence[torch.Tensor]],
+    steps: int,
+    random_state: int = 101,
+) -> pd.DataFrame:
+    """Train ``modules`` by an objective of one's own; return loss and hits of every step.
+
+    ``material`` names sequences, one tensor ``(frames, ...)`` an utterance. The objective gets a dictionary of the same
+    names with random crops ``(BATCH, CROP, ...)``, all cut at the same places, and returns the loss and how often the
+    guess at a hidden frame was right. AdamW, a learning rate that warms up to 0.003 and fades, gradients clipped at 5.
+    The same ``random_state`` gives the same crops and, since torch is seeded too, the same masks.
+    """
+    from tqdm import trange
+
+    lengths = [{len(sequence) for sequence in row} for row in zip(*material.values(), strict=True)]
+    if not lengths or any(len(equal) > 1 or min(equal) < CROP for equal in lengths):
+        raise SerlibError(
+            f"the material needs utterances of at least {CROP} frames whose {', '.join(material)} are equally long;"
+            " cut all of them from the same frames, and leave out what is shorter."
+        )
+    torch.manual_seed(random_state)
+    rng = np.random.default_rng(random_state)
+    weights = [weight for module in modules for weight in module.parameters()]
+    optimizer = torch.optim.AdamW(weights, lr=3e-3, betas=(0.9, 0.98), weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps, pct_start=0.1)
+    history = []
+    for step in trange(1, steps + 1, desc="listening", leave=False):
+        chosen = rng.integers(0, len(lengths), BATCH)
+        starts = [int(rng.integers(0, min(lengths[i]) - CROP + 1)) for i in chosen]
+        places = list(zip(chosen, starts, strict=True))
+        batch = {name: torch.stack([rows[i][s : s + CROP] for i, s in places]) for name, rows in material.items()}
+        loss, hits = objective(batch)
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(weights, 5.0)
+        optimizer.step()
+        schedule.step()
+        history.append({"step": step, "loss": loss.item(), "hits": hits})
+    return pd.DataFrame(history)

@@ -1,0 +1,93 @@
+"""The book takes an executed notebook only if it is the notebook as it stands now, run once from top to bottom."""
+
+import copy
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "build_book.py"
+
+
+@pytest.fixture(scope="module")
+def build_book():
+    spec = importlib.util.spec_from_file_location("build_book", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def source() -> nbformat.NotebookNode:
+    parameters = new_code_cell('PROFILE = "auto"', metadata={"tags": ["parameters"]})
+    return new_notebook(cells=[new_markdown_cell("# T"), parameters, new_code_cell("1 + 1"), new_code_cell("")])
+
+
+@pytest.fixture
+def executed(source) -> nbformat.NotebookNode:
+    """What papermill makes of it: one cell more, counts from one, none for an empty cell."""
+    notebook = copy.deepcopy(source)
+    injected = new_code_cell('PROFILE = "mini"', metadata={"tags": ["injected-parameters", "remove-cell"]})
+    notebook.cells.insert(2, injected)
+    for count, cell in enumerate(notebook.cells[1:4], start=1):
+        cell.execution_count = count
+    return notebook
+
+
+def test_a_notebook_run_from_top_to_bottom_is_taken(build_book, source, executed):
+    assert build_book.fault(source, executed) is None
+
+
+@pytest.mark.parametrize("change", ["edited", "a word of prose", "a cell more", "a cell less"])
+def test_a_stale_copy_is_refused(build_book, source, executed, change):
+    if change == "edited":
+        source.cells[2].source = "1 + 2"
+    elif change == "a word of prose":
+        source.cells[0].source = "# Title"
+    elif change == "a cell more":
+        source.cells.append(new_markdown_cell("more"))
+    else:
+        source.cells.pop()
+    number = {"edited": 3, "a word of prose": 1, "a cell more": 5, "a cell less": 4}[change]
+    assert build_book.fault(source, executed) == f"cell {number} is another one in the executed copy"
+
+
+@pytest.mark.parametrize("counts", [(1, 3, 2), (1, 2, 2), (1, 2, None), (2, 3, 4)])
+def test_out_of_order_is_refused(build_book, source, executed, counts):
+    for count, cell in zip(counts, executed.cells[1:4], strict=True):
+        cell.execution_count = count
+    assert "from top to bottom" in build_book.fault(source, executed)
+
+
+def test_a_failed_cell_is_refused(build_book, source, executed):
+    executed.cells[3].outputs = [new_output("error", ename="E", evalue="e", traceback=[])]
+    assert "failed" in build_book.fault(source, executed)
+
+
+def test_the_build_names_every_notebook_that_has_to_run_again(source, executed, tmp_path):
+    for folder in ("book", "_static", "serlib/show/explorables", "notebooks", "executed", "scripts"):
+        (tmp_path / folder).mkdir(parents=True)
+    for name in ("00_first", "05_fifth", "09_ninth"):
+        nbformat.write(source, tmp_path / "notebooks" / f"{name}.ipynb")
+    nbformat.write(executed, tmp_path / "executed" / "00_first.ipynb")
+    executed.cells[0].source = "# Old"
+    nbformat.write(executed, tmp_path / "executed" / "05_fifth.ipynb")
+    # A folder that follows takes the place of the first: there, 00 is stale as well.
+    (tmp_path / "paper").mkdir()
+    nbformat.write(executed, tmp_path / "paper" / "00_first.ipynb")
+
+    def faults(*folders: str) -> list[str]:
+        command = [sys.executable, SCRIPT, *folders]
+        result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        assert result.returncode
+        return result.stderr.splitlines()
+
+    assert faults("executed", "paper")[0].startswith("notebooks/00_first.ipynb: cell 1 is another one")
+    assert faults("executed") == [
+        "notebooks/05_fifth.ipynb: cell 1 is another one in the executed copy; `make execute ONLY=05` runs it again",
+        "executed/09_ninth.ipynb is not there; `make execute` makes it",
+    ]

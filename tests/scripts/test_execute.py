@@ -1,0 +1,263 @@
+"""`make execute` and `make setup` in a copy with three tiny notebooks and a one-line serlib."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import sysconfig
+import time
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+ROOT = Path(__file__).parents[2]
+COPIED = ["Makefile", "requirements.lock", "pyproject.toml", "scripts"]
+# What make would take over from the make that runs these tests, or from the user's shell.
+FOREIGN = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "PROFILE", "ONLY", "PARAMS", "LAUNCH", "PYTHON", "RAVDESS_DIR",
+           "SERLIB_MODELS", "PYTHONPATH", "OMP_NUM_THREADS")  # fmt: skip
+SHOWN = "EPOCHS, PROFILE, serlib.VALUE, os.environ.get('LAUNCHED')"
+THREADS = "os.environ.get('OMP_NUM_THREADS')"
+
+
+class Project:
+    """The copy, and what ran in it: each notebook adds its number to the file `ran`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        for name in COPIED:
+            source = ROOT / name
+            (shutil.copytree if source.is_dir() else shutil.copy2)(source, folder / name)
+        (folder / "serlib").mkdir()
+        self.write("serlib/__init__.py", "VALUE = 1\n")
+        (folder / "serlib" / "twins").mkdir()
+        self.write("serlib/twins/weights.bin", "weights")
+        (folder / "notebooks").mkdir()
+        for name in ("00_first", "03_train", "09_judge"):
+            self.notebook(name)
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / ".venv"], check=True)
+        self.write_environment()
+
+    def write_environment(self) -> None:
+        """Let .venv see the installed packages, but this folder's serlib, and mark it as what make made."""
+        packages = next((self.folder / ".venv" / "lib").glob("python*/site-packages"))
+        # Paths in a .pth are searched, but .pth files inside them (the editable install) are not followed.
+        (packages / "copy.pth").write_text(f"{self.folder}\n{sysconfig.get_path('purelib')}\n")
+        (self.folder / ".venv" / ".installed").touch()
+        self.write(".venv/.complete", f"{self.folder}\n")
+
+    def write(self, name: str, text: str) -> None:
+        (self.folder / name).write_text(text)
+
+    def notebook(self, name: str, last: str = SHOWN) -> None:
+        parameters = new_code_cell("PROFILE = 'auto'\nEPOCHS = 1", metadata={"tags": ["parameters"]})
+        counted = f"import os, serlib\nprint({name[:2]!r}, file=open('../ran', 'a'))"
+        cells = [new_markdown_cell("# Toy"), parameters, new_code_cell(counted), new_code_cell(last)]
+        nbformat.write(new_notebook(cells=cells), self.folder / "notebooks" / f"{name}.ipynb")
+
+    def command(self, *arguments: str) -> dict:
+        environment = {key: value for key, value in os.environ.items() if key not in FOREIGN}
+        return {"args": ["make", *arguments], "cwd": self.folder, "env": environment, "text": True}
+
+    def make(self, *arguments: str) -> subprocess.CompletedProcess:
+        return subprocess.run(**self.command(*arguments), capture_output=True, timeout=120)
+
+    def execute(self, *arguments: str) -> list[str]:
+        """Make execute, which must succeed; return the numbers of the notebooks that ran, in their order."""
+        result = self.make("execute", *arguments)
+        assert result.returncode == 0, result.stdout + result.stderr
+        return self.ran()
+
+    def ran(self) -> list[str]:
+        path = self.folder / "ran"
+        numbers = path.read_text().split() if path.exists() else []
+        path.unlink(missing_ok=True)
+        return numbers
+
+    def executed(self, name: str, profile: str = "mini") -> Path:
+        return self.folder / "build" / "executed" / profile / f"{name}.ipynb"
+
+    def shown(self, name: str, profile: str = "mini") -> str:
+        """The last output of an executed copy."""
+        return nbformat.read(self.executed(name, profile), 4).cells[-1].outputs[-1].data["text/plain"]
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory) -> tuple[Project, subprocess.CompletedProcess]:
+    """A project whose three notebooks ran at once, two at a time. Tests look at it and leave it so."""
+    project = Project(tmp_path_factory.mktemp("first"))
+    return project, project.make("execute", "-j2")
+
+
+@pytest.fixture
+def project(first, tmp_path) -> Project:
+    """A copy of the project after its first run, with every date kept."""
+    folder = tmp_path / "copy"
+    shutil.copytree(first[0].folder, folder, symlinks=True)
+    project = Project.__new__(Project)
+    project.folder = folder
+    project.write_environment()
+    project.ran()
+    return project
+
+
+def test_the_first_run_runs_all_and_the_judging_last(first):
+    project, result = first
+    assert result.returncode == 0, result.stdout + result.stderr
+    ran = (project.folder / "ran").read_text().split()
+    assert sorted(ran) == ["00", "03", "09"] and ran[-1] == "09"
+    assert project.shown("00_first") == "(1, 'mini', 1, None)"
+    record = json.loads(project.executed("00_first").with_suffix(".json").read_text())
+    assert record["seconds"] > 0 and record["peak_memory_mb"] > 20 and record["stderr"] == 0
+    table = result.stdout[result.stdout.index("peak MB") :]
+    assert [line.split()[0] for line in table.splitlines()[1:]] == ["00_first", "03_train", "09_judge", "all"]
+
+
+def test_an_executed_copy_tells_nothing_of_the_machine(first):
+    text = first[0].executed("00_first").read_text()
+    assert str(first[0].folder) not in text and "papermill" not in text
+    tags = [cell["metadata"].get("tags", []) for cell in json.loads(text)["cells"]]
+    assert ["injected-parameters", "remove-cell"] in tags
+
+
+def test_nothing_changed_means_nothing_runs(project, record_property):
+    for path in ["notebooks/00_first.ipynb", "serlib/__init__.py"]:
+        (project.folder / path).touch()  # a checkout makes files younger, not different
+    begin = time.perf_counter()
+    assert project.execute() == []
+    record_property("no-op seconds", round(time.perf_counter() - begin, 2))
+
+
+def test_a_changed_training_notebook_reruns_with_what_judges_it(project):
+    project.notebook("03_train", last="'changed'")
+    assert project.execute() == ["03", "09"]
+
+
+def test_changed_results_rerun_what_judges_them(project):
+    (project.folder / "results" / "mini").mkdir(parents=True)
+    project.write("results/mini/predictions.csv", "clip\n")
+    assert project.execute() == ["09"]
+    (project.folder / "results" / "laptop").mkdir()
+    project.write("results/laptop/leaderboard.csv", "protocol\n")  # shown by every profile
+    assert project.execute() == ["09"]
+
+
+@pytest.mark.parametrize("change", ["edited", "data file lost"])
+def test_a_changed_serlib_reruns(project, change):
+    if change == "edited":
+        project.write("serlib/__init__.py", "VALUE = 2\n")
+    else:
+        (project.folder / "serlib" / "twins" / "weights.bin").unlink()
+    assert project.execute("ONLY=00") == ["00"]
+    assert ("2" in project.shown("00_first")) == (change == "edited")
+    assert project.execute("ONLY=00") == []
+
+
+def test_profile_params_and_launch_reach_the_notebook_and_count_as_inputs(project):
+    options = ["ONLY=00", "PROFILE=other", "PARAMS=-p EPOCHS 2", "LAUNCH=env LAUNCHED=yes"]
+    assert project.execute(*options) == ["00"]
+    assert project.shown("00_first", "other") == "(2, 'other', 1, 'yes')"
+    assert project.shown("00_first") == "(1, 'mini', 1, None)"
+    assert project.execute(*options) == []
+    assert project.execute("ONLY=00", "PROFILE=other") == ["00"]
+    assert project.execute("ONLY=00", "PROFILE=other", "RAVDESS_DIR=elsewhere") == ["00"]
+
+
+def test_notebooks_side_by_side_share_the_cores(project):
+    """Two that each take all cores wait for each other; one alone, or placed by a scheduler, takes what it finds."""
+    half = repr(str(max(1, os.cpu_count() // 2)))
+    for options, threads in ((["-j2"], half), ([], "None"), (["-j"], "None"), (["-j2", "LAUNCH=env"], "None")):
+        project.notebook("00_first", f"{len(options)}, {THREADS}")
+        assert project.execute("ONLY=00", *options) == ["00"]
+        assert project.shown("00_first") == f"({len(options)}, {threads})"
+        project.executed("00_first").unlink()
+
+
+def test_only_a_known_notebook(project):
+    result = project.make("execute", "ONLY=77")
+    assert result.returncode
+    assert "ONLY=77 names no notebook; there are 00_first 03_train 09_judge" in result.stderr
+
+
+def test_a_failing_notebook_is_named_kept_and_gone_on_from(project):
+    project.notebook("03_train", last="# why\n1 / 0")
+    result = project.make("execute")
+    assert result.returncode
+    sentence = "notebooks/03_train.ipynb failed in cell 4: # why\n  ZeroDivisionError: division by zero"
+    assert sentence in result.stderr
+    failed = project.executed("03_train").with_suffix(".failed.ipynb")
+    assert str(failed.relative_to(project.folder)) in result.stderr
+    assert "ZeroDivisionError" in failed.read_text()
+    assert project.ran() == ["03"]
+    project.notebook("03_train", last="'mended'")
+    assert project.execute() == ["03", "09"]
+    assert not failed.exists()
+
+
+def test_a_kernel_that_dies_is_named(project):
+    project.notebook("00_first", last="import os; os._exit(1)")
+    result = project.make("execute", "ONLY=00")
+    assert result.returncode and "notebooks/00_first.ipynb failed" in result.stderr
+    assert "DeadKernelError" in result.stderr
+
+
+@pytest.mark.parametrize("signal_", [signal.SIGTERM, signal.SIGKILL])
+def test_a_killed_execution_leaves_nothing_taken_for_whole(project, signal_):
+    shutil.rmtree(project.folder / "build" / "executed")
+    project.notebook("00_first", last="import time; time.sleep(100)")
+    process = subprocess.Popen(**project.command("execute", "ONLY=00"), start_new_session=True)
+    deadline = time.monotonic() + 60
+    while not (project.folder / "ran").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    os.killpg(process.pid, signal_)
+    assert process.wait(timeout=30) != 0
+    assert project.ran() == ["00"]
+    left = {path.name for path in project.executed("00_first").parent.glob("*")}
+    assert left <= ({"00_first.partial.ipynb"} if signal_ == signal.SIGKILL else set())
+    project.notebook("00_first")
+    assert project.execute("ONLY=00") == ["00"]
+    assert project.executed("00_first").exists()
+
+
+def test_setup_is_made_once_and_again_when_half_made_or_moved(project):
+    whole, editable = "-m venv --clear .venv", "--editable ."
+
+    def plan() -> tuple[bool, bool]:
+        result = project.make("--dry-run", "setup")
+        assert result.returncode == 0, result.stderr
+        # librosa compiles once, alone, before two notebooks do so at once
+        assert ("EAGER_IMPORT=1" in result.stdout) == (whole in result.stdout)
+        return whole in result.stdout, editable in result.stdout
+
+    assert plan() == (False, False)
+    project.write(".venv/.complete", "another folder\n")
+    assert plan() == (False, True)
+    (project.folder / ".venv" / ".complete").unlink()
+    assert plan() == (False, True)
+    (project.folder / ".venv" / ".installed").unlink()
+    assert plan() == (True, True)
+    shutil.rmtree(project.folder / ".venv")
+    assert plan() == (True, True)
+
+
+def test_setup_again_when_the_lock_changed_or_another_python_is_asked_for(project):
+    assert "venv --clear" not in project.make("--dry-run", "setup", f"PYTHON={sys.executable}").stdout
+    fake = project.folder / "python9"
+    fake.write_text("#!/bin/sh\necho '(9, 9)'\n")
+    fake.chmod(0o755)
+    assert "venv --clear" in project.make("--dry-run", "setup", f"PYTHON={fake}").stdout
+    future = time.time() + 5
+    os.utime(project.folder / "requirements.lock", (future, future))
+    assert "venv --clear" in project.make("--dry-run", "setup").stdout
+
+
+def test_clean_removes_only_what_make_made(project):
+    (project.folder / "runs").mkdir()
+    project.write("runs/mine.txt", "hours")
+    before = {path.name for path in project.folder.iterdir()}
+    assert project.make("clean").returncode == 0
+    assert {path.name for path in project.folder.iterdir()} == before - {".venv", "build"}
+    assert (project.folder / "runs" / "mine.txt").exists()

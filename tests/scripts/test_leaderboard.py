@@ -1,0 +1,116 @@
+"""The committed leaderboard, recomputed from the committed predictions by scikit-learn and plain pandas."""
+
+import itertools
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import accuracy_score, log_loss, recall_score
+
+ROOT = Path(__file__).parents[2]
+LAPTOP = ROOT / "results" / "laptop"
+BOARD = pd.read_csv(LAPTOP / "leaderboard.csv")
+sys.path.insert(0, str(ROOT / "scripts"))
+
+import leaderboard  # noqa: E402
+
+
+def frame(folder: Path, key: str) -> pd.DataFrame:
+    rows = pd.read_csv(folder / key / "predictions.csv")
+    return rows.sort_values(["part", "clip"]).reset_index(drop=True)
+
+
+def voted(folder: Path) -> pd.DataFrame:
+    """The mean of the probabilities of the members whose mean has the lowest log loss on validation."""
+    frames = [frame(folder, key) for key in leaderboard.ENTRIES if (folder / key).is_dir()]
+    columns = [column for column in frames[0] if column.startswith("p_")]
+    names = [column[2:] for column in columns]
+    known = frames[0]["part"] == "validation"
+    best = (np.inf, None)
+    for size in range(2, len(frames) + 1):
+        for jury in itertools.combinations(frames, size):
+            mean = sum(member[columns] for member in jury)
+            mean = mean.div(mean.sum(axis=1), axis=0)
+            loss = log_loss(frames[0].loc[known, "emotion"], mean[known], labels=names)
+            if loss < best[0] - 1e-12:
+                best = loss, mean
+    return frames[0].assign(predicted=np.array(names)[best[1].to_numpy().argmax(1)])
+
+
+@pytest.mark.parametrize("row", list(BOARD.itertuples()), ids=lambda row: f"{row.protocol}-{row.entry}")
+def test_row_is_what_the_committed_predictions_say(row):
+    folders = sorted(LAPTOP.glob(leaderboard.PROTOCOLS[row.protocol]))
+    keys = {title: key for key, (title, _) in leaderboard.ENTRIES.items()}
+    frames = [voted(f) if row.entry == leaderboard.VOTE else frame(f, keys[row.entry]) for f in folders]
+    test = pd.concat([f[f["part"] == "test"] for f in frames])
+    assert len(test) == test["clip"].nunique() == row.clips and len(folders) == row.folds
+    assert accuracy_score(test["emotion"], test["predicted"]) == pytest.approx(row.accuracy, abs=6e-5)
+    assert recall_score(test["emotion"], test["predicted"], average="macro") == pytest.approx(row.UAR, abs=6e-5)
+    assert round(row.accuracy * row.clips) == row.right
+    assert row.accuracy_low < row.accuracy < row.accuracy_high and row.UAR_low < row.UAR < row.UAR_high
+
+
+def test_every_entry_stands_on_every_protocol():
+    entries = [title for title, _ in leaderboard.ENTRIES.values()] + [leaderboard.VOTE]
+    for protocol, rows in BOARD.groupby("protocol"):
+        assert list(rows["entry"]) == [e for e in entries if e in set(rows["entry"])]
+        slow = protocol != "random, as the paper"  # fine-tuning is for the paper's split alone
+        assert len(rows) == len(entries) - slow or protocol == "one actor out"
+    assert list(BOARD["protocol"].unique()) == list(leaderboard.PROTOCOLS)
+
+
+def test_table_is_made_in_seconds_and_is_the_committed_one(tmp_path):
+    before = (LAPTOP / "leaderboard.csv").read_text()
+    command = [sys.executable, str(ROOT / "scripts" / "leaderboard.py"), "--table"]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path).stdout
+    assert (LAPTOP / "leaderboard.csv").read_text() == before
+    assert all(f"accuracy {row.accuracy:6.2%}" in printed for row in BOARD.itertuples())
+
+
+def test_members_are_chosen_without_the_test_part():
+    """Whatever the test part says, the same members vote."""
+    folder = LAPTOP / "stratified"
+    runs = [leaderboard.ser.load_run(folder / key) for key in leaderboard.ENTRIES]
+    for run in runs[1:]:  # every answer of these on test is another now
+        test = run.predictions["part"] == "test"
+        columns = [c for c in run.predictions if c.startswith("p_")]
+        run.predictions.loc[test, columns] = np.roll(run.predictions.loc[test, columns].to_numpy(), 1, axis=1)
+        run.predictions.loc[test, "predicted"] = np.array([c[2:] for c in columns])[
+            run.predictions.loc[test, columns].to_numpy().argmax(1)
+        ]
+    honest = [leaderboard.ser.load_run(folder / key) for key in leaderboard.ENTRIES]
+    assert leaderboard.vote(runs).members == leaderboard.vote(honest).members
+
+
+def test_the_page_prints_the_committed_table():
+    page = (ROOT / "book" / "protocol.md").read_text(encoding="utf-8")
+    row = r"^\| ([^|]+?) \| ([^|]+?) \| ([\d.]+) % \(([\d.]+) to ([\d.]+)\) \| ([\d.]+) % \|$"
+    printed = re.findall(row, page, re.MULTILINE)
+    expected = [
+        (row.protocol, row.entry, *(f"{100 * value:.1f}" for value in (row.accuracy, row.accuracy_low,
+         row.accuracy_high, row.UAR)))
+        for row in BOARD.itertuples()
+    ]  # fmt: skip
+    assert printed == expected
+
+
+def test_the_sentences_of_the_page_agree_with_the_table():
+    page = " ".join((ROOT / "book" / "protocol.md").read_text(encoding="utf-8").split())
+    by = BOARD.set_index(["protocol", "entry"])
+    paper, folds = (by.loc[protocol, leaderboard.VOTE] for protocol in list(leaderboard.PROTOCOLS)[:2])
+    said = re.search(
+        r"the vote has ([\d.]+) %, ([\d.]+) points below the first goal \((\d+) of (\d+) clips, against 279\), "
+        r"and ([\d.]+) %, ([\d.]+) points below the second",
+        page,
+    ).groups()
+    assert said == (
+        f"{100 * paper.accuracy:.1f}", f"{96.88 - 100 * paper.accuracy:.1f}",
+        f"{paper.right:.0f}", f"{paper.clips:.0f}",
+        f"{100 * folds.accuracy:.1f}", f"{82 - 100 * folds.accuracy:.1f}",
+    )  # fmt: skip
+    ridge, loudness = (by.loc["one statement out", leaderboard.ENTRIES[key][0]].accuracy for key in leaderboard.QUICK)
+    assert f"{100 * loudness:.1f} against {100 * ridge:.1f} % with only the statement new" in page

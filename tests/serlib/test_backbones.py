@@ -1,0 +1,101 @@
+"""The table of backbones against transformers' own models, the twins against the originals' rules."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from transformers import HubertConfig, HubertModel, UniSpeechConfig, UniSpeechModel, Wav2Vec2Config, Wav2Vec2Model
+
+from serlib.errors import SerlibError
+from serlib.files import checksum
+from serlib.judge import paper
+from serlib.train import model
+from serlib.train.backbones import BACKBONES, SIX, TWINS, backbone, weights_of
+
+KINDS = {
+    "wav2vec2": (Wav2Vec2Config, Wav2Vec2Model),
+    "hubert": (HubertConfig, HubertModel),
+    "unispeech": (UniSpeechConfig, UniSpeechModel),
+}
+
+
+@pytest.mark.parametrize("key", SIX)
+def test_parameter_count_is_that_of_the_real_architecture(key):
+    row = BACKBONES[key]
+    kind, build = KINDS[row.family]
+    norm = "layer" if row.needs_mask else "group"
+    config = kind(
+        hidden_size=row.hidden, num_hidden_layers=row.layers, intermediate_size=4 * row.hidden,
+        num_attention_heads={768: 12, 1024: 16, 1280: 16}[row.hidden], feat_extract_norm=norm,
+        do_stable_layer_norm=row.needs_mask, conv_bias=row.needs_mask,
+    )  # fmt: skip
+    with torch.device("meta"):
+        count = sum(p.numel() for p in build(config).parameters())
+    assert count / 1e6 == pytest.approx(row.parameters, abs=0.06)
+
+
+@pytest.mark.parametrize("key", SIX)
+def test_twin_has_the_rules_of_its_original(key):
+    twin, real = backbone(f"{key}-mini"), BACKBONES[key]
+    config = json.loads((TWINS / key / "config.json").read_text())
+    assert config["model_type"] == real.family == twin.family
+    assert (config["feat_extract_norm"] == "layer") == config["do_stable_layer_norm"] == real.needs_mask
+    extractor = json.loads((TWINS / key / "preprocessor_config.json").read_text())
+    assert extractor["return_attention_mask"] == real.needs_mask == twin.needs_mask
+    assert extractor["do_normalize"] and extractor["sampling_rate"] == 16_000
+    assert config["conv_stride"] == [5, 2, 2, 2, 2, 2, 2] and config["conv_kernel"] == [10, 3, 3, 3, 3, 2, 2]
+    assert 0.3 <= twin.parameters <= 2
+    counted = sum(p.numel() for p in model.load(twin, ("a", "b")).base_model.parameters())
+    assert twin.parameters == pytest.approx(counted / 1e6, abs=1e-6)
+
+
+@pytest.mark.parametrize("key", SIX)
+def test_twin_weights_are_the_ones_of_the_recipe(key):
+    weights = TWINS / key / "model.safetensors"
+    recipe = json.loads((TWINS / key / "recipe.json").read_text())
+    assert weights.stat().st_size <= 3e6
+    assert checksum(weights) == recipe["sha256"]
+    assert recipe["synthetic"] is True and recipe["seed"] and recipe["steps"]
+
+
+def test_six_are_the_papers():
+    assert {BACKBONES[key].checkpoint for key in SIX} == set(paper.models()["checkpoint"])
+    assert [paper.models().loc[key, "title"] for key in SIX]
+
+
+def test_unknown_name_offers_the_nearest():
+    with pytest.raises(SerlibError, match="hubert-base"):
+        backbone("hubert_base")
+
+
+def test_checkpoint_that_is_nowhere_says_how_to_get_it(monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # read from the environment at import
+    with pytest.raises(SerlibError, match="SERLIB_MODELS"):
+        backbone("nobody/nothing-at-all")
+
+
+def test_models_shelf_is_searched_by_full_and_short_name(monkeypatch, tmp_path):
+    for place in ("facebook/hubert-base-ls960", "whisper-tiny.en"):
+        (tmp_path / place).mkdir(parents=True)
+        (tmp_path / place / "config.json").write_text("{}")
+    monkeypatch.setenv("SERLIB_MODELS", str(tmp_path))
+    assert weights_of("facebook/hubert-base-ls960") == tmp_path / "facebook/hubert-base-ls960"
+    assert weights_of("openai/whisper-tiny.en") == tmp_path / "whisper-tiny.en"
+    assert weights_of("facebook/wav2vec2-large-xlsr-53") == "facebook/wav2vec2-large-xlsr-53"
+
+
+def test_local_folder_is_a_backbone(tmp_path):
+    folder = tmp_path / "my-encoder"
+    shutil.copytree(TWINS / "wav2vec2-large", folder)
+    own = backbone(str(folder))
+    assert own.key == "my-encoder" and own.family == "wav2vec2" and own.needs_mask
+
+
+def test_damaged_weights_are_named(tmp_path):
+    folder = tmp_path / "cut-short"
+    shutil.copytree(TWINS / "hubert-base", folder)
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:5000])
+    with pytest.raises(SerlibError, match="cut-short are damaged"):
+        model.load(backbone(str(folder)), ("a", "b"))

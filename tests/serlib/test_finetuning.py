@@ -1,0 +1,401 @@
+"""What may happen to a training: several processes, too little memory, a full disk, a tracker. All of it for real."""
+
+import dataclasses
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from serlib.data.splits import stratified_split
+from serlib.errors import SerlibError
+from serlib.train import finetuning
+from serlib.train.backbones import TWINS, backbone
+from serlib.train.recipes import Recipe, Work
+from serlib.train.training import fine_tune, load_run
+
+QUICK = Recipe(epochs=2, batch_size=8, accumulation=2, learning_rate=1e-3, eval_every=4, precision="fp32")
+
+# What each of the runs below does in a process of its own; argv: the clips, the checkpoint, the folder of runs.
+PROGRAM = """
+import resource, sys
+from serlib.data.ravdess import ravdess
+from serlib.data.splits import stratified_split
+from serlib.train.backbones import backbone
+from serlib.train.recipes import Recipe
+from serlib.train.training import fine_tune
+corpus = ravdess(sys.argv[1])
+corpus.attrs |= {"name": "spoken", "synthetic": True}
+split = stratified_split(corpus, test_size=0.25, validation_size=0.2)
+"""
+
+
+@pytest.fixture
+def split(spoken):
+    return stratified_split(spoken, test_size=0.25, validation_size=0.2)
+
+
+@pytest.fixture
+def still(tmp_path) -> Path:
+    """The HuBERT twin without dropout, masks and skipped layers: nothing in its training is drawn at random."""
+    folder = tmp_path / "still"
+    shutil.copytree(TWINS / "hubert-base", folder)
+    config = json.loads((folder / "config.json").read_text())
+    config |= {key: 0.0 for key in config if "drop" in key and not key.startswith("final_proj")}
+    config["apply_spec_augment"] = False
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+def program(text: str, *arguments: Path | str, launcher: tuple[str, ...] = (), **environment: str):
+    """Run a program with these arguments in a process of its own, or in those that a launcher starts."""
+    file = Path(arguments[-1]) / "program.py"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(PROGRAM + text)
+    command = [sys.executable, *launcher, str(file), *map(str, arguments)]
+    return subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, timeout=300)
+
+
+def test_two_processes_train_as_one(spoken_dir, split, still, tmp_path):
+    """Steps of 16 clips: 8 x 2 on one process, 8 x 1 on each of two; the same losses, the same predictions."""
+    text = """
+recipe = Recipe(epochs=2, batch_size=8, accumulation=2, learning_rate=1e-3, eval_every=4, precision="fp32")
+fine_tune(backbone(sys.argv[2]), split, recipe, sys.argv[3])
+"""
+    launcher = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29617")
+    done = program(text, spoken_dir, still, tmp_path / "two", launcher=launcher, OMP_NUM_THREADS="1")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("test accuracy") == 1, "one of the two speaks"
+    two = load_run(tmp_path / "two" / "stratified" / "still")
+    one = fine_tune(backbone(str(still)), split, QUICK, tmp_path / "one")
+    assert (one.info["processes"], two.info["processes"]) == (1, 2)
+    assert one.info["steps"] == two.info["steps"] == 2 * -(-len(split.train) // 16)
+    # eval_loss is left out: the Trainer weights batches alike, and two processes cut 15 clips otherwise than one
+    trained = ["step", "epoch", "loss", "eval_accuracy", "eval_uar"]
+    np.testing.assert_allclose(two.history[trained], one.history[trained], rtol=1e-4)
+    columns = [f"p_{label}" for label in split.labels]
+    assert list(two.predictions["clip"]) == list(one.predictions["clip"])
+    np.testing.assert_allclose(two.predictions[columns], one.predictions[columns], atol=2e-3)
+    other = fine_tune(backbone(str(still)), split, dataclasses.replace(QUICK, seed=7), tmp_path / "other")
+    assert not np.allclose(other.history[trained], one.history[trained], rtol=1e-4), "the tolerance can fail"
+
+
+# One process imports everything and then forks the trainings that are killed. argv: the clips, changes to the recipe,
+# a folder. Prints how each ended.
+KILLED = """
+import json, os, random, re, signal, time, traceback
+import serlib.train.batches, serlib.train.finetuning, transformers.trainer, peft
+
+changes = json.loads(sys.argv[2])
+recipe = Recipe(epochs=2, batch_size=8, accumulation=1, learning_rate=1e-3, eval_every=2, precision="fp32", **changes)
+CHANGES = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "shutil.rmtree"}  # and open, for writing
+
+def train(folder, at="never", limit=None, after=None):
+    # at: the change of a file that ends the process; with a limit it ends in the middle of the next file so long
+    child = os.fork()
+    if child == 0:
+        os.environ["SERLIB_CACHE"] = folder + "/cache"
+
+        def hook(event, given):
+            changed = event in CHANGES or event == "open" and (given[2] or 0) & (os.O_WRONLY | os.O_RDWR)
+            if changed and re.search(at, f"{event} {given[0]}"):
+                if limit is None:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                signal.signal(signal.SIGXFSZ, signal.SIG_DFL)  # the kernel ends who writes more, as rudely as SIGKILL
+                resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+        sys.addaudithook(hook)
+        try:
+            fine_tune(backbone("hubert-base-mini"), split, recipe, folder + "/runs")
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    if after:
+        time.sleep(after)
+        os.kill(child, signal.SIGKILL)
+    status = os.waitpid(child, 0)[1]
+    ends.append(signal.Signals(os.WTERMSIG(status)).name if os.WIFSIGNALED(status) else os.WEXITSTATUS(status))
+
+ends, home = [], sys.argv[3]
+begin = time.monotonic()
+train(home + "/undisturbed")
+seconds = time.monotonic() - begin
+for at, limit in MOMENTS:
+    train(home + "/chosen", at, limit)
+train(home + "/chosen")
+draw = random.Random(101)
+for _ in range(DRAWN):
+    train(home + "/drawn", after=draw.uniform(0.1, 0.6) * seconds)
+train(home + "/drawn")
+print(json.dumps(ends))
+"""
+
+# The files at whose change a training is killed, one after the other: each goes on from what the last one left.
+MOMENTS = [
+    (r"\.started\.json.*/started\.json$", None),
+    (r"features/.*partial/.*arrow", None),
+    (r"features/.*partial/.*/clips/dataset_info.json", None),
+    (r"^os.rename .*features/.*partial/\w+$", None),  # all features are there, under a name that is not final
+    (r"checkpoint-2/trainer_state.json", None),  # the first checkpoint but for its last file
+    (r"checkpoint-4$", 100_000),  # in the middle of its weights
+    (r"checkpoint-6/config.json", None),
+    (r"checkpoint-8/config.json", None),
+    (r"checkpoint-10$", 2_500_000),  # in the middle of the optimizer's numbers
+    (r"^os.remove optimizer.pt$", None),  # while an old checkpoint is deleted
+    (r"checkpoint-16/trainer_state.json", None),
+    (r"\.checkpoint\..*/preprocessor_config.json", None),  # what is kept for good, but for its last file
+    (r"\.predictions\.csv.*/predictions.csv$", None),
+    (r"\.run\.json.*/run.json$", None),
+    (r"^os.remove optimizer.pt$", None),  # the run is finished, and what only training needed is deleted
+]
+
+
+LORA_MOMENTS = [
+    (r"checkpoint-4/adapter_config.json", None),
+    (r"checkpoint-10/trainer_state.json", None),  # in the second epoch
+    (r"\.checkpoint\..*/preprocessor_config.json", None),
+]
+
+
+@pytest.mark.parametrize(
+    ("changes", "moments", "drawn"),
+    [
+        ({"trim": True}, MOMENTS, 5),
+        ({"bucketing": False, "lora": 4, "gradient_checkpointing": True}, LORA_MOMENTS, 2),
+    ],
+    ids=["all weights, buckets", "LoRA, random batches"],
+)
+def test_killed_at_any_moment_it_ends_as_undisturbed(spoken_dir, tmp_path, changes, moments, drawn):
+    """Kill -9 at chosen files and at times drawn by a seed, run again: the same folder, byte by byte, nothing left."""
+    if not hasattr(os, "fork"):
+        pytest.skip("needs a system that forks")
+    text = KILLED.replace("MOMENTS", repr(moments)).replace("DRAWN", repr(drawn))
+    done = program(text, spoken_dir, json.dumps(changes), tmp_path, OMP_NUM_THREADS="1")
+    assert done.returncode == 0, done.stderr[-2000:]
+    ends = json.loads(done.stdout.splitlines()[-1])
+    chosen = ["SIGKILL" if limit is None else "SIGXFSZ" for _, limit in moments]
+    assert ends[: len(chosen) + 2] == [0, *chosen, 0], done.stderr[-2000:]
+    assert ends[-1] == 0 and "SIGKILL" in ends[len(chosen) + 2 : -1]
+    whole = tmp_path / "undisturbed" / "runs"
+    names = sorted(str(path.relative_to(whole)) for path in whole.rglob("*"))
+    assert "stratified/hubert-base-mini/checkpoint/model.safetensors" in names
+    for other in (tmp_path / "chosen" / "runs", tmp_path / "drawn" / "runs"):
+        assert sorted(str(path.relative_to(other)) for path in other.rglob("*")) == names
+        for name in names:
+            if (whole / name).is_file() and not name.endswith("run.json"):  # which knows how long it took
+                assert (other / name).read_bytes() == (whole / name).read_bytes(), name
+
+
+@pytest.mark.parametrize(
+    ("batch", "accumulation", "many", "each"), [(4, 2, 1, 4), (4, 2, 2, 4), (4, 2, 4, 2), (4, 2, 8, 1), (6, 1, 2, 3)]
+)
+def test_processes_share_a_step(batch, accumulation, many, each):
+    assert finetuning._batch_of_each(Recipe(batch_size=batch, accumulation=accumulation), many) == each
+
+
+def test_a_step_that_cannot_be_shared_is_refused():
+    with pytest.raises(SerlibError, match="8 clips, which 3 processes cannot share"):
+        finetuning._batch_of_each(Recipe(), 3)
+
+
+def test_one_command_trains_a_backbone(tmp_path):
+    """``python -m serlib`` on the embedded corpus; the notebooks find the run."""
+    command = [sys.executable, "-m", "serlib"]
+    environment = os.environ | {"SERLIB_HOME": str(tmp_path)}
+    wrong = subprocess.run([*command, "hubert-bass"], env=environment, capture_output=True, text=True, timeout=120)
+    assert wrong.returncode == 1 and "hubert-bass" in wrong.stderr and "Traceback" not in wrong.stderr
+    wrong = subprocess.run(
+        [*command, "hubert-base", "--profile", "minni"], env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert wrong.returncode == 1 and "did you mean" in wrong.stderr.lower() and "Traceback" not in wrong.stderr
+
+
+def test_too_little_memory_halves_the_batch_and_says_so(spoken_dir, tmp_path):
+    """The process may take 420 MB more than it has after loading everything: 128 clips at once need more."""
+    text = """
+one = Recipe(epochs=1, batch_size=4, accumulation=1, learning_rate=1e-3, eval_every=8, precision="fp32")
+fine_tune(backbone(sys.argv[2]), split, one, sys.argv[3] + "/warm")
+pages = int(open("/proc/self/statm").read().split()[0])
+limit = pages * resource.getpagesize() + 420_000_000
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+recipe = Recipe(epochs=2, batch_size=128, accumulation=1, learning_rate=1e-3, eval_every=1, precision="fp32")
+from transformers import TrainerCallback
+from transformers.trainer import DEFAULT_CALLBACKS
+class Tell(TrainerCallback):
+    def on_train_begin(self, args, state, control, **_):
+        print("at once:", args.per_device_train_batch_size, args.per_device_eval_batch_size)
+DEFAULT_CALLBACKS.append(Tell)
+fine_tune(backbone(sys.argv[2]), split, recipe, sys.argv[3])
+"""
+    if not Path("/proc/self/statm").exists():
+        pytest.skip("needs Linux, where a process's memory can be limited")
+    done = program(text, spoken_dir, "hubert-base-mini", tmp_path, OMP_NUM_THREADS="1")
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "the memory was not enough" in done.stdout and "in place of 128 x 1" in done.stdout
+    run = load_run(tmp_path / "stratified" / "hubert-base-mini")
+    assert run.info["clips_at_once"] < 128
+    assert run.info["steps"] == 2, "a step still has 128 clips"
+    tries = [line.split()[2:] for line in done.stdout.splitlines() if line.startswith("at once:")]
+    assert tries[:2] == [["128", "128"], ["64", "64"]], "an evaluation takes less memory too"
+
+
+def test_a_full_disk_keeps_what_was_trained(spoken_dir, split, tmp_path, capsys):
+    """Files above 400 KB cannot be written: the third checkpoint fails as on a full disk, and the run goes on later."""
+    text = """
+import dataclasses
+recipe = Recipe(epochs=2, batch_size=8, accumulation=1, learning_rate=1e-3, eval_every=4, precision="fp32")
+from transformers import TrainerCallback
+from transformers.trainer import DEFAULT_CALLBACKS
+class Fill(TrainerCallback):
+    def on_step_begin(self, args, state, control, **_):
+        if state.global_step == 5:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, resource.RLIM_INFINITY))
+DEFAULT_CALLBACKS.append(Fill)
+fine_tune(backbone(sys.argv[2]), split, recipe, sys.argv[3])
+"""
+    done = program(text, spoken_dir, "hubert-base-mini", tmp_path)
+    assert done.returncode != 0
+    last = done.stderr.strip().splitlines()[-1]
+    assert "SerlibError" in last and "the disk is full, and training is kept up to step 4" in last
+    target = tmp_path / "stratified" / "hubert-base-mini"
+    assert [path.name for path in target.glob("trainer/checkpoint-*")] == ["checkpoint-4"]
+    recipe = dataclasses.replace(QUICK, accumulation=1)
+    run = fine_tune(backbone("hubert-base-mini"), split, recipe, tmp_path)
+    assert "goes on from its last checkpoint" in capsys.readouterr().out
+    whole = fine_tune(backbone("hubert-base-mini"), split, recipe, tmp_path / "whole")
+    pd.testing.assert_frame_equal(run.predictions, whole.predictions)
+
+
+@pytest.fixture
+def cut_off(split, tmp_path, monkeypatch) -> Path:
+    """The folder of a run whose session was lost at step 15 of 16; it had a checkpoint every second step."""
+    from transformers import TrainerCallback
+
+    class Stop(TrainerCallback):
+        def on_step_end(self, args, state, control, **_):
+            if state.global_step == 15:
+                raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(finetuning, "_progress", lambda title: Stop())
+        fine_tune(backbone("hubert-base-mini"), split, OFTEN, tmp_path / "here")
+    return tmp_path / "here" / "stratified" / "hubert-base-mini"
+
+
+OFTEN = dataclasses.replace(QUICK, accumulation=1, eval_every=2)
+
+
+def steps_of(folder: Path) -> list[int]:
+    return sorted(int(path.name.split("-")[1]) for path in folder.glob("checkpoint-*"))
+
+
+def test_a_checkpoint_that_lost_something_is_passed_over(cut_off, tmp_path):
+    """As a kill leaves it, or a Drive that had not yet kept every file; the Trainer would not tell."""
+    older, newer = steps_of(cut_off / "trainer")
+    assert newer == 14, "and the best before it: all others are deleted"
+    names = {path.name for path in (cut_off / "trainer" / "checkpoint-14").iterdir()} - {"config.json"}
+    assert len(names) == 6, names
+    for name in names - {"training_args.bin"}:
+        for how in ("missing", "cut", "empty"):
+            folder = Path(shutil.copytree(cut_off / "trainer", tmp_path / f"{name} {how}"))
+            file = folder / "checkpoint-14" / name
+            if how == "missing":
+                file.unlink()
+            else:
+                file.write_bytes(file.read_bytes()[: file.stat().st_size // 2 if how == "cut" else 0])
+            assert finetuning._last_whole_checkpoint(folder) == str(folder / f"checkpoint-{older}"), folder.name
+            assert steps_of(folder) == [older]
+
+
+def test_without_the_best_checkpoint_training_goes_back_to_where_another_was_best(cut_off):
+    folder = cut_off / "trainer"
+    older, newer = steps_of(folder)
+    for step in (older, newer):  # in both the older one is the best so far
+        file = folder / f"checkpoint-{step}" / "trainer_state.json"
+        best = {"best_model_checkpoint": str(folder / f"checkpoint-{older}")}
+        file.write_text(json.dumps(json.loads(file.read_text()) | best))
+    assert finetuning._last_whole_checkpoint(folder) == str(folder / f"checkpoint-{newer}")
+    (folder / f"checkpoint-{older}" / "model.safetensors").unlink()
+    assert finetuning._last_whole_checkpoint(folder) is None, "neither can end with the best weights"
+
+
+def test_a_run_whose_folder_was_moved_ends_as_undisturbed(cut_off, split, tmp_path):
+    """The Trainer knows the best checkpoint by its old place, and without it ends with the last one, silently."""
+    (tmp_path / "here").rename(tmp_path / "there")
+    newest = finetuning._last_whole_checkpoint(tmp_path / "there" / cut_off.relative_to(tmp_path / "here") / "trainer")
+    best = json.loads((Path(newest) / "trainer_state.json").read_text())["best_model_checkpoint"]
+    assert Path(best).is_relative_to(tmp_path / "there") and Path(best).is_dir()
+    run = fine_tune(backbone("hubert-base-mini"), split, OFTEN, tmp_path / "there")
+    whole = fine_tune(backbone("hubert-base-mini"), split, OFTEN, tmp_path / "whole")
+    pd.testing.assert_frame_equal(run.predictions, whole.predictions)
+
+
+def test_a_run_that_would_not_fit_on_the_disk_is_refused(split, tmp_path):
+    work = Work(backbone("hubert-base-mini"), split, QUICK, tmp_path)
+    finetuning._check_disk(work, 1_000, 2_000)
+    free = shutil.disk_usage(tmp_path).free
+    with pytest.raises(SerlibError, match="the disk has .* GB free"):
+        finetuning._check_disk(work, free // 4, free // 8)
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (RuntimeError("CUDA error: unspecified launch failure\nCompile with..."), "the GPU no longer answers"),
+        (MemoryError(), "not enough even for one clip at a time"),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), "not enough even"),
+        (RuntimeError("[enforce fail at inline_container.cc:603] PytorchStreamWriter failed writing file"), "disk is"),
+    ],
+)
+def test_the_end_of_a_training_is_one_sentence(split, tmp_path, error, sentence):
+    said = finetuning._readable(Work(backbone("hubert-base-mini"), split, QUICK, tmp_path), error)
+    assert isinstance(said, SerlibError) and sentence in str(said) and "\n" not in str(said)
+
+
+def test_other_errors_stay_what_they_are(split, tmp_path):
+    error = KeyError("a fault of ours")
+    assert finetuning._readable(Work(backbone("hubert-base-mini"), split, QUICK, tmp_path), error) is error
+
+
+def test_tensorboard_holds_the_history(split, tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run = fine_tune(backbone("hubert-base-mini"), split, QUICK, tmp_path, tracker="tensorboard")
+    events = EventAccumulator(str(run.folder / "tracked")).Reload()
+    seen = [(event.step, event.value) for event in events.Scalars("eval/accuracy")]
+    kept = run.history.set_index("step")["eval_accuracy"]
+    assert seen[: len(kept)] == [(step, pytest.approx(value)) for step, value in kept.items()]
+
+
+def test_weights_and_biases_records_offline_and_never_asks(split, tmp_path, monkeypatch, capsys):
+    for name in ("WANDB_MODE", "WANDB_API_KEY", "WANDB_PROJECT", "WANDB_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "none"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    run = fine_tune(backbone("hubert-base-mini"), split, QUICK, tmp_path / "runs", tracker="wandb")
+    assert "recorded offline" in capsys.readouterr().out
+    (kept,) = run.folder.glob("wandb/offline-run-*/*.wandb")
+    assert kept.stat().st_size > 1_000 and b"eval/accuracy" in kept.read_bytes()
+
+
+def test_a_failed_training_closes_its_record(split, tmp_path, monkeypatch):
+    """Else the next training of a notebook would be written into the same one."""
+    import wandb
+
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    wild = dataclasses.replace(QUICK, learning_rate=30.0)
+    with pytest.raises(SerlibError, match="diverged"):
+        fine_tune(backbone("wav2vec2-large-mini"), split, wild, tmp_path / "runs", tracker="wandb")
+    assert list((tmp_path / "runs").rglob("*.wandb")) and wandb.run is None
+
+
+def test_an_unknown_tracker_offers_the_known(split, tmp_path):
+    with pytest.raises(SerlibError, match="did you mean wandb"):
+        fine_tune(backbone("hubert-base-mini"), split, QUICK, tmp_path, tracker="wand")

@@ -1,0 +1,120 @@
+"""Starting a lesson: the right profile, the right backbones, runs found in runs/ before results/."""
+
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from serlib import lesson as profiles
+from serlib.data.splits import stratified_split
+from serlib.errors import SerlibError
+from serlib.judge import predictions
+from serlib.lesson import PROFILES, start
+from serlib.train.backbones import SIX
+from serlib.train.recipes import Recipe
+from serlib.train.training import fine_tune
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("SERLIB_HOME", str(tmp_path))
+    return tmp_path
+
+
+def test_auto_is_mini_without_a_gpu(capsys):
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    assert start("auto").profile == "mini"
+    assert "synthetic" in capsys.readouterr().out
+
+
+def test_unknown_profile_offers_the_nearest():
+    with pytest.raises(SerlibError, match="did you mean laptop"):
+        start("labtop")
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_each_profile_knows_its_six(profile):
+    lesson = start(profile)
+    keys = [lesson.backbone(key).key for key in SIX]
+    assert keys == [f"{key}-mini" if PROFILES[profile].twins else key for key in SIX]
+    assert lesson.runs.name == profile
+
+
+def test_paper_profile_is_the_papers_recipe():
+    stock = {"precision": "fp32", "layerdrop": None, "bucketing": False}
+    assert start("paper").recipe == Recipe(10, 4, 2, 1e-4, pooling="mean", eval_every=100, **stock)
+
+
+def test_a_backbone_may_have_a_recipe_of_its_own():
+    lesson = start("best", epochs=3)
+    assert lesson.recipe_for(lesson.backbone("hubert-base")) == lesson.recipe
+    assert not lesson.recipe.gradient_checkpointing
+    large = lesson.recipe_for(lesson.backbone("hubert-xlarge"))
+    assert large.gradient_checkpointing and large.epochs == 3
+
+
+def test_all_six_have_one_recipe_on_a_t4():
+    lesson = start("t4")
+    assert {lesson.recipe_for(lesson.backbone(key)) for key in SIX} == {lesson.recipe}
+
+
+def test_epochs_change_the_recipe_and_none_keeps_it():
+    assert start("mini", epochs=2).recipe.epochs == 2
+    assert start("mini", epochs=None).recipe == PROFILES["mini"].recipe
+
+
+def test_runs_are_found_in_runs_then_in_results(home, spoken):
+    lesson = start("mini")
+    with pytest.raises(SerlibError, match="no finished run in mini/stratified/hubert-base-mini"):
+        lesson.run("hubert-base")
+    assert lesson.finished() == []
+    split = stratified_split(spoken, test_size=0.25, validation_size=0.2)
+    probe = Recipe(freeze="all", layers="all")
+    run = fine_tune(lesson.backbone("frozen"), split, probe, lesson.runs)
+    assert lesson.run("frozen").folder == run.folder
+    shelf = home / "results" / "mini" / "stratified" / "hubert-base-mini-frozen"
+    shelf.parent.mkdir(parents=True)
+    shutil.move(run.folder, shelf)
+    assert lesson.run("frozen").folder == shelf
+    assert [found.folder for found in lesson.finished()] == [shelf]
+
+
+def test_runs_live_on_drive_where_it_is_mounted(tmp_path, monkeypatch, capsys):
+    """On Colab nothing else outlives the session; a clone's own folder and SERLIB_HOME go before it."""
+    drive, session = tmp_path / "drive" / "MyDrive", tmp_path / "content"
+    session.mkdir()
+    monkeypatch.chdir(session)
+    monkeypatch.setattr(profiles, "DRIVE", drive)
+    assert start("mini").runs.is_relative_to(tmp_path) and "Drive" not in capsys.readouterr().out
+    monkeypatch.delenv("SERLIB_HOME")
+    assert start("mini").home == session
+    drive.mkdir(parents=True)
+    assert start("mini").runs == drive / "ser-book" / "runs" / "mini"
+    assert "runs are kept on Drive" in capsys.readouterr().out
+    (session / "_toc.yml").touch()
+    assert start("mini").home == session
+
+
+def test_the_leaderboard_is_found_or_said_to_be_missing(home, monkeypatch):
+    monkeypatch.setattr(profiles, "SHIPPED", home / "shipped")
+    with pytest.raises(SerlibError, match="no leaderboard of profile mini"):
+        start("mini").leaderboard()
+    for shelf, right in (("shipped", 258), ("results", 259)):  # one's own comes before what serlib brings
+        (home / shelf / "laptop").mkdir(parents=True)
+        (home / shelf / "laptop" / "leaderboard.csv").write_text(f"protocol,right\nrandom,{right}\n")
+        assert start("laptop").leaderboard()["right"].tolist() == [right]
+
+
+def test_committed_predictions_are_ones_own_or_those_that_serlib_brings(home, monkeypatch):
+    monkeypatch.setattr(profiles, "SHIPPED", home / "shipped")
+    with pytest.raises(SerlibError, match="no predictions at .*prices/svm"):
+        start("laptop").committed("prices/svm")
+    for shelf, labels in (("shipped", ("calm", "sad")), ("results", ("angry", "happy"))):
+        rows = pd.DataFrame({"actor": "01", "emotion": labels}, index=["clip-1", "clip-2"])
+        frame = predictions.make(rows, np.eye(2), labels, "test")
+        predictions.write(frame, home / shelf / "laptop" / "prices" / "svm" / "predictions.csv")
+        voter = start("laptop").committed("prices/svm")
+        assert list(voter["predicted"]) == list(labels) and voter.attrs["name"] == "svm"

@@ -1,0 +1,312 @@
+"""Players: the sound inside the page plays, is small, says what it is, and gives nothing away."""
+
+import base64
+import io
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+
+from serlib.data import audio
+from serlib.errors import SerlibError
+from serlib.judge import predictions
+from serlib.show import players
+
+
+@pytest.fixture
+def rows(tmp_path):
+    """Four clips of a chirping tone with pauses, 4 s each, as rows of a corpus."""
+    t = np.arange(4 * audio.RATE) / audio.RATE
+    frame = []
+    for i, emotion in enumerate(["angry", "calm", "happy", "sad"]):
+        tone = 0.3 * np.sin(2 * np.pi * (150 + 60 * i + 40 * np.sin(3 * t)) * t) * (np.sin(4 * t) > 0)
+        path = tmp_path / f"secret{i}.wav"
+        soundfile.write(path, tone, audio.RATE)
+        frame.append(
+            dict(
+                clip=f"clip{i}",
+                path=str(path),
+                actor="07",
+                sex="male",
+                emotion=emotion,
+                intensity="normal",
+                statement=2,
+            )
+        )
+    return pd.DataFrame(frame).set_index("clip")
+
+
+def sounds(html: str) -> list[tuple[np.ndarray, int]]:
+    data = re.findall(r'src="data:audio/\w+;base64,([^"]+)"', html)
+    return [soundfile.read(io.BytesIO(base64.b64decode(piece))) for piece in data]
+
+
+class Tags(HTMLParser):
+    """Collect start tags and see that each opened one is closed."""
+
+    def __init__(self, html: str):
+        super().__init__()
+        self.seen, self.open = [], []
+        self.feed(html)
+        assert not self.open
+
+    def handle_starttag(self, tag, attrs):
+        self.seen.append((tag, dict(attrs)))
+        self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def all(self, tag):
+        return [attrs for name, attrs in self.seen if name == tag]
+
+
+def test_listen_embeds_each_clip_so_that_it_sounds_as_before(rows):
+    html = players.listen(rows).data
+    heard = sounds(html)
+    assert len(heard) == 4
+    for (samples, rate), path in zip(heard, rows["path"], strict=True):
+        original = audio.read(path)
+        assert rate == 16_000
+        assert len(samples) >= len(original)
+        # An MP3 encoder delays by a frame or two; at the best delay the envelopes agree.
+        envelope = np.abs(original).reshape(-1, 400).mean(1)
+        got = np.abs(samples[: len(samples) // 400 * 400]).reshape(-1, 400).mean(1)
+        best = max(np.corrcoef(envelope, got[d : d + len(envelope)])[0, 1] for d in range(len(got) - len(envelope) + 1))
+        assert best > 0.9
+
+
+def test_table_is_accessible_and_self_contained(rows):
+    html = players.listen(rows, caption="Four tones").data
+    tags = Tags(html)
+    assert "<caption" in html and "Four tones" in html
+    assert {th.get("scope") for th in tags.all("th")} == {"col", "row"}
+    labels = [a["aria-label"] for a in tags.all("audio")]
+    assert labels[0] == "“Dogs are sitting by the door”, actor 07 (male), emotion angry, intensity normal"
+    assert all("controls" in a and a["preload"] == "none" for a in tags.all("audio"))
+    assert len(tags.all("svg")) == 4 and all(svg["aria-hidden"] == "true" for svg in tags.all("svg"))
+    assert not re.search(r"https?:|<script|<link|@import|url\(", html)
+    assert not re.search(r"#[0-9a-fA-F]{3,6}\b|(?<!-)color:(?!inherit)", html), "a fixed color would vanish in the dark"
+
+
+def test_no_path_of_this_machine_leaves(rows, tmp_path):
+    html = players.listen(rows).data + players.player(rows["path"].iloc[0], "a tone").data
+    assert str(tmp_path) not in html and "secret" not in html
+
+
+def test_n_keeps_the_first(rows):
+    assert len(sounds(players.listen(rows, n=3).data)) == 3
+
+
+def test_mistakes_show_truth_and_what_was_heard(rows):
+    mistakes = rows.assign(predicted=["sad", "sad", "calm", "calm"], confidence=[0.934, 0.9, 0.5, 0.4])
+    html = players.listen(mistakes, n=2).data
+    heads = re.findall(r'<th scope="col"[^>]*>([^<]+)', html)
+    assert heads == ["clip", "sound", "truth", "heard", "confidence"]
+    assert re.findall(r"<td[^>]*>([^<]+)</td>", html)[:3] == ["angry", "sad", "93%"]
+
+
+def test_without_columns_the_ear_must_guess(rows):
+    assert "angry" not in players.listen(rows, columns=[]).data
+
+
+def test_text_is_escaped(rows):
+    html = players.listen(rows.assign(emotion='<b>"loud"</b>'), caption="<i>").data
+    assert "<b>" not in html and "<i>" not in html
+    Tags(html)
+
+
+def test_clips_of_any_corpus(rows):
+    bare = rows[["path", "emotion"]].assign(actor="", intensity="")
+    html = players.listen(bare).data
+    assert "clip0" in html and '<th scope="col"' in html and "intensity" not in html
+
+
+def test_nothing_to_listen_to(rows):
+    assert "No clips" in players.listen(rows.head(0)).data
+    with pytest.raises(SerlibError, match="path"):
+        players.listen(rows[["emotion"]])
+    with pytest.raises(SerlibError, match="mood"):
+        players.listen(rows, columns=["mood"])
+
+
+def test_player_takes_a_file_or_samples(rows):
+    samples = audio.read(rows["path"].iloc[0])
+    from_file = players.player(rows["path"].iloc[0], 'a "tone"').data
+    from_samples = players.player(samples, 'a "tone"', rate=16_000).data
+    assert from_file == from_samples
+    assert "<figcaption" in from_file and Tags(from_file).all("audio")[0]["aria-label"] == 'a "tone"'
+
+
+def test_player_resamples_and_asks_for_a_rate():
+    tone = np.sin(2 * np.pi * 440 * np.arange(48_000) / 48_000)
+    samples, rate = sounds(players.player(tone, "a tone", rate=48_000).data)[0]
+    assert rate == 16_000 and 16_000 <= len(samples) < 20_000
+    with pytest.raises(SerlibError, match="rate"):
+        players.player(tone, "a tone")
+    with pytest.raises(SerlibError, match="mono"):
+        players.player(np.zeros((2, 100)), "two", rate=16_000)
+
+
+def test_silence_gives_a_flat_waveform():
+    html = players.player(np.zeros(16_000), "silence", rate=16_000).data
+    assert set(re.findall(r"v([\d.]+)", re.search(r' d="([^"]+)"', html)[1])) == {"0.3"}
+
+
+@pytest.mark.parametrize("first, mime", [(0, "audio/mpeg"), (1, "audio/ogg"), (2, "audio/wav")])
+def test_older_libsndfile_falls_back(rows, monkeypatch, first, mime):
+    if first < 2 and not soundfile.check_format(*players._FORMATS[first][:2]):
+        pytest.skip(f"this libsndfile does not write {mime}")
+    known = {f[:2] for f in players._FORMATS[first:]}
+    monkeypatch.setattr(soundfile, "check_format", lambda *f: f in known)
+    html = players.listen(rows, n=1).data
+    assert f'src="data:{mime};' in html
+    assert sounds(html)[0][1] == 16_000
+
+
+def test_four_real_seconds_stay_small(ravdess_dir):
+    """27 KB a clip of 4 s, waveform and markup included, for loud and soft clips alike."""
+    files = sorted(p for p in ravdess_dir.rglob("03-01-*") if p.suffix in {".wav", ".flac"})[::60]
+    for path in files:
+        samples = audio.read(path)
+        html = players.player(samples, path.stem, rate=audio.RATE).data
+        assert len(html) / (len(samples) / audio.RATE) * 4 < 27_648
+
+
+def browsed(html: str) -> dict:
+    """The data that the browser's script begins with."""
+    return json.loads(re.search(r"= (\{.*\});$", html, re.MULTILINE)[1])
+
+
+def test_browse_holds_each_combination_once_with_its_sound_and_pitch(rows):
+    twice = pd.concat([rows, rows.rename(index=lambda clip: clip + "-again")])
+    html = players.browse(twice).data
+    data = browsed(html)
+    assert data["columns"] == ["actor", "emotion", "intensity", "statement"]
+    assert data["values"] == [["07"], ["angry", "calm", "happy", "sad"], ["normal"], ["2"]]
+    assert list(data["clips"]) == [f"07|{emotion}|normal|2" for emotion in ("angry", "calm", "happy", "sad")]
+    for clip in data["clips"].values():
+        samples, rate = soundfile.read(io.BytesIO(base64.b64decode(clip["sound"])))
+        assert rate == audio.RATE and len(samples) / rate == pytest.approx(clip["seconds"], abs=0.1)
+        assert max(clip["wave"]) == 1 and clip["seconds"] <= clip["longest"]
+    # The tones lie one above the other.
+    heard = [np.median([hertz for _, hertz in clip["pitch"]]) for clip in data["clips"].values()]
+    assert min(np.diff(heard)) > 20 and heard[0] > 100
+    assert len(html) < 4 * 20_000 + 10_000
+
+
+def test_browse_lets_no_label_end_the_script(rows):
+    html = players.browse(rows.assign(emotion="</script><b>"), columns=["emotion"], caption="<i>$data").data
+    assert html.count("</script>") == 1 and "&lt;i&gt;$data" in html
+    assert list(browsed(html)["clips"]) == ["</script><b>"]
+
+
+def test_browse_says_what_is_missing(rows):
+    with pytest.raises(SerlibError, match="no column 'statement'"):
+        players.browse(rows.drop(columns="statement"))
+    with pytest.raises(SerlibError, match="no rows"):
+        players.browse(rows.head(0))
+
+
+@pytest.mark.parametrize("name", ["voting", "jury"])
+def test_an_explorable_asks_nobody_and_closes_its_tags(name):
+    html = players.explorable(name).data
+    assert not re.search(r"https?://", html)
+    assert html.count("<script>") == html.count("</script>") == 1
+    assert html.count("<div") == html.count("</div>")
+
+
+def test_an_unknown_explorable_names_the_known_ones():
+    with pytest.raises(SerlibError, match="voting"):
+        players.explorable("votes")
+
+
+@pytest.fixture
+def judged(rows):
+    """The four clips six times over, and a voter: angry right, calm heard as sad with rising confidence, rest right."""
+    corpus = pd.concat([rows.rename(index=lambda clip, k=k: f"{clip}-{k}") for k in range(6)]).rename_axis("clip")
+    corpus.attrs = {"name": "tones", "synthetic": True}
+    labels = ("angry", "calm", "happy", "sad")
+    heard = corpus["emotion"].replace("calm", "sad")
+    sure = [0.5 + 0.05 * int(clip[-1]) for clip in corpus.index]
+    p = [[s if name == h else (1 - s) / 3 for name in labels] for h, s in zip(heard, sure, strict=True)]
+    frame = predictions.make(corpus, p, labels, "test")
+    frame.attrs["name"] = "a <voter>"
+    return frame, corpus
+
+
+def test_a_confusion_matrix_holds_the_surest_clips_of_each_cell(judged):
+    html = players.listen_confusion(*judged).data
+    data = browsed(html)
+    assert data["labels"] == ["angry", "calm", "happy", "sad"]
+    assert data["counts"] == [[6, 0, 0, 0], [0, 0, 0, 6], [0, 0, 6, 0], [0, 0, 0, 6]]
+    assert {cell: len(clips) for cell, clips in data["clips"].items()} == {
+        "angry|angry": 1, "calm|sad": 4, "happy|happy": 1, "sad|sad": 1,
+    }  # fmt: skip
+    captions = [clip["caption"] for clip in data["clips"]["calm|sad"]]
+    assert captions[0] == "“Dogs are sitting by the door”, actor 07 (male): spoken calm, heard as sad, 75% sure"
+    assert [caption[-8:-6] for caption in captions] == ["75", "70", "65", "60"]
+    samples, _ = soundfile.read(io.BytesIO(base64.b64decode(data["clips"]["angry|angry"][0]["sound"])))
+    assert len(samples) > audio.RATE
+    assert "a &lt;voter>" in html.replace("&gt;", ">") and not re.search(r"https?:|secret", html)
+
+
+def test_a_confusion_matrix_gives_every_cell_a_clip_before_any_a_second(judged, monkeypatch):
+    monkeypatch.setattr(players, "_OF_A_MATRIX", 5)
+    clips = browsed(players.listen_confusion(*judged).data)["clips"]
+    assert {cell: len(found) for cell, found in clips.items()} == {
+        "angry|angry": 1, "calm|sad": 2, "happy|happy": 1, "sad|sad": 1,
+    }  # fmt: skip
+
+
+def test_a_confusion_matrix_opens_its_cells_by_mouse_and_keyboard(judged):
+    chromium = next(filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])), None)
+    if not chromium:
+        pytest.skip("needs Chromium on the PATH")
+    playwright = pytest.importorskip("playwright.sync_api")
+    asked = []
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 390, "height": 844})
+        page.route("**", lambda route: (asked.append(route.request.url), route.abort()))
+        page.set_content(players.listen_confusion(*judged).data)
+        box, status = page.locator(".ser-confusion"), page.get_by_role("status")
+        # Calm heard as sad is open from the start, and says how many clips it does not hold.
+        assert status.inner_text() == (
+            "6 clips of calm heard as sad; here are the 4 it was surest of, 2 more are not on this page."
+        )
+        assert box.locator("figure").count() == 4 and box.locator("audio").first.evaluate(
+            "audio => new Promise(done => { audio.onloadedmetadata = () => done(audio.duration > 1); audio.load(); "
+            "audio.preload = 'metadata'; audio.onerror = () => done(false); })"
+        )
+        box.get_by_role("button", name="6 of happy, heard as happy").click()
+        assert box.locator("[aria-pressed=true]").count() == 1 and box.locator("figure").count() == 1
+        assert "spoken happy, heard as happy" in box.locator("figcaption").inner_text()
+        # Up and left of it nothing is; down is sad; from there Enter opens.
+        for key in ("ArrowUp", "ArrowLeft", "ArrowRight", "ArrowDown"):
+            page.keyboard.press(key)
+        assert page.evaluate("document.activeElement.ariaLabel") == "6 of happy, heard as happy"
+        box.get_by_role("button", name="6 of sad, heard as sad").focus()
+        page.keyboard.press("ArrowUp")
+        page.keyboard.press("ArrowUp")
+        assert page.evaluate("document.activeElement.ariaLabel") == "6 of calm, heard as sad"
+        page.keyboard.press("Enter")
+        assert box.locator("figure").count() == 4
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390 and asked == []
+        browser.close()
+
+
+def test_the_terms_of_ravdess_stand_below_its_clips_and_below_no_others(rows):
+    def shown(table: pd.DataFrame) -> list[str]:
+        return [players.listen(table.query("emotion == 'sad'")).data, players.browse(table).data]
+
+    assert not any("CC BY" in html for html in shown(rows))
+    rows.attrs["name"] = "ravdess"
+    for html in shown(rows):
+        assert "Livingstone and F. A. Russo" in html and "CC BY-NC-SA 4.0</a>: for non-commercial use" in html
+        Tags(html)
