@@ -88,15 +88,12 @@ endif
 execute: $(WANTED) | $(SETUP) ## run the notebooks that changed, or whose inputs did, into build/executed/<profile>
 	@$(VENV) scripts/timings.py $(DONE)
 
-results: ## copy the finished runs of PROFILE, without their checkpoints, to results/ for committing
-	@mkdir -p results/$(PROFILE)
-	@cd runs/$(PROFILE) && find . -mindepth 3 -maxdepth 3 -name '*.[jc]s*' ! -name started.json ! -path '*.before/*' \
-	  ! -path './taste*' | tar -cf - -T - | tar -xf - -C ../../results/$(PROFILE)
+results: $(SETUP) ## copy the finished runs of PROFILE, without their checkpoints, to results/ for committing
+	@$(VENV) scripts/results.py $(PROFILE)
 
 leaderboard: $(SETUP) ## train the laptop's leaderboard on real RAVDESS (resumes), copy its runs to results/, print it
-	@$(VENV) scripts/leaderboard.py
-	@$(MAKE) --no-print-directory results PROFILE=laptop
-	@$(VENV) scripts/leaderboard.py --table
+	@$(VENV) scripts/leaderboard
+	@$(VENV) scripts/leaderboard --table
 
 # --- The book
 PAGES := $(shell find book _static -type f ! -name '.*' 2>/dev/null) _config.yml _toc.yml

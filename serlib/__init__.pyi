@@ -90,13 +90,15 @@ from .train import probing as probing
 from .train.backbones import BACKBONES as BACKBONES
 from .train.backbones import SIX as SIX
 from .train.backbones import backbone as backbone
+from .train.classify import classify as classify
+from .train.finetuning import fine_tune as fine_tune
 from .train.planner import plan as plan
 from .train.planner import plan_all as plan_all
 from .train.probing import layer_averages as layer_averages
+from .train.probing import probe as probe
+from .train.recipes import Probe as Probe
 from .train.recipes import Recipe as Recipe
+from .train.run import load_run as load_run
 from .train.sharing import model_card as model_card
-from .train.training import classify as classify
-from .train.training import fine_tune as fine_tune
-from .train.training import load_run as load_run
 
 __version__: str

@@ -1,13 +1,15 @@
-"""Files that are either whole or not there: the cache folder, atomic writing, checksums."""
+"""Files that are either whole or not there, and the one key of what a number depends on."""
 
 import errno
 import hashlib
+import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from serlib.errors import SerlibError
 
@@ -60,3 +62,17 @@ def checksum(path: Path | str, algorithm: str = "sha256") -> str:
         while piece := file.read(1 << 20):
             digest.update(piece)
     return digest.hexdigest()
+
+
+def key_of(depends: Mapping[str, Any]) -> str:
+    """Return the key of what a number depends on: the same for the same content, 16 hexadecimal digits.
+
+    ``depends`` names each of it, such as sound, weights, settings and the version of the code; values are what JSON
+    knows. Runs and caches are found by this key and by nothing else.
+    """
+    return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def safe_name(text: str) -> str:
+    """Return a name for a file or folder."""
+    return text.replace("/", "_").replace(" ", "-")

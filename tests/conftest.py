@@ -134,5 +134,5 @@ def spoken(spoken_dir) -> pd.DataFrame:
     from serlib.data.ravdess import ravdess
 
     corpus = ravdess(spoken_dir)
-    corpus.attrs |= {"name": "spoken", "synthetic": True}
+    corpus.attrs |= {"name": "mini", "synthetic": True}
     return corpus

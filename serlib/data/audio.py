@@ -19,6 +19,7 @@ from serlib.errors import SerlibError
 from serlib.files import atomic_path, cache_dir
 
 RATE = 16_000
+SHORTEST = 0.1  # seconds
 """Samples a second of everything after reading: what all backbones were pre-trained on."""
 
 
@@ -189,9 +190,13 @@ def clips(corpus: pd.DataFrame, trim: bool = False) -> Clips:
     return Clips(index)
 
 
-def fingerprints(corpus: pd.DataFrame) -> list[str]:
-    """Return what tells each file of a corpus from all others and from itself once changed, one text a clip."""
-    return [hashlib.sha256(json.dumps(stat).encode()).hexdigest()[:16] for stat in _stats(corpus)]
+def content_keys(corpus: pd.DataFrame) -> pd.Series:
+    """Return a digest of each clip's sound, whatever its name, indexed by clip."""
+    found = {}
+    for clip, path in corpus["path"].items():
+        samples, rate = decode(path)
+        found[clip] = hashlib.sha256(samples.tobytes() + str(rate).encode()).hexdigest()[:16]
+    return pd.Series(found)
 
 
 def _key(corpus: pd.DataFrame, trim: bool) -> str:

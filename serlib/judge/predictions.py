@@ -31,7 +31,9 @@ def probabilities(frame: pd.DataFrame) -> np.ndarray:
     return frame[[f"p_{label}" for label in labels(frame)]].to_numpy(float)
 
 
-def make(rows: pd.DataFrame, probabilities: np.ndarray, labels: Sequence[str], part: str) -> pd.DataFrame:
+def make(
+    rows: pd.DataFrame, probabilities: np.ndarray, labels: Sequence[str], part: str, corpus: str = "unknown"
+) -> pd.DataFrame:
     """Return the predictions frame of some rows of a corpus.
 
     ``probabilities`` has shape (len(rows), len(labels)), its columns in the order of ``labels``. They are

@@ -248,3 +248,13 @@ def missing_weights(checkpoint: str, error: Exception) -> SerlibError:
         "a file, nor a local folder has them whole; connect to the internet once (the hub keeps a copy in HF_HOME), or "
         "put the model's folder below a folder of your own and name that in SERLIB_MODELS."
     )
+
+
+def weights_key(backbone: Backbone) -> str:
+    return backbone.checkpoint
+
+
+def extractor_from(folder: Path):
+    from transformers import AutoFeatureExtractor
+
+    return AutoFeatureExtractor.from_pretrained(folder)

@@ -92,7 +92,7 @@ def push_to_hub(run: Any, repo: str, private: bool = True) -> str:
     checkpoint = run.folder / "checkpoint"
     if not checkpoint.is_dir():
         raise SerlibError(f"The run of {run.name} holds predictions but no checkpoint; run its notebook to train one.")
-    if run.info["recipe"]["freeze"] == "all" or run.info["recipe"]["pooling"] != "mean":
+    if run.info["kind"] == "probe" or run.info["recipe"]["pooling"] != "mean":
         raise SerlibError(
             f"{run.name} would not load in plain transformers, which knows fine-tuned models with mean pooling only; "
             "upload one of these."

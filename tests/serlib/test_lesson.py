@@ -13,8 +13,8 @@ from serlib.errors import SerlibError
 from serlib.judge import predictions
 from serlib.lesson import PROFILES, start
 from serlib.train.backbones import SIX
+from serlib.train.probing import probe
 from serlib.train.recipes import Recipe
-from serlib.train.training import fine_tune
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +40,7 @@ def test_each_profile_knows_its_six(profile):
     lesson = start(profile)
     keys = [lesson.backbone(key).key for key in SIX]
     assert keys == [f"{key}-mini" if PROFILES[profile].twins else key for key in SIX]
-    assert lesson.runs.name == profile
+    assert lesson.runs.folder.name == lesson.runs.profile == profile
 
 
 def test_paper_profile_is_the_papers_recipe():
@@ -72,10 +72,9 @@ def test_runs_are_found_in_runs_then_in_results(home, spoken):
         lesson.run("hubert-base")
     assert lesson.finished() == []
     split = stratified_split(spoken, test_size=0.25, validation_size=0.2)
-    probe = Recipe(freeze="all", layers="all")
-    run = fine_tune(lesson.backbone("frozen"), split, probe, lesson.runs)
+    run = probe(lesson.backbone("frozen"), split, lesson.probe_recipe, lesson.runs)
     assert lesson.run("frozen").folder == run.folder
-    shelf = home / "results" / "mini" / "stratified" / "hubert-base-mini-frozen"
+    shelf = home / "results" / "mini" / "stratified" / "hubert-base-mini-probe"
     shelf.parent.mkdir(parents=True)
     shutil.move(run.folder, shelf)
     assert lesson.run("frozen").folder == shelf
@@ -88,11 +87,11 @@ def test_runs_live_on_drive_where_it_is_mounted(tmp_path, monkeypatch, capsys):
     session.mkdir()
     monkeypatch.chdir(session)
     monkeypatch.setattr(profiles, "DRIVE", drive)
-    assert start("mini").runs.is_relative_to(tmp_path) and "Drive" not in capsys.readouterr().out
+    assert start("mini").runs.folder.is_relative_to(tmp_path) and "Drive" not in capsys.readouterr().out
     monkeypatch.delenv("SERLIB_HOME")
     assert start("mini").home == session
     drive.mkdir(parents=True)
-    assert start("mini").runs == drive / "ser-book" / "runs" / "mini"
+    assert start("mini").runs.folder == drive / "ser-book" / "runs" / "mini"
     assert "runs are kept on Drive" in capsys.readouterr().out
     (session / "_toc.yml").touch()
     assert start("mini").home == session

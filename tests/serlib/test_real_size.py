@@ -16,8 +16,8 @@ from serlib.data import audio
 from serlib.data.splits import stratified_split
 from serlib.train import batches, model
 from serlib.train.backbones import SIX, TWINS, backbone
+from serlib.train.finetuning import fine_tune
 from serlib.train.recipes import Recipe, Work
-from serlib.train.training import fine_tune
 
 PLAIN = Recipe(epochs=2, learning_rate=5e-4, eval_every=4, bucketing=False, precision="fp32")
 

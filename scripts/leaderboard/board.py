@@ -1,44 +1,36 @@
-"""Train every entry of the laptop's leaderboard on every protocol of RAVDESS, then let them vote.
+"""The laptop's leaderboard: its entries, its protocols, their training, and the table of what they said."""
 
-`python scripts/leaderboard.py` trains into runs/laptop (RAVDESS_DIR; a finished run is loaded); with `--table` it
-computes the table from the predictions in results/laptop, in seconds, and writes it to results/laptop/leaderboard.csv.
-Everything that is chosen is chosen on clips of the training part, the vote's members too. `make leaderboard` does both.
-"""
-
-import argparse
 import shutil
-import sys
-import time
-from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from ridge import RidgeProbe
 
 import serlib as ser
+from results import keep
 from serlib.judge.predictions import labels, probabilities, rows_of
 from serlib.judge.voting import FLOOR
-from serlib.train.training import Run
+from serlib.train.run import Run, Runs
 
-RESULTS = Path(__file__).parents[1] / "results" / "laptop"
 LOGISTIC = ser.PROFILES["laptop"].probe
-RIDGE = replace(LOGISTIC, head="kernel ridge", centered=True)
-# folder -> (title, recipe). The first is the probe of notebook 02.
+# name of the run -> (title, recipe). The first is the probe of notebook 02.
 ENTRIES = {
-    "whisper-tiny.en-frozen": ("logistic regression", LOGISTIC),
-    "whisper-tiny.en-ridge-frozen": ("kernel ridge", RIDGE),
-    "whisper-tiny.en-loudness-frozen": (
+    "whisper-tiny.en-probe": ("logistic regression", LOGISTIC),
+    "whisper-tiny.en-ridge": ("kernel ridge", RidgeProbe()),
+    "whisper-tiny.en-loudness": (
         "kernel ridge, loudness, three speeds",
-        replace(RIDGE, pooling="loudness", speeds=(0.9, 1.0, 1.1)),
+        RidgeProbe(pooling="loudness", speeds=(0.9, 1.0, 1.1)),
     ),
-    "whisper-tiny.en-convolutions-frozen": ("kernel ridge, convolutions only", replace(RIDGE, layers="first")),
+    "whisper-tiny.en-convolutions": ("kernel ridge, convolutions only", RidgeProbe(layers="first")),
     "whisper-tiny.en": (
         "fine-tuned",
         ser.Recipe(epochs=8, batch_size=16, accumulation=1, warmup=0.1, eval_every=65, trim=True),
     ),
 }
-QUICK = ("whisper-tiny.en-ridge-frozen", "whisper-tiny.en-loudness-frozen")
+OWN = ("whisper-tiny.en-ridge", "whisper-tiny.en-loudness", "whisper-tiny.en-convolutions")  # names not by default
+QUICK = ("whisper-tiny.en-ridge", "whisper-tiny.en-loudness")
 SLOW = "whisper-tiny.en"  # twenty minutes of one core each: on the paper's split only
 VOTE = "vote, members chosen on validation"
 # protocol -> how its folders begin
@@ -52,8 +44,11 @@ PROTOCOLS = {
 }
 
 
-def train(corpus: pd.DataFrame, folder: Path) -> None:
-    """Train the entries on the splits of all protocols, one actor out with those alone that take seconds."""
+def train(corpus: pd.DataFrame, folder: Runs, results: Path) -> None:
+    """Train the entries on the splits of all protocols into ``folder`` and copy their small files to ``results``.
+
+    One actor out only those are trained that take seconds.
+    """
     random = ser.stratified_split(corpus)
     folds = [
         random,
@@ -65,11 +60,11 @@ def train(corpus: pd.DataFrame, folder: Path) -> None:
     work = [(split, key) for split in folds for key in ENTRIES if key != SLOW or split is random]
     work += [(split, key) for split in ser.leave_one_actor_out(corpus) for key in QUICK]
     whisper = ser.backbone("whisper-tiny.en")
-    for split, key in work:
-        title, recipe = ENTRIES[key]
-        key = key.removesuffix("-frozen")  # which fine_tune adds
-        title = whisper.title if recipe == LOGISTIC else f"{whisper.title}, {title}"
-        run = ser.fine_tune(replace(whisper, key=key, title=title), split, recipe, folder)
+    for split, name in work:
+        recipe = ENTRIES[name][1]
+        verb = ser.probe if isinstance(recipe, ser.Probe) else ser.fine_tune
+        run = verb(whisper, split, recipe, folder, name=name if name in OWN else None)
+        keep(run, folder.folder, results)
         if split.name != "stratified":  # 60 MB each, and a fold's model is of use to nobody
             shutil.rmtree(run.folder / "checkpoint", ignore_errors=True)
 
@@ -112,29 +107,3 @@ def table(folder: Path) -> pd.DataFrame:
                 row |= {measure: value, f"{measure}_low": low, f"{measure}_high": high}
             rows.append(row | {"seconds": sum(seconds for _, seconds in folds)})
     return pd.DataFrame(rows)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--table", action="store_true", help="train nothing: the table of what is in results/laptop")
-    if not parser.parse_args().table:
-        begin = time.time()
-        lesson = ser.start("laptop")
-        train(lesson.corpus(), lesson.runs)
-        print(f"trained or loaded in {(time.time() - begin) / 60:.1f} minutes")
-        return
-    board = table(RESULTS).round(4)
-    board.to_csv(RESULTS / "leaderboard.csv", index=False, lineterminator="\n")
-    for protocol, rows in board.groupby("protocol", sort=False):
-        print(f"\n{protocol}: {rows['folds'].max()} fold(s), {rows['clips'].max():,} test clips")
-        for row in rows.itertuples():
-            print(
-                f"  {row.entry:40s} accuracy {row.accuracy:6.2%} ({row.accuracy_low:.1%} to {row.accuracy_high:.1%})"
-                f"  UAR {row.UAR:6.2%} ({row.UAR_low:.1%} to {row.UAR_high:.1%})  {row.seconds:6.0f} s"
-            )
-    trained = board[board["entry"] != VOTE]
-    print(f"\n{trained['folds'].sum()} trainings, {trained['seconds'].sum() / 60:.0f} minutes in all")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,4 +1,4 @@
-"""Kernel ridge regression on a frozen encoder's averages, in closed form. See `make leaderboard`.
+"""A probe with another head: kernel ridge regression on a frozen encoder's averages, in closed form.
 
 Least squares toward one-hot emotions with a Gaussian kernel (Rifkin, Yeo and Poggio 2003, "Regularized least-squares
 classification"), which learns from a thousand clips in a second and knows its own held-out errors without refitting.
@@ -14,11 +14,15 @@ from scipy.optimize import minimize_scalar
 from sklearn.linear_model import Ridge
 from sklearn.metrics.pairwise import euclidean_distances, rbf_kernel
 
-from serlib.train.recipes import softmax_of
+from serlib.data.splits import Split
+from serlib.errors import SerlibError
+from serlib.train.heads import Fitted, history_row, softmax_of
+from serlib.train.recipes import Probe, setting
 
 # (gamma, alpha) to choose from: the Gaussian's gamma times the number of features, and the ridge.
 GRID = tuple(product((0.1, 0.2, 0.4), (0.03, 0.1, 0.3)))
 VOICE_RIDGE = 0.1  # per feature, of the model that recognizes voices
+LOUDNESS = 0.3  # loudness grows with this power of intensity (Stevens 1957, doi 10.1037/h0046162)
 
 
 @dataclass(frozen=True)
@@ -134,3 +138,67 @@ def _one_hot(labels: np.ndarray) -> np.ndarray:
 
 def _kernel(a: np.ndarray, b: np.ndarray, gamma: float) -> np.ndarray:
     return rbf_kernel(a, b, gamma=float(gamma) / a.shape[1])
+
+
+@dataclass(frozen=True)
+class RidgeProbe(Probe):
+    """A probe whose head is kernel ridge regression, and what else the leaderboard tries on a frozen encoder.
+
+    * ``pooling="loudness"``: mean and standard deviation in which loud frames count more (Stevens 1957, doi
+      10.1037/h0046162), for emotion is in the voice and not in the silence around it.
+    * ``layers="first"``: what the convolutions hand to the transformer.
+    * ``speeds``: copies of each clip to average over, such as (0.9, 1.0, 1.1) (speed perturbation: Ko et al. 2015,
+      doi 10.21437/Interspeech.2015-711).
+    * ``centered``: subtract the mean of the training voice that a clip sounds like, if the test voices are known
+      from training (else it does nothing). Who speaks in a test clip is never read.
+    """
+
+    pooling: str = setting("mean+std", "one of", choices=("mean", "mean+std", "loudness"))
+    layers: str = setting("all", "one of", choices=("last", "all", "first"))
+    speeds: tuple[float, ...] = (1.0,)
+    centered: bool = setting(True, "switch")
+
+    head = KernelRidge
+
+    def __post_init__(self):
+        super().__post_init__()
+        object.__setattr__(self, "speeds", tuple(self.speeds))  # run.json knows lists only
+        if not self.speeds or min(self.speeds) <= 0:
+            raise SerlibError(f"The probe's speeds are {self.speeds}; give at least one, each greater than 0.")
+
+    def averaged_layers(self, layers: int) -> list[int]:
+        return [0] if self.layers == "first" else super().averaged_layers(layers)
+
+    def pool(self, layers: np.ndarray, samples: np.ndarray) -> np.ndarray:
+        if self.pooling != "loudness":
+            return super().pool(layers, samples)
+        frames = np.array_split(np.asarray(samples, np.float64), layers.shape[1])
+        loudness = np.array([np.mean(frame**2) for frame in frames]) ** LOUDNESS + 1e-12
+        mean = np.average(layers, axis=1, weights=loudness)
+        spread = np.average((layers - mean[:, None]) ** 2, axis=1, weights=loudness)
+        return np.concatenate([mean.ravel(), np.sqrt(spread).ravel()]).astype(np.float32)
+
+    def fit(self, x: dict[str, np.ndarray], y: dict[str, np.ndarray], split: Split) -> Fitted:
+        """Choose gamma and alpha by the exact held-out loss on train, which has ten times as many clips as validation.
+
+        Clips are held out one at a time where the split's test voices are known from training, else a whole actor at a
+        time, so that the choice is made for the question that the test part asks.
+        """
+        actors = split.train["actor"].to_numpy(str)
+        known = set(split.test["actor"]) <= set(actors)
+        groups = np.arange(len(actors)) if known or len(set(actors)) == 1 else actors
+        voices = actors if self.centered and known else None
+        train, labels = x["train"].astype(float), y["train"]
+        settings, rows = [], []
+        for step, (gamma, alpha, own, scores) in enumerate(search(train, labels, groups, voices), 1):
+            temperature = tune_temperature(scores, labels)
+            own, scores = softmax_of(own * temperature), softmax_of(scores * temperature)
+            rows.append(history_row(step, step, own, labels, scores, labels))
+            settings.append({"gamma": gamma, "alpha": alpha, "temperature": temperature})
+        best = int(np.argmin([row["eval_loss"] for row in rows]))
+        trial = KernelRidge.fit(train, labels, **settings[best], actors=voices)
+        if voices is not None:
+            voices = np.concatenate([voices, split.validation["actor"].to_numpy(str)])
+        both = [np.concatenate([part["train"], part["validation"]]) for part in (x, y)]
+        final = KernelRidge.fit(both[0].astype(float), both[1], **settings[best], actors=voices)
+        return Fitted(trial, final, rows, best, settings[best] | {"centered": voices is not None})
