@@ -7,20 +7,15 @@ that were left out.
 """
 
 import os
-import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from serlib.data import audio
 from serlib.errors import SerlibError, nearest
-from serlib.files import atomic_path
-
-if TYPE_CHECKING:
-    from serlib.data.splits import Split
+from serlib.files import atomic_path, safe_name
 
 COLUMNS = ("path", "actor", "sex", "emotion", "intensity", "statement", "repetition", "seconds")
 
@@ -36,6 +31,63 @@ def corpus_of(rows: dict[str, dict], attrs: dict) -> pd.DataFrame:
     frame = frame.sort_index()
     frame.attrs = attrs
     return frame
+
+
+def as_corpus(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return any table of clips as a corpus; a corpus comes back as it is.
+
+    Columns ``path`` and ``emotion`` are enough: what else is missing is filled in ("" or 0 for unknown), seconds are
+    read from the files, clips are named after their files where the index has no names, and the corpus is called
+    "unnamed" where pandas has lost what it was called (``concat`` and ``merge`` do that). Raises SerlibError that says
+    why something is no corpus.
+    """
+    if not isinstance(frame, pd.DataFrame):
+        raise SerlibError(
+            f"a corpus is a table with a row for each clip, and this is a {type(frame).__name__}; take one from "
+            "ser.ravdess, ser.mini or ser.from_csv."
+        )
+    missing = [column for column in ("path", "emotion") if column not in frame]
+    if missing:
+        there = ", ".join(map(str, frame.columns)) or "no columns"
+        raise SerlibError(f"a corpus needs the columns path and emotion, and this table has {there}.")
+    if frame.empty:
+        raise SerlibError("the corpus has no clips; give it at least one.")
+    attrs = {"name": "unnamed", "synthetic": False, "misnamed": [], "unreadable": {}} | frame.attrs
+    if not all(isinstance(clip, str) for clip in frame.index):
+        names = _names_of([Path(path) for path in frame["path"]])
+        frame = frame.set_axis(pd.Index(names, name="clip"))
+    if frame.index.has_duplicates:
+        raise SerlibError(f"clip {frame.index[frame.index.duplicated()][0]} is in the corpus twice; keep one.")
+    unknown = frame["emotion"].isna() | (frame["emotion"] == "")
+    if unknown.any():
+        raise SerlibError(f"clip {frame.index[unknown][0]} has no emotion; fill it in or leave the clip out.")
+    filled = {}
+    for column in COLUMNS[1:]:
+        nothing = 0 if column in ("statement", "repetition") else ""
+        if column == "seconds":
+            if column not in frame or frame[column].isna().any():
+                filled[column] = [seconds_of(path) for path in frame["path"]]
+        elif column not in frame:
+            filled[column] = nothing
+        elif frame[column].isna().any():
+            filled[column] = frame[column].astype(object).where(frame[column].notna(), nothing)
+    if not all(isinstance(actor, str) for actor in filled.get("actor", frame.get("actor", ""))):
+        filled["actor"] = frame["actor"].astype(str)
+    if not filled and frame.attrs == attrs and frame.index.name == "clip":
+        return frame
+    frame = frame.assign(**filled).rename_axis("clip")
+    frame.attrs = attrs
+    return frame
+
+
+def _names_of(files: Sequence[Path]) -> list[str]:
+    """Return a name for each file: its stem, or with its folders where two files have the same."""
+    names = [file.stem for file in files]
+    if len(set(names)) < len(names):
+        # speaker1/001.wav and speaker2/001.wav: the folders belong to the name.
+        top = os.path.commonpath([file.parent for file in files])
+        names = ["_".join(file.relative_to(top).with_suffix("").parts) for file in files]
+    return names
 
 
 # Anybody's corpus
@@ -82,11 +134,7 @@ def from_csv(path: Path | str, labels: Sequence[str] | None = None) -> pd.DataFr
             f"{len(unreadable)} of {len(files)} files of {path} cannot be read, the first at {unreadable[0]}"
         )
 
-    names = [file.stem for file in files]
-    if len(set(names)) < len(names):
-        # speaker1/001.wav and speaker2/001.wav: the folders belong to the name.
-        top = os.path.commonpath([file.parent for file in files])
-        names = ["_".join(file.relative_to(top).with_suffix("").parts) for file in files]
+    names = _names_of(files)
     if len(set(names)) < len(names):
         raise SerlibError(f"two files of {path} differ in nothing but their ending or folder marks; rename one.")
     table = table.assign(path=[str(file) for file in files], seconds=seconds)
@@ -131,28 +179,21 @@ def regroup_by_emotion(corpus: pd.DataFrame, folder: Path | str) -> Path:
     The paper's first step (section 5.2): a table of path and label. Files that are there already are not
     copied again.
     """
-    folder = Path(folder)
+    folder, corpus = Path(folder), as_corpus(corpus)
     paths = []
     for clip, row in corpus.iterrows():
         source = Path(row["path"])
-        target = folder / re.sub(r"[^\w -]", "_", row["emotion"]) / f"{clip}{source.suffix}"
+        target = folder / safe_name(row["emotion"]) / f"{safe_name(clip)}{source.suffix}"
         if not target.exists() or target.stat().st_size != source.stat().st_size:
             with atomic_path(target) as whole:
                 shutil.copyfile(source, whole)
         paths.append(target.relative_to(folder).as_posix())
-    _write_csv(corpus.assign(path=paths), folder / "labels.csv")
+    write_csv(corpus.assign(path=paths), folder / "labels.csv")
     return folder / "labels.csv"
 
 
-def write_split_csvs(split: "Split", folder: Path | str) -> Path:
-    """Write ``train.csv`` (validation included) and ``test.csv`` of path and label, as the paper had them."""
-    folder = Path(folder)
-    _write_csv(pd.concat([split.train, split.validation]).sort_index(), folder / "train.csv")
-    _write_csv(split.test, folder / "test.csv")
-    return folder
-
-
-def _write_csv(corpus: pd.DataFrame, path: Path) -> None:
+def write_csv(corpus: pd.DataFrame, path: Path) -> None:
+    """Write path and emotion of each clip, and that a corpus is synthetic where it is."""
     table = corpus[["path", "emotion"]]
     if corpus.attrs.get("synthetic"):
         table = table.assign(synthetic=True)

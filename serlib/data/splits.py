@@ -1,13 +1,16 @@
 """Train, validation, test: at random as in the paper, or by actor; and what leaks (notebook 11)."""
 
+import numbers
 from collections.abc import Iterable
 from dataclasses import dataclass
 from html import escape
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from sklearn.model_selection import train_test_split
 
+from serlib.data.corpus import as_corpus, write_csv
 from serlib.errors import SerlibError, nearest
 
 PARTS = ("train", "validation", "test")
@@ -60,7 +63,7 @@ class Split:
     @property
     def attrs(self) -> dict:
         """What the corpus says about itself: name, synthetic."""
-        return self.train.attrs
+        return {"name": "unnamed", "synthetic": False} | self.test.attrs | self.train.attrs
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{len(frame):,} {part}" for part, frame in self.parts())
@@ -74,7 +77,8 @@ def _complete(split: Split, parts: Iterable[str] = PARTS) -> Split:
         if missing:
             raise SerlibError(
                 f"the {part} part of split {split.name} has no clip of {', '.join(missing)}; "
-                "make that part larger or leave the class out of the corpus."
+                "make that part larger (test_size, validation_size; n_test, n_validation), or leave the class out of "
+                "the corpus."
             )
     return split
 
@@ -88,8 +92,12 @@ def stratified_split(
     288 of RAVDESS's 1,440. Validation is ``validation_size`` of the rest, cut the same way: the paper had
     none, and chose its checkpoints on the test part. Raises SerlibError when a part would lack a class.
     """
-    corpus = corpus.sort_index()
+    corpus = as_corpus(corpus).sort_index()
     _check_classes(corpus)
+    _check_seed(random_state)
+    for name, share in (("test_size", test_size), ("validation_size", validation_size)):
+        if not (isinstance(share, numbers.Real) and 0 < share < 1):
+            raise SerlibError(f"{name} is {share!r}; it is a share of the clips, between 0 and 1.")
     try:
         rest, test = train_test_split(
             corpus, test_size=test_size, random_state=random_state, stratify=corpus["emotion"]
@@ -111,10 +119,12 @@ def _split(name: str, corpus: pd.DataFrame, train: pd.Index, validation: pd.Inde
     return Split(name, *(corpus.loc[sorted(clips)] for clips in (train, validation, test)))
 
 
+def _check_seed(random_state: int) -> None:
+    if not isinstance(random_state, numbers.Integral) or random_state < 0:
+        raise SerlibError(f"random_state is {random_state!r}; it is a whole number, 0 or more.")
+
+
 def _check_classes(corpus: pd.DataFrame) -> None:
-    if not corpus.index.is_unique:
-        twice = corpus.index[corpus.index.duplicated()][0]
-        raise SerlibError(f"clip {twice} is in the corpus twice; keep one.")
     if corpus["emotion"].nunique() < 2:
         raise SerlibError(f"the corpus has {corpus['emotion'].nunique()} class(es); telling apart needs at least two.")
 
@@ -148,9 +158,21 @@ def _draw(sexes: pd.Series, n: int, random_state: int) -> list[str]:
     return sorted(drawn)
 
 
-def actor_split(corpus: pd.DataFrame, n_test: int = 5, n_validation: int = 3, random_state: int = 101) -> Split:
-    """Split so that nobody who is heard in training is heard in the test: speaker independent."""
+def actor_split(
+    corpus: pd.DataFrame, n_test: int | None = None, n_validation: int | None = None, random_state: int = 101
+) -> Split:
+    """Split so that nobody who is heard in training is heard in the test: speaker independent.
+
+    ``n_test`` and ``n_validation`` count actors; None takes five and three of 24, or the like of fewer or more.
+    """
+    corpus = as_corpus(corpus)
     sexes = _sexes(corpus)
+    n_test = _share_of(len(sexes), 5 / 24) if n_test is None else n_test
+    n_validation = _share_of(len(sexes), 3 / 24) if n_validation is None else n_validation
+    _check_seed(random_state)
+    for name, count in (("n_test", n_test), ("n_validation", n_validation)):
+        if not isinstance(count, numbers.Integral):
+            raise SerlibError(f"{name} is {count!r}; it is a number of actors.")
     if min(n_test, n_validation) < 1 or n_test + n_validation >= len(sexes):
         raise SerlibError(
             f"{n_test} test and {n_validation} validation actors leave none for training: "
@@ -161,35 +183,63 @@ def actor_split(corpus: pd.DataFrame, n_test: int = 5, n_validation: int = 3, ra
     return _complete(_by_actor("actors", corpus, test, validation))
 
 
+def _share_of(count: int, share: float) -> int:
+    return max(1, round(count * share))
+
+
 def actor_folds(
-    corpus: pd.DataFrame, folds: str | list[list[int | str]] = "luna-jimenez", random_state: int = 101
+    corpus: pd.DataFrame,
+    folds: str | Iterable[Iterable[int | str]] = "luna-jimenez",
+    random_state: int = 101,
+    n_validation: int | None = None,
 ) -> list[Split]:
     """Return one speaker-independent split a fold; every actor is in the test part of exactly one.
 
-    ``folds`` is "luna-jimenez" (5 folds of RAVDESS), "emobox" (6), or lists of actors. One in eight of the
-    training actors, at least one, is set aside for validation.
+    ``folds`` is "luna-jimenez" (5 folds of RAVDESS), "emobox" (6), or lists of actors. ``n_validation`` of the training
+    actors are set aside for validation; None takes one in eight, at least one.
     """
+    corpus = as_corpus(corpus)
     sexes = _sexes(corpus)
     name = folds if isinstance(folds, str) else "folds"
     if isinstance(folds, str):
         if folds not in FOLDS:
             raise SerlibError(f"there are no actor folds named {folds}; {nearest(folds, FOLDS)}")
         folds = FOLDS[folds]
-    groups = [[f"{a:02d}" if isinstance(a, int | np.integer) else str(a) for a in group] for group in folds]
+    try:
+        groups = [[_named(actor, sexes.index) for actor in group] for group in folds]
+    except TypeError as error:
+        raise SerlibError(f"folds are lists of actors, like [[1, 2], [3, 4]]; these are {folds!r}.") from error
     everyone = [actor for group in groups for actor in group]
-    if sorted(everyone) != list(sexes.index):
-        odd = sorted(set(everyone) ^ set(sexes.index)) or sorted({a for a in everyone if everyone.count(a) > 1})
-        raise SerlibError(
-            f"folds {name} and the corpus do not name the same actors once each; look at {', '.join(odd[:5])}"
-        )
+    lacking, strange = sorted(set(sexes.index) - set(everyone)), sorted(set(everyone) - set(sexes.index))
+    twice = sorted({actor for actor in everyone if everyone.count(actor) > 1})
+    faults = {"leave out": lacking, "name, though the corpus lacks it,": strange, "name more than once": twice}
+    for fault, actors in faults.items():
+        if actors:
+            known = f'"{name}"' if name in FOLDS else "given"
+            raise SerlibError(
+                f"the folds {known} {fault} actor {_few(actors)}; each actor of the corpus ({_few(list(sexes.index))}) "
+                "must be in one fold."
+            )
     return [
-        _complete(_with_validation(f"{name}-fold{number}", corpus, sexes, group, random_state))
+        _complete(_with_validation(f"{name}-fold{number}", corpus, sexes, group, random_state, n_validation))
         for number, group in enumerate(groups, start=1)
     ]
 
 
+def _named(actor: int | str, known: pd.Index) -> str:
+    """Return an actor as the corpus writes it: 1 is "1" or, in RAVDESS, "01"."""
+    text = str(actor)
+    padded = text.zfill(2)
+    return padded if text not in known and padded in known else text
+
+
+def _few(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
 def leave_one_actor_out(corpus: pd.DataFrame, random_state: int = 101) -> list[Split]:
     """Return one split an actor, who alone is the test part; a test part may then lack a class."""
+    corpus = as_corpus(corpus)
     sexes = _sexes(corpus)
     return [_with_validation(f"without-{actor}", corpus, sexes, [actor], random_state) for actor in sexes.index]
 
@@ -203,6 +253,7 @@ def leave_one_statement_out(
     statement, whose training shares neither words nor voices with its test; the clips that share one of the two are in
     no part. One in eight of the training actors, at least one, is set aside for validation.
     """
+    corpus = as_corpus(corpus)
     _check_classes(corpus)
     statements = sorted(set(corpus["statement"]))
     if 0 in statements or len(statements) < 2:
@@ -210,7 +261,7 @@ def leave_one_statement_out(
     if folds is not None:
         wholes = actor_folds(corpus, folds, random_state)
     else:
-        chosen = _draw(sexes := _sexes(corpus), max(1, round(len(sexes) / 8)), random_state)
+        chosen = _draw(sexes := _sexes(corpus), _share_of(len(sexes), 1 / 8), random_state)
         heard = corpus["actor"].isin(chosen)
         wholes = [Split("", corpus[~heard], corpus[heard], corpus.iloc[:0])]
     splits = []
@@ -224,13 +275,35 @@ def leave_one_statement_out(
     return splits
 
 
-def _with_validation(name: str, corpus: pd.DataFrame, sexes: pd.Series, test: list[str], random_state: int) -> Split:
+def _with_validation(
+    name: str,
+    corpus: pd.DataFrame,
+    sexes: pd.Series,
+    test: list[str],
+    random_state: int,
+    n_validation: int | None = None,
+) -> Split:
+    _check_seed(random_state)
     rest = sexes.drop(test)
     if len(rest) < 2:
         raise SerlibError(
             f"split {name} leaves {len(rest)} actor(s) for training and validation; it needs two at least."
         )
-    return _by_actor(name, corpus, test, _draw(rest, max(1, round(len(rest) / 8)), random_state))
+    n_validation = _share_of(len(rest), 1 / 8) if n_validation is None else n_validation
+    if not 1 <= n_validation < len(rest):
+        raise SerlibError(
+            f"n_validation is {n_validation}; split {name} has {len(rest)} actors besides its test part, and both "
+            "validation and training need one of them at least."
+        )
+    return _by_actor(name, corpus, test, _draw(rest, n_validation, random_state))
+
+
+def write_split_csvs(split: Split, folder: Path | str) -> Path:
+    """Write ``train.csv`` (validation included) and ``test.csv`` of path and label, as the paper had them."""
+    folder = Path(folder)
+    write_csv(pd.concat([split.train, split.validation]).sort_index(), folder / "train.csv")
+    write_csv(split.test, folder / "test.csv")
+    return folder
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -287,6 +360,10 @@ def leakage(split: Split, identical: Iterable[Iterable[str]] | None = None) -> L
     other take in training. Which clips are the same recording only their sound can tell: give ``identical`` of
     ``audit(corpus)``, groups of clip names, and they are counted and named too.
     """
+    if not isinstance(split, Split):
+        raise SerlibError(
+            f"leakage looks at a split, and this is a {type(split).__name__}; ser.stratified_split makes one."
+        )
     known = pd.concat([split.train, split.validation])
     test = split.test
     who, what = ((test[column] != nothing).all() for column, nothing in (("actor", ""), ("statement", 0)))

@@ -179,7 +179,7 @@ def test_every_public_name_is_used_outside_its_module(module):
     tables = [node.value for node in tree(MODULES[module]).body if isinstance(node, ast.Assign)]
     handed_out = {name for node in notes + tables for name in re.findall(r"\w+", ast.unparse(node))}
     used = names_used(ast.parse(notebook_code())) | handed_out
-    for path in [*MODULES.values(), *(ROOT / "scripts").glob("*.py")]:
+    for path in [*MODULES.values(), *(ROOT / "scripts").rglob("*.py")]:
         if path != MODULES[module]:
             used |= names_used(tree(path))
     dead = public - used

@@ -243,13 +243,53 @@ def test_a_clip_in_two_parts_or_twice_in_a_corpus_is_refused(ravdess_names):
 def test_actors_that_do_not_fit_are_refused(ravdess_names, tiny_corpus):
     with pytest.raises(SerlibError, match="did you mean emobox"):
         actor_folds(ravdess_names, "emo-box")
-    with pytest.raises(SerlibError, match="same actors"):
+    with pytest.raises(SerlibError, match="though the corpus lacks it, actor 10, 11, .* and 15 more"):
         actor_folds(tiny_corpus)
-    with pytest.raises(SerlibError, match="look at 24"):
+    with pytest.raises(SerlibError, match="the folds given leave out actor 24"):
         actor_folds(ravdess_names, [list(range(1, 13)), list(range(13, 24))])
-    with pytest.raises(SerlibError, match="look at 01"):
+    with pytest.raises(SerlibError, match="name more than once actor 01"):
         actor_folds(ravdess_names, [list(range(1, 13)), [1, *range(13, 25)]])
+    with pytest.raises(SerlibError, match="folds are lists of actors"):
+        actor_folds(ravdess_names, [1, 2, 3])
     with pytest.raises(SerlibError, match="leave none for training"):
-        actor_split(tiny_corpus)
+        actor_split(tiny_corpus, 3, 1)
     with pytest.raises(SerlibError, match="no actor"):
         actor_split(ravdess_names.assign(actor=""))
+
+
+def test_actors_are_named_as_the_corpus_names_them(ravdess_names):
+    few = ravdess_names.query("actor <= '04'")
+    plain = few.assign(actor=few["actor"].str.lstrip("0"))
+    for corpus, first in ((few, ["01", "02"]), (plain, ["1", "2"])):
+        splits = actor_folds(corpus, [[1, 2], [3, 4]])
+        assert sorted(splits[0].test["actor"].unique()) == first
+
+
+@pytest.mark.parametrize("actors", [24, 9, 4, 3])
+def test_a_split_by_actor_takes_shares_of_the_actors(ravdess_names, actors):
+    split = actor_split(ravdess_names[ravdess_names["actor"].astype(int) <= actors])
+    counts = [frame["actor"].nunique() for _, frame in split.parts()]
+    assert counts == {24: [16, 3, 5], 9: [6, 1, 2], 4: [2, 1, 1], 3: [1, 1, 1]}[actors]
+
+
+def test_validation_can_be_made_larger(ravdess_names):
+    assert {s.validation["actor"].nunique() for s in actor_folds(ravdess_names, n_validation=6)} == {6}
+    with pytest.raises(SerlibError, match="n_validation is 19"):
+        actor_folds(ravdess_names, n_validation=19)
+
+
+@pytest.mark.parametrize(
+    "odd", [{"test_size": 1.5}, {"validation_size": float("nan")}, {"test_size": "a fifth"}, {"random_state": -1}]
+)
+def test_odd_shares_and_seeds_are_named(ravdess_names, odd):
+    with pytest.raises(SerlibError, match=next(iter(odd))):
+        stratified_split(ravdess_names, **odd)
+
+
+@pytest.mark.parametrize("odd", [None, "ravdess", ["a.wav"], pd.DataFrame(), pd.DataFrame({"path": ["a.wav"]})])
+def test_what_is_no_corpus_is_said(odd):
+    for door in (stratified_split, actor_split, actor_folds):
+        with pytest.raises(SerlibError, match="a corpus"):
+            door(odd)
+    with pytest.raises(SerlibError, match="leakage looks at a split"):
+        leakage(odd)
