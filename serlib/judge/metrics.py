@@ -262,7 +262,10 @@ def difference(a: Any, b: Any, part: str = "test", n_resamples: int = 10_000, ra
     common = sorted(set(frames[0]["clip"]) & set(frames[1]["clip"]))
     if not common:
         raise SerlibError(f"{name_of(a)} and {name_of(b)} have no {part} clip in common; there is nothing to compare.")
-    frames = [frame.set_index("clip", drop=False).loc[common] for frame in frames]
+    shared = [frame[frame["clip"].isin(common)].sort_values("clip") for frame in frames]
+    for frame, voter in zip(shared, (a, b), strict=True):
+        frame.attrs["name"] = name_of(voter)
+    frames = align(shared)  # which refuses other truths and other corpora
     gain = hits(frames[0]).astype(float) - hits(frames[1])
     rows, times_drawn = draws(frames[0], "actor", n_resamples, random_state)
     clips = np.bincount(rows)
