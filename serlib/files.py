@@ -77,13 +77,13 @@ def key_of(depends: Mapping[str, Any]) -> str:
 def safe_name(text: str) -> str:
     """Return a name for one file or folder made of any text: the same text where nothing in it could do harm.
 
-    Letters, digits, spaces and ``. _ -`` stay; what had to be changed gets a digest at its end, so that two texts never
-    share a name.
+    Letters, digits, spaces and ``, . _ -`` stay; what had to be changed gets a digest at its end, so that two texts
+    never share a name.
 
     >>> safe_name("luna-jimenez-fold1")
     'luna-jimenez-fold1'
     >>> safe_name("../outside")
     'outside-62ca1d92'
     """
-    name = re.sub(r"[^\w .-]+", "_", text)[:80].strip(" ._")
+    name = re.sub(r"[^\w ,.-]+", "_", text)[:80].strip(" ._")
     return name if name and name == text else f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}".lstrip("-")

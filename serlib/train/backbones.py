@@ -31,6 +31,11 @@ class Backbone:
     revision: str = "main"
 
     @property
+    def original(self) -> str:
+        """The key of the model that a twin stands for; of all others their own."""
+        return Path(self.checkpoint).name if self.is_twin else self.key
+
+    @property
     def is_twin(self) -> bool:
         """Whether this is a mini twin, whose weights ship with serlib."""
         return self.checkpoint.startswith("serlib/twins/")
