@@ -90,12 +90,3 @@ def test_local_folder_is_a_backbone(tmp_path):
     shutil.copytree(TWINS / "wav2vec2-large", folder)
     own = backbone(str(folder))
     assert own.key == "my-encoder" and own.family == "wav2vec2" and own.needs_mask
-
-
-def test_damaged_weights_are_named(tmp_path):
-    folder = tmp_path / "cut-short"
-    shutil.copytree(TWINS / "hubert-base", folder)
-    weights = folder / "model.safetensors"
-    weights.write_bytes(weights.read_bytes()[:5000])
-    with pytest.raises(SerlibError, match="cut-short are damaged"):
-        model.load(backbone(str(folder)), ("a", "b"))
