@@ -122,6 +122,17 @@ BACKBONES = {
             False,
             about="encoder of a transcriber trained on 680,000 hours of captioned audio, small enough for a laptop.",
         ),
+        Backbone(
+            "whisper-base",
+            "Whisper base",
+            "openai/whisper-base",
+            "whisper",
+            20.6,
+            512,
+            6,
+            False,
+            about="encoder of the next larger transcriber, of speech in 99 languages; slow but possible on a laptop.",
+        ),
     )
 }
 SIX = tuple(key for key, row in BACKBONES.items() if row.paper_title)
