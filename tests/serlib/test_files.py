@@ -68,7 +68,7 @@ PLAIN = [
 ]
 ODD = ["", ".", "..", "../x", "x/../../..", "/etc/passwd", "a/b", "a\\b", "a:b", "a\0b", "a\nb", "x.", " x", "x ",
        "\ud800", "nul", "NUL", "nul.txt", "com1", "Ann", "ANN", "a" * 300, "é" * 200, "$(touch x)", "`x`", "a;b", '"',
-       "'", "<b>", "outside-62ca1d92", safe_name("../outside"), "deadbeef", "\N{COMBINING ACUTE ACCENT}", "*", "?"]  # fmt: skip
+       "'", "<b>", "outside-62ca1d92", safe_name("../outside"), "deadbeef", "\u0301", "*"]  # fmt: skip
 
 
 def test_a_harmless_name_stays(record_property):
