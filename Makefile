@@ -124,7 +124,7 @@ test: $(SETUP) ## run the tests
 	@$(VENV) -m pytest
 
 test-book: build/.book ## look at every page of the built book in headless Chromium, print weights and load times
-	@$(VENV) -m pytest tests/test_book_site.py tests/test_pdf.py
+	@$(VENV) -m pytest tests/book/test_book_site.py tests/scripts/test_pdf.py
 
 lint: $(SETUP) ## check the code's style, and that the notebooks are valid and without outputs
 	@$(VENV) -m ruff check .

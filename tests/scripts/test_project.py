@@ -17,6 +17,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 ROOT = Path(__file__).parents[2]
+ARCHITECTURE = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 PACKAGE = ROOT / "serlib"
 MODULES = {
@@ -32,20 +33,6 @@ IMPORTED_AS = {
     "praat-parselmouth": "parselmouth",
     "scikit-learn": "sklearn",
 }
-# What a room may know besides itself: the design's arrows. A module at the top of the package is a room of its own.
-KNOWS = {
-    "errors": set(),
-    "files": {"errors"},
-    "data": {"errors", "files"},
-    "judge": {"errors", "files"},
-    "train": {"data", "judge", "errors", "files"},
-    "show": {"data", "judge", "errors", "files"},
-    "exercises": {"data", "judge", "errors", "files"},
-    "lesson": {"train", "data", "judge", "errors", "files"},
-    "__main__": {"lesson", "train", "data", "judge", "errors", "files"},
-}
-
-
 def requirements(lines: list[str]) -> dict[str, Requirement]:
     return {canonicalize_name(r.name): r for r in map(Requirement, lines)}
 
@@ -69,6 +56,22 @@ def room(module: str) -> str:
     return module.split(".")[0]
 
 
+def rows(heading: str) -> dict[str, list[str]]:
+    """The rows of the first table below a heading of ARCHITECTURE.md by their first cell, a name in backticks."""
+    table = re.search(rf"^## {re.escape(heading)}\n.*?\n\n(\|.*?)\n\n", ARCHITECTURE, re.MULTILINE | re.DOTALL)[1]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]]
+    return {first.strip("`"): others for first, *others in cells}
+
+
+def in_backticks(text: str) -> set[str]:
+    return set(re.findall(r"`([^`]+)`", text))
+
+
+# What a room may know besides itself, and the libraries that stay out of it.
+KNOWS = {name: in_backticks(knows) for name, (_, knows, _) in rows("Rooms and arrows").items()}
+WITHOUT = {name: in_backticks(without) for name, (*_, without) in rows("Rooms and arrows").items()}
+
+
 def own_imports(path: Path) -> set[str]:
     """The modules of serlib that a module imports, at its top or inside a function."""
     named = set()
@@ -78,6 +81,17 @@ def own_imports(path: Path) -> set[str]:
         elif isinstance(node, ast.Import):
             named |= {alias.name for alias in node.names}
     return {name.removeprefix("serlib.") for name in named} & set(MODULES)
+
+
+def libraries(path: Path) -> set[str]:
+    """What a module imports that is not serlib's, at its top or inside a function."""
+    imported = set()
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            imported |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            imported.add(node.module.split(".")[0])
+    return imported - {"serlib"}
 
 
 def notebook_code() -> str:
@@ -135,12 +149,8 @@ def test_the_lock_is_exact_and_names_no_place():
 def test_serlib_imports_what_it_declares_and_nothing_else():
     imported = set()
     for path in [*MODULES.values(), *PACKAGE.rglob("__init__.py")]:
-        for node in ast.walk(tree(path)):
-            if isinstance(node, ast.Import):
-                imported |= {alias.name.split(".")[0] for alias in node.names}
-            elif isinstance(node, ast.ImportFrom) and not node.level:
-                imported.add(node.module.split(".")[0])
-    imported -= set(sys.stdlib_module_names) | {"serlib", "google"}  # google.colab is Colab's own
+        imported |= libraries(path)
+    imported -= {*sys.stdlib_module_names, "google"}  # google.colab is Colab's own
     declared = {Requirement(line).name for line in PROJECT["dependencies"]}
     modules = {IMPORTED_AS.get(name, name) for name in declared}
     trackers = {Requirement(line).name for line in PROJECT["optional-dependencies"]["track"]}
@@ -152,9 +162,55 @@ def test_serlib_imports_what_it_declares_and_nothing_else():
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_arrows_point_the_way_of_the_design(module):
-    rooms = {room(name) for name in own_imports(MODULES[module])}
-    assert not rooms - KNOWS[room(module)] - {room(module)}
+def test_arrows_point_the_way_that_the_page_on_architecture_draws(module):
+    own = room(module)
+    assert not {room(name) for name in own_imports(MODULES[module])} - KNOWS[own] - {own}
+    assert not libraries(MODULES[module]) & WITHOUT[own]
+
+
+def test_the_page_on_architecture_has_every_room_and_draws_no_circle():
+    assert set(KNOWS) == {room(module) for module in MODULES}
+    assert set().union(*KNOWS.values()) <= set(KNOWS)
+    assert set().union(*WITHOUT.values()) <= {IMPORTED_AS.get(name, name) for name in floors()}
+    for name, known in KNOWS.items():
+        assert all(name not in KNOWS[other] and KNOWS[other] <= known for other in known), name
+
+
+def test_the_page_on_architecture_lists_every_module_and_script_once():
+    listed = ARCHITECTURE[ARCHITECTURE.index("\n## Every module\n") : ARCHITECTURE.index("\n## From a clip")]
+    names = re.findall(r"\]\(([^)]+)\)", listed)
+    there = [*MODULES.values(), *(ROOT / "scripts").rglob("*.py")]
+    assert sorted(names) == sorted(path.relative_to(ROOT).as_posix() for path in there)
+
+
+def test_the_page_on_architecture_has_every_profile():
+    from serlib.lesson import PROFILES
+
+    corpora = {"mini": "spoken on the spot, no download", "ravdess": "RAVDESS"}
+    assert {name: row[0] for name, row in rows("Profiles").items()} == {
+        name: corpora[profile.corpus] for name, profile in PROFILES.items()
+    }
+
+
+# A file as prose, comments and commands name it, without a link; a pattern with a star is none.
+FILE = re.compile(r"(?<![\w./-])(?:tests|scripts|serlib|book|notebooks|results)/[\w./-]*\.(?:py|md|sh|csv|ipynb)\b(?!\*)")
+
+
+def test_every_file_that_a_page_or_a_comment_names_is_there():
+    """Tests make files of their own, which are not asked for."""
+    for path in tracked():
+        written = path.suffix in {".md", ".py", ".toml", ".yml", ".sh"} or path.name in {"Makefile", "run"}
+        if written and (ROOT / "tests") not in path.parents:
+            named = set(FILE.findall(path.read_text(encoding="utf-8")))
+            lost = {name for name in named if not (ROOT / name).exists()}
+            assert not lost, path.relative_to(ROOT)
+
+
+def test_every_link_of_a_page_of_the_repository_leads_to_a_file():
+    for page in ROOT.glob("*.md"):
+        links = re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
+        lost = [link for link in links if "://" not in link and not (ROOT / link).exists()]
+        assert not lost, page.name
 
 
 def test_no_circle_of_modules():
@@ -179,7 +235,7 @@ def test_every_public_name_is_used_outside_its_module(module):
     tables = [node.value for node in tree(MODULES[module]).body if isinstance(node, ast.Assign)]
     handed_out = {name for node in notes + tables for name in re.findall(r"\w+", ast.unparse(node))}
     used = names_used(ast.parse(notebook_code())) | handed_out
-    for path in [*MODULES.values(), *(ROOT / "scripts").glob("*.py")]:
+    for path in [*MODULES.values(), *(ROOT / "scripts").rglob("*.py")]:
         if path != MODULES[module]:
             used |= names_used(tree(path))
     dead = public - used
