@@ -126,9 +126,10 @@ test: $(SETUP) ## run the tests
 test-book: build/.book ## look at every page of the built book in headless Chromium, print weights and load times
 	@$(VENV) -m pytest tests/book/test_book_site.py tests/scripts/test_pdf.py
 
-lint: $(SETUP) ## check the code's style, and that the notebooks are valid and without outputs
+lint: $(SETUP) ## check the code's style and types, and that the notebooks are valid and without outputs
 	@$(VENV) -m ruff check .
 	@$(VENV) -m ruff format --check --quiet .
+	@$(VENV) -m mypy --no-error-summary
 	@$(VENV) scripts/notebooks.py
 
 student: $(SETUP) ## write the notebooks without their solutions into build/student, to hand out

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tomllib
 from functools import cache
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -146,6 +147,22 @@ def test_the_lock_is_exact_and_names_no_place():
         assert line.startswith("#") or re.fullmatch(r"[\w.-]+==[\w.]+( ; [\w =\"<>.]+)?", line), line
 
 
+def test_the_lock_has_all_that_its_own_packages_need():
+    """They are installed without their dependencies, so what the lock forgets is missing until somebody imports it."""
+    locked = lock()
+    for name in locked:
+        try:
+            needed = map(Requirement, metadata.requires(name) or [])
+        except metadata.PackageNotFoundError:  # another system's, or of a newer lock than this environment's
+            continue
+        for requirement in needed:
+            if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+                found = locked.get(canonicalize_name(requirement.name))
+                assert found, f"{name} needs {requirement}"
+                version = str(found.specifier).removeprefix("==")
+                assert requirement.specifier.contains(version, prereleases=True), f"{name} needs {requirement}"
+
+
 def test_serlib_imports_what_it_declares_and_nothing_else():
     imported = set()
     for path in [*MODULES.values(), *PACKAGE.rglob("__init__.py")]:
@@ -193,7 +210,8 @@ def test_the_page_on_architecture_has_every_profile():
 
 
 # A file as prose, comments and commands name it, without a link; a pattern with a star is none.
-FILE = re.compile(r"(?<![\w./-])(?:tests|scripts|serlib|book|notebooks|results)/[\w./-]*\.(?:py|md|sh|csv|ipynb)\b(?!\*)")
+FOLDERS = "tests|scripts|serlib|book|notebooks|results"
+FILE = re.compile(rf"(?<![\w./-])(?:{FOLDERS})/[\w./-]*\.(?:py|md|sh|csv|ipynb)\b(?!\*)")
 
 
 def test_every_file_that_a_page_or_a_comment_names_is_there():
