@@ -34,6 +34,8 @@ IMPORTED_AS = {
     "praat-parselmouth": "parselmouth",
     "scikit-learn": "sklearn",
 }
+
+
 def requirements(lines: list[str]) -> dict[str, Requirement]:
     return {canonicalize_name(r.name): r for r in map(Requirement, lines)}
 
@@ -290,6 +292,17 @@ def test_every_make_command_of_a_page_exists(page):
 def test_help_lists_every_target():
     result = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True)
     assert set(re.findall(r"^make ([a-z-]+) +\S", result.stdout, re.MULTILINE)) == targets()
+
+
+def test_the_hooks_before_a_commit_are_make_lint_and_download_nothing():
+    repositories = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    assert [repository["repo"] for repository in repositories] == ["local"]
+    hooks = repositories[0]["hooks"]
+    assert {hook["language"] for hook in hooks} == {"system"}
+    recipe = re.search(r"^lint:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), re.MULTILINE)[1]
+    linted = re.findall(r"\$\(VENV\) (-m ruff \w+|-m \w+|\S+)", recipe)
+    hooked = [re.match(r"\.venv/bin/python (-m ruff \w+|-m \w+|\S+)", hook["entry"])[1] for hook in hooks]
+    assert hooked == linted and len(linted) == 4
 
 
 def test_address_changes_everywhere_and_back(tmp_path, address):
