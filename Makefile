@@ -107,7 +107,7 @@ build/inputs/book: FORCE
 	@echo "$(PROFILE) $(WITH) $(PAGES)" | $(keep)
 
 build/.book: $(EVERY) $(PAGES) $(wildcard $(WITH_DONE:%=%/[0-9][0-9]_*.ipynb)) build/inputs/book \
-  scripts/build_book.py scripts/offline.py scripts/slides.py | $(SETUP)
+  scripts/build_book.py scripts/offline.py scripts/reference.py scripts/slides.py | $(SETUP)
 	@$(VENV) scripts/build_book.py $(DONE) $(WITH_DONE)
 	@touch $@
 
@@ -124,11 +124,12 @@ test: $(SETUP) ## run the tests
 	@$(VENV) -m pytest
 
 test-book: build/.book ## look at every page of the built book in headless Chromium, print weights and load times
-	@$(VENV) -m pytest tests/test_book_site.py tests/test_pdf.py
+	@$(VENV) -m pytest tests/book/test_book_site.py tests/scripts/test_pdf.py
 
-lint: $(SETUP) ## check the code's style, and that the notebooks are valid and without outputs
+lint: $(SETUP) ## check the code's style and types, and that the notebooks are valid and without outputs
 	@$(VENV) -m ruff check .
 	@$(VENV) -m ruff format --check --quiet .
+	@$(VENV) -m mypy --no-error-summary
 	@$(VENV) scripts/notebooks.py
 
 student: $(SETUP) ## write the notebooks without their solutions into build/student, to hand out

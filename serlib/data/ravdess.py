@@ -44,7 +44,7 @@ _SUFFIXES = {".wav", ".flac"}
 def parse_name(stem: str) -> dict[str, str | int]:
     """Read what the seven pairs of digits of a RAVDESS file name say.
 
-    >>> parse_name("03-01-06-01-02-01-12")["emotion"]
+    >>> ser.parse_name("03-01-06-01-02-01-12")["emotion"]
     'fearful'
     """
     match = _NAME.fullmatch(stem)

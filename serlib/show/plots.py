@@ -23,7 +23,7 @@ from serlib.judge import metrics, predictions
 from serlib.judge.paper import N_TEST
 
 # Chosen so that any two stay apart under simulated protanopia and deuteranopia, and none fades on white
-# (tests/test_plots.py measures both). Color is never the only sign: every figure also names the emotion.
+# (tests/serlib/test_plots.py measures both). Color is never the only sign: every figure also names the emotion.
 EMOTION_COLORS = {
     "angry": "#e90049",
     "calm": "#28a5a9",
