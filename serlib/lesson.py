@@ -9,7 +9,7 @@ import pandas as pd
 from serlib.data import ravdess
 from serlib.data.splits import Split
 from serlib.errors import SerlibError, nearest
-from serlib.files import named_folder
+from serlib.files import named_folder, safe_name
 from serlib.judge import predictions
 from serlib.train.backbones import SIX, Backbone, backbone
 from serlib.train.finetuning import fine_tune
@@ -128,9 +128,9 @@ class Lesson:
 
         ``"frozen"`` is the probe of notebook 02. Raises SerlibError where neither has one, or has a damaged one.
         """
-        name = self.backbone(key).key + "-probe" * (key == "frozen")
-        own = self.runs / split / name
-        kept = self._in_results(f"{split}/{name}/run.json")
+        place = Path(safe_name(split), safe_name(self.backbone(key).key + "-probe" * (key == "frozen")))
+        own = self.runs.folder / place
+        kept = self._in_results(f"{place.as_posix()}/run.json")
         run = load_run(kept.parent if kept.is_file() and not (own / "run.json").is_file() else own)
         if run.info["corpus"] != self._settings.corpus:
             raise SerlibError(

@@ -1,6 +1,7 @@
 """Starting a lesson: the right profile, the right backbones, runs found in runs/ before results/."""
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -98,6 +99,15 @@ def test_runs_are_found_in_runs_then_in_results(home, spoken):
     shutil.move(run.folder, shelf)
     assert lesson.run("frozen").folder == shelf
     assert [found.folder for found in lesson.finished()] == [shelf]
+
+
+def test_a_run_is_found_whatever_its_split_is_called(spoken):
+    """Its folder has a safe name, which is not always that of the split."""
+    lesson = start("mini")
+    split = replace(stratified_split(spoken, test_size=0.25, validation_size=0.2), name="Ann/../..")
+    run = probe(lesson.backbone("frozen"), split, lesson.probe_recipe, lesson.runs)
+    assert run.folder.parents[1] == lesson.runs.folder
+    assert lesson.run("frozen", "Ann/../..").folder == run.folder
 
 
 def test_runs_live_on_drive_where_it_is_mounted(tmp_path, monkeypatch, capsys):
