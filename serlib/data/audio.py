@@ -4,9 +4,10 @@ import hashlib
 import json
 import os
 import struct
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -16,11 +17,13 @@ import soundfile
 import soxr
 
 from serlib.errors import SerlibError
-from serlib.files import atomic_path, cache_dir
+from serlib.files import atomic_path, cache_dir, checksum, key_of
 
 RATE = 16_000
-SHORTEST = 0.1  # seconds
 """Samples a second of everything after reading: what all backbones were pre-trained on."""
+SHORTEST = 0.1  # seconds; below 400 samples the convolutions fail, below 10 frames there is nothing to hear
+CODE = 1  # raise it when the same file would give other samples
+FRESH = 2_000_000_000  # nanoseconds in which a file may change once more without another time of change
 
 
 class Header(NamedTuple):
@@ -131,11 +134,13 @@ class Clips(Mapping[str, np.ndarray]):
 
     def __init__(self, index: Path):
         self._index = index
-        entries = json.loads(index.read_text())["clips"]
-        self._spans = {clip: (start, stop) for clip, start, stop in entries}
-        self._samples = np.load(index.with_suffix(".npy"), mmap_mode="r")
-        if len(self._samples) != entries[-1][2]:
-            raise ValueError(f"{index} and its samples do not belong together")
+        kept = json.loads(index.read_text(encoding="utf-8"))
+        samples = index.with_suffix(".npy")
+        stat = samples.stat()
+        if _digest_once(samples, stat.st_size, stat.st_mtime_ns) != kept["sha256"]:
+            raise ValueError(f"{samples} is not what it was when {index} was written")
+        self._spans = {clip: (start, stop) for clip, start, stop in kept["clips"]}
+        self._samples = np.load(samples, mmap_mode="r")
 
     def __getitem__(self, clip: str) -> np.ndarray:
         start, stop = self._spans[clip]
@@ -148,25 +153,32 @@ class Clips(Mapping[str, np.ndarray]):
         return len(self._spans)
 
     def __reduce__(self):
-        # What travels to another process, or into a fingerprint, is where the file is and not its 340 MB.
+        # What travels to another process is where the file is and not its 340 MB.
         return Clips, (self._index,)
+
+
+@lru_cache(maxsize=64)
+def _digest_once(path: Path, size: int, changed: int) -> str:
+    """Return the digest of a file, computed once a process as long as its size and time of change stay."""
+    return checksum(path)
 
 
 def clips(corpus: pd.DataFrame, trim: bool = False) -> Clips:
     """Decode every clip of a corpus once into the cache on disk, and map it from there ever after.
 
-    The key is made of names, paths, sizes and times of change of the files and of ``trim``: a changed file
-    means a new cache, another order of the rows does not. Raises SerlibError that counts the unreadable files
-    and shows the first, or says that the disk is full.
+    The key is made of the clips' names and their sound, so that a changed file means a new cache, and neither another
+    order of the rows nor another place of the files does. Samples that are not what they were are decoded anew. Raises
+    SerlibError that counts the unreadable files and shows the first, or says that the disk is full.
     """
     if corpus.empty:
         raise SerlibError("the corpus has no clips; nothing can be decoded.")
     corpus = corpus.sort_index()
-    index = cache_dir() / "audio" / f"{_key(corpus, trim)}.json"
+    depends = {"sound": content_keys(corpus).to_dict(), "settings": {"trim": trim, "rate": RATE}, "code": CODE}
+    index = cache_dir() / "audio" / f"{key_of(depends)}.json"
     if index.exists():
         try:
             return Clips(index)
-        except (ValueError, KeyError, IndexError, OSError):
+        except (ValueError, KeyError, IndexError, TypeError, OSError):
             index.unlink()  # Damaged from outside: make it again.
     entries = []
     with atomic_path(index.with_suffix(".npy")) as target, open(target, "wb") as file:
@@ -180,38 +192,87 @@ def clips(corpus: pd.DataFrame, trim: bool = False) -> Clips:
                     continue
                 file.write(samples.tobytes())
                 entries.append((clip, end, end := end + len(samples)))
-        if broken:
-            raise SerlibError(f"{len(broken)} of {len(corpus)} clips cannot be read, the first: {broken[0]}")
+        _none_broken(broken, len(corpus))
         file.seek(0)
         _write_header(file, end)
     # The index comes last: samples without an index are never read.
     with atomic_path(index) as target:
-        target.write_text(json.dumps({"rate": RATE, "trim": trim, "clips": entries}))
+        kept = {"clips": entries, "sha256": checksum(index.with_suffix(".npy"))}
+        target.write_text(json.dumps(kept), encoding="utf-8")
     return Clips(index)
 
 
 def content_keys(corpus: pd.DataFrame) -> pd.Series:
-    """Return a digest of each clip's sound, whatever its name, indexed by clip."""
-    found = {}
-    for clip, path in corpus["path"].items():
-        samples, rate = decode(path)
-        found[clip] = hashlib.sha256(samples.tobytes() + str(rate).encode()).hexdigest()[:16]
-    return pd.Series(found)
+    """Return 16 hexadecimal digits for the sound of each clip: equal where the sound is, whatever name or place.
+
+    Made of the decoded samples and their rate, so that a FLAC and a WAV of one recording agree. Kept in the cache, with
+    size and time of change of each file: a file is decoded again where these differ, or where it is so new that they
+    would not tell. Raises SerlibError that counts the unreadable files and shows the first.
+    """
+    paths = corpus["path"].map(os.path.abspath)
+    known = _Known(cache_dir() / "sounds" / f"{key_of({'folder': _folder_of(paths)})}.json")
+    stats = {clip: _stat(clip, path) for clip, path in paths.items()}
+    keys = {clip: known.key(path, stats[clip]) for clip, path in paths.items()}
+    missing = [clip for clip, key in keys.items() if key is None]
+    if missing:
+        now = time.time_ns()
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            found = dict(zip(missing, pool.map(_sound_or_error, paths[missing]), strict=True))
+        _none_broken([key for key in found.values() if isinstance(key, SerlibError)], len(corpus))
+        keys |= found
+        known.add({paths[clip]: [*stats[clip], now, key] for clip, key in found.items()})
+    return pd.Series(keys, index=corpus.index, dtype=object)
 
 
-def _key(corpus: pd.DataFrame, trim: bool) -> str:
-    return hashlib.sha256(json.dumps([_stats(corpus), trim, RATE]).encode()).hexdigest()[:16]
+class _Known:
+    """The keys of files that were decoded before: path -> size, time of change, time of decoding, key."""
 
-
-def _stats(corpus: pd.DataFrame) -> list[tuple[str, str, int, int]]:
-    stats = []
-    for clip, path in corpus["path"].items():
+    def __init__(self, path: Path):
+        self.path = path
         try:
-            stat = os.stat(path)
-        except OSError as error:
-            raise SerlibError(f"there is no file {path} for clip {clip}; check the path.") from error
-        stats.append((clip, path, stat.st_size, stat.st_mtime_ns))
-    return stats
+            self.files = dict(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            self.files = {}
+
+    def key(self, path: str, stat: tuple[int, int]) -> str | None:
+        """Return the key of a file that is still the same, None of one that has to be decoded."""
+        match self.files.get(path):
+            case [size, changed, seen, str(key)] if (size, changed) == stat and changed + FRESH < seen:
+                return key
+        return None
+
+    def add(self, files: Mapping[str, list]) -> None:
+        with atomic_path(self.path) as target:
+            target.write_text(json.dumps(self.files | files), encoding="utf-8")
+
+
+def _folder_of(paths: Iterable[str]) -> str:
+    """Return the folder that holds all files, "" on Windows where they lie on several drives."""
+    try:
+        return os.path.commonpath([os.path.dirname(path) for path in paths])
+    except ValueError:
+        return ""
+
+
+def _stat(clip: str, path: str) -> tuple[int, int]:
+    try:
+        stat = os.stat(path)
+    except OSError as error:
+        raise SerlibError(f"there is no file {path} for clip {clip}; check the path.") from error
+    return stat.st_size, stat.st_mtime_ns
+
+
+def _sound_or_error(path: str) -> str | SerlibError:
+    try:
+        samples, rate = decode(path)
+    except SerlibError as error:
+        return error
+    return hashlib.sha256(f"{rate} {samples.shape} ".encode() + samples.tobytes()).hexdigest()[:16]
+
+
+def _none_broken(broken: Sequence[SerlibError], count: int) -> None:
+    if broken:
+        raise SerlibError(f"{len(broken)} of {count} clips cannot be read, the first: {broken[0]}")
 
 
 def _read_or_error(path: str, trimmed: bool) -> np.ndarray | SerlibError:

@@ -26,13 +26,13 @@ class OrderedTrainer(Trainer):
         super().__init__(*args, **options)
         self.order = order
         if order is not None:
-            self.add_callback(TellEpoch(order))
+            self.add_callback(_TellEpoch(order))
 
     def _get_train_sampler(self, train_dataset=None):
         return super()._get_train_sampler(train_dataset) if self.order is None else self.order
 
 
-class TellEpoch(TrainerCallback):
+class _TellEpoch(TrainerCallback):
     """Tells the sampler the epoch: data loaders differ in how far they pass it on."""
 
     def __init__(self, order: Buckets):

@@ -100,15 +100,15 @@ def _averages(work: Work, encoder=None) -> pd.DataFrame:
         kept = kept[~kept.index.duplicated()]  # two clips of one recording
         _keep(kept, path)
     features = kept.loc[keys].set_axis(corpus.index)
-    parts = ["mean", "std"] if features.shape[1] == 2 * backbone.hidden * len(layers_of(work)) else ["mean"]
+    parts = ["mean", "std"] if features.shape[1] == 2 * backbone.hidden * len(_layers_of(work)) else ["mean"]
     names = pd.MultiIndex.from_product(  # all means stand before all standard deviations
-        [parts, layers_of(work), range(backbone.hidden)], names=["average", "layer", "dimension"]
+        [parts, _layers_of(work), range(backbone.hidden)], names=["average", "layer", "dimension"]
     )
     features.columns = names.droplevel("average") if len(parts) == 1 else names.reorder_levels([1, 0, 2])
     return features
 
 
-def layers_of(work: Work) -> list[int]:
+def _layers_of(work: Work) -> list[int]:
     """Return the numbers of the layers that a probe averages."""
     return work.recipe.averaged_layers(work.backbone.layers)
 

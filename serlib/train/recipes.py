@@ -18,7 +18,7 @@ def setting(default: Any, rule: str, **bounds: Any) -> Any:
     return field(default=default, metadata={"rule": rule, **bounds})
 
 
-def check_settings(settings: Any, kind: str) -> None:
+def _check_settings(settings: Any, kind: str) -> None:
     """Raise SerlibError in one sentence for the first field that holds what its ``setting`` does not allow."""
     for one in fields(settings):
         value, rule = getattr(settings, one.name), dict(one.metadata)
@@ -122,7 +122,7 @@ class Recipe:
     bucketing: bool = setting(True, "switch")
 
     def __post_init__(self):
-        check_settings(self, "recipe")
+        _check_settings(self, "recipe")
         if self.layers == "weighted" and (self.lora or self.layerdrop != 0):
             raise SerlibError(
                 'The recipe\'s layers are "weighted": that learned sum needs every layer and its own weights, so set '
@@ -167,7 +167,7 @@ class Probe:
     speeds = (1.0,)  # at which a clip is heard; the averages of its copies are averaged
 
     def __post_init__(self):
-        check_settings(self, "probe")
+        _check_settings(self, "probe")
 
     def __str__(self) -> str:
         return f"frozen encoder, {self.pooling} of {self.layers} layers, logistic regression" + ", trimmed" * self.trim

@@ -29,7 +29,8 @@ def model_card(run: Any) -> str:
     n = info["clips"]["test"]
     low, high = wilson_interval(round(right * n), n)
     source = SOURCES.get(info["corpus"], f"{info['corpus']}, a corpus of its user's")
-    on_hub = info["weights"] == info["checkpoint"] and not Path(info["checkpoint"]).is_absolute()
+    place = Path(info["checkpoint"])  # owner/name on the hub, or a folder of the user's, or a twin
+    on_hub = len(place.parts) == 2 and not place.is_absolute()
     results = [
         EvalResult(
             "audio-classification", info["corpus"], info["corpus"], kind, round(value, 4), dataset_split=info["split"]

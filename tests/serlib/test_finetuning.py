@@ -339,6 +339,7 @@ def test_a_run_whose_folder_was_moved_ends_as_undisturbed(cut_off, split, tmp_pa
 
 def test_a_run_that_would_not_fit_on_the_disk_is_refused(split, tmp_path):
     work = work_on(backbone("hubert-base-mini"), split, QUICK, tmp_path, None)
+    work.target.mkdir(parents=True)
     rescue.check_disk(work, 1_000, 2_000)
     free = shutil.disk_usage(tmp_path).free
     with pytest.raises(SerlibError, match="the disk has .* GB free"):

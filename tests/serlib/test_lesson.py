@@ -35,6 +35,25 @@ def test_unknown_profile_offers_the_nearest():
         start("labtop")
 
 
+@pytest.mark.parametrize("odd", [None, 3, ["mini"], "MINI"])
+def test_what_is_no_profile_is_said(odd):
+    with pytest.raises(SerlibError, match="no profile called"):
+        start(odd)
+
+
+@pytest.mark.parametrize("odd", [0, -1, 2.5, "two", "2", True])
+def test_odd_numbers_of_epochs_are_refused(odd):
+    """0 was taken for None, and text ended raw."""
+    with pytest.raises(SerlibError, match=f"epochs is {odd!r}; it must be a whole number, 1 or more"):
+        start("mini", epochs=odd)
+
+
+def test_the_home_of_runs_may_be_written_from_the_home_folder(home, monkeypatch):
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("SERLIB_HOME", "~/mine")
+    assert start("mini").home == home / "mine"
+
+
 @pytest.mark.parametrize("profile", PROFILES)
 def test_each_profile_knows_its_six(profile):
     lesson = start(profile)
