@@ -34,6 +34,12 @@ EMOTION_COLORS = {
     "sad": "#2567d5",
     "surprised": "#963999",
 }
+# For labels of other corpora, the most different first: none is near an emotion's color or another of these, as far as
+# twenty colors can be kept apart by eyes that see two dimensions of them.
+OTHER_COLORS = (
+    "#b478fc", "#780000", "#0000d8", "#7884cc", "#5418fc", "#6c00a8",
+    "#d87884", "#900054", "#6c4800", "#483030", "#c000c0", "#7860fc",
+)  # fmt: skip
 PAGE = 7.5  # inches: the text width of the book
 INK, GRAY, FAINT = "#222222", "#5f6368", "#b4b8bd"
 ACCENT = "#0f4c5c"  # for what belongs to no emotion
@@ -41,11 +47,13 @@ MARKERS = "osD^vP*X"
 
 
 def colors(labels: Iterable[str]) -> dict[str, str]:
-    """Return one color per label; the eight emotions have their own, other labels take what is left."""
+    """Return one color per label: the eight emotions have their own, and no other label ever has one of these.
+
+    Other labels take ``OTHER_COLORS`` in their order; from the thirteenth on, hues that only tell them from each other.
+    """
     labels = list(dict.fromkeys(labels))
-    free = [color for name, color in EMOTION_COLORS.items() if name not in labels]
-    strangers = [name for name in labels if name not in EMOTION_COLORS]
-    free += sns.husl_palette(max(0, len(strangers) - len(free)), l=0.5).as_hex()
+    others = [name for name in labels if name not in EMOTION_COLORS]
+    free = [*OTHER_COLORS, *sns.husl_palette(max(0, len(others) - len(OTHER_COLORS)), l=0.35).as_hex()]
     return {name: EMOTION_COLORS.get(name) or free.pop(0) for name in labels}
 
 

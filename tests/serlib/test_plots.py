@@ -119,8 +119,35 @@ def test_any_two_emotions_stay_apart(sight):
 
 
 def test_every_color_stands_out_on_white():
-    for color in [*plots.EMOTION_COLORS.values(), plots.INK, plots.GRAY, plots.ACCENT]:
+    for color in [*plots.EMOTION_COLORS.values(), *plots.OTHER_COLORS, plots.INK, plots.GRAY, plots.ACCENT]:
         assert 1.05 / (linear(color) @ [0.2126, 0.7152, 0.0722] + 0.05) > 2.9
+
+
+@pytest.mark.parametrize("sight", DEFICIENCIES)
+def test_labels_of_another_corpus_stay_apart_from_each_emotion_and_from_each_other(sight):
+    def seen(colors):
+        return np.array([oklab(np.array(DEFICIENCIES[sight]) @ linear(c)) for c in colors])
+
+    others = [f"label {i}" for i in range(12)]
+    found = seen(plots.colors([*EMOTIONS, *others])[name] for name in others)
+    emotions = seen([*plots.EMOTION_COLORS.values(), plots.ACCENT])
+    assert np.linalg.norm(found[:, None] - emotions, axis=-1).min() > 0.06  # twice what Okabe and Ito's eight reach
+    assert min(np.linalg.norm(a - b) for i, a in enumerate(found) for b in found[:i]) > 0.06
+
+
+def test_no_label_has_the_color_of_an_emotion_that_it_is_not():
+    """Also where the emotions themselves are absent, and for more labels than there are colors to tell apart."""
+    found = plots.colors(f"label {i}" for i in range(40))
+    assert len(set(found.values())) == 40 and not set(found.values()) & set(plots.EMOTION_COLORS.values())
+    assert plots.colors(["anger", "sad"])["anger"] != plots.EMOTION_COLORS["angry"]
+    ax = plots.plot_balance(corpus().assign(emotion="anger"))
+    assert {to_rgb(bar.get_facecolor()) for bar in ax.patches} == {to_rgb(plots.colors(["anger"])["anger"])}
+
+
+def test_a_clip_of_an_unknown_emotion_has_the_color_of_none():
+    """Alone it has no place among the labels of its corpus, where it may have any of the other colors."""
+    assert plots.plot_waveform(TONE, RATE, emotion="anger").lines[0].get_color() == plots.ACCENT
+    assert plots.plot_pitch(TONE, RATE, emotion="anger").lines[0].get_color() == plots.ACCENT
 
 
 def test_colors_are_fixed_per_emotion_and_distinct_for_others():
