@@ -12,9 +12,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 from serlib.errors import SerlibError
 
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+NOT_OURS = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST}
 
 
 def given_path(path: Path | str) -> Path:
@@ -57,13 +60,14 @@ def atomic_path(path: Path | str, folder: bool = False) -> Iterator[Path]:
     """Give a temporary path beside ``path`` (a file, or an empty folder) that becomes ``path`` only on success.
 
     A kill or a full disk leaves at most a ``.partial`` sibling, which is never read. An existing folder at ``path``
-    is replaced. SerlibError when the disk is full.
+    is replaced. SerlibError when the disk is full, or may not be written to.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    workshop = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
-    target = workshop / path.name
+    workshop = None
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        workshop = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
+        target = workshop / path.name
         if folder:
             target.mkdir()
         yield target
@@ -73,9 +77,36 @@ def atomic_path(path: Path | str, folder: bool = False) -> Iterator[Path]:
     except OSError as error:
         if error.errno in NO_ROOM:
             raise SerlibError(f"there is no room on the disk for {path}; free some space and run again.") from error
+        if error.errno in NOT_OURS and Path(str(error.filename)).is_relative_to(path.parent):
+            raise _not_ours(path.parent, error) from error
         raise
     finally:
-        shutil.rmtree(workshop, ignore_errors=True)
+        if workshop is not None:
+            shutil.rmtree(workshop, ignore_errors=True)
+
+
+def _not_ours(folder: Path, error: OSError) -> SerlibError:
+    kept = folder.absolute().is_relative_to(cache_dir().absolute())
+    where = "name another folder in SERLIB_CACHE" if kept else "choose a folder that you may write to"
+    return SerlibError(f"cannot write to {folder} ({error.strerror}); {where}.")
+
+
+@contextmanager
+def sole_maker(folder: Path) -> Iterator[None]:
+    """Let one program at a time make things in a folder of the cache, and remove what killed ones left half made."""
+    try:
+        lock = FileLock(cache_dir() / "locks" / f"{folder.name}.lock")
+        Path(lock.lock_file).parent.mkdir(exist_ok=True)
+        lock.acquire()
+    except (OSError, NotImplementedError) as error:
+        raise SerlibError(
+            f"cannot lock {folder} ({error}); name a folder in SERLIB_CACHE that you may write to, on this machine."
+        ) from error
+    try:
+        sweep(folder)
+        yield
+    finally:
+        lock.release()
 
 
 def sweep(folder: Path) -> None:
