@@ -68,7 +68,7 @@ def main() -> None:
     if faults := [why for notebook in notebooks if (why := stage(notebook))]:
         sys.exit("\n".join(faults))
     (SOURCE / "scripts").mkdir()
-    for file in ("_config.yml", "_toc.yml", "scripts/offline.py"):
+    for file in ("_config.yml", "_toc.yml", "scripts/offline.py", "scripts/reference.py"):
         shutil.copy(file, SOURCE / file)
 
     jupyter_book = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]

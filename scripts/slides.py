@@ -42,7 +42,7 @@ ROLE = re.compile(r"\{\w+\}`([^`<]+?)(?: *<[^>]*>)?`")
 COMMENT = re.compile(r" *<!--.*?-->", re.DOTALL)
 ANSWER = re.compile(r"<details>.*?</details>", re.DOTALL)
 # Pages to look things up in, which nobody reads out.
-LOOKED_UP = {"glossary", "troubleshooting", "bibliography", "changelog", "instructor"}
+LOOKED_UP = {"glossary", "reference", "troubleshooting", "bibliography", "changelog", "instructor"}
 PAGE = re.compile(r"\[([^\]]+)\]\((?:\.\./notebooks/)?(\w+)\.(?:md|ipynb)\)")
 SECTIONS = re.compile(r"<!-- slides: (.+?) -->")
 SCRIPT = """

@@ -44,6 +44,7 @@ from .judge.metrics import reliability as reliability
 from .judge.metrics import report as report
 from .judge.metrics import unweighted_average_recall as unweighted_average_recall
 from .judge.metrics import wilson_interval as wilson_interval
+from .judge.paper import beside_paper as beside_paper
 from .judge.predictions import mistakes as mistakes
 from .judge.predictions import pool as pool
 from .judge.predictions import verdicts as verdicts

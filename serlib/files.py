@@ -17,10 +17,38 @@ from serlib.errors import SerlibError
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
+def given_path(path: Path | str) -> Path:
+    """Return a path that a reader wrote, absolute, with ``~`` for the home folder.
+
+    Raises SerlibError for what is no path, such as None or a number.
+    """
+    try:
+        return Path(os.path.abspath(os.path.expanduser(os.fsdecode(path))))
+    except TypeError as error:
+        raise SerlibError(f"a path is text such as data/clips, and this is {path!r:.60}; check it.") from error
+
+
+def named_folder(variable: str) -> Path | None:
+    """Return the folder that an environment variable names, as ``given_path`` does; None where it names none."""
+    named = os.environ.get(variable)
+    return given_path(named) if named else None
+
+
 def cache_dir() -> Path:
-    """Return the folder for everything that serlib can make again (``SERLIB_CACHE`` or ``~/.cache/serlib``)."""
-    folder = Path(os.environ.get("SERLIB_CACHE") or Path.home() / ".cache" / "serlib")
-    folder.mkdir(parents=True, exist_ok=True)
+    """Return the folder for everything that serlib can make again (``SERLIB_CACHE`` or ``~/.cache/serlib``).
+
+    Raises SerlibError where that is not to be had, such as for an account without a home.
+    """
+    folder = named_folder("SERLIB_CACHE") or given_path("~/.cache/serlib")
+    if "~" in folder.parts and os.path.expanduser("~") == "~":
+        raise SerlibError("this account has no home folder; set SERLIB_CACHE to a folder that you may write to.")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SerlibError(
+            f"{folder} cannot be made for what serlib keeps ({error.strerror}); set SERLIB_CACHE to a folder that you "
+            "may write to."
+        ) from error
     return folder
 
 
@@ -74,16 +102,24 @@ def key_of(depends: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:16]
 
 
+# What Windows takes for a device, whatever ending follows.
+_DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{k}" for port in ("com", "lpt") for k in range(10))}
+
+
 def safe_name(text: str) -> str:
     """Return a name for one file or folder made of any text: the same text where nothing in it could do harm.
 
-    Letters, digits, spaces and ``. _ -`` stay; what had to be changed gets a digest at its end, so that two texts never
-    share a name.
+    Small letters, digits, spaces and ``, . _ -`` stay. What had to be changed, and what a Mac or Windows could take for
+    another name, gets a digest at its end, so that no two texts share a name.
 
     >>> safe_name("luna-jimenez-fold1")
     'luna-jimenez-fold1'
     >>> safe_name("../outside")
     'outside-62ca1d92'
     """
-    name = re.sub(r"[^\w .-]+", "_", text)[:80].strip(" ._")
-    return name if name and name == text else f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}".lstrip("-")
+    name = re.sub(r"[^\w ,.-]+", "_", text).encode()[:80].decode(errors="ignore").strip(" ._")
+    if name.split(".")[0].lower() in _DEVICES:
+        name = name.replace(".", "_")
+    elif name and name == text == name.lower() and not re.search(r"(^|-)[0-9a-f]{8}$", name):  # how a changed one ends
+        return name
+    return f"{name}-{hashlib.sha256(text.encode(errors='surrogatepass')).hexdigest()[:8]}".lstrip("-")

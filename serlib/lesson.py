@@ -9,6 +9,7 @@ import pandas as pd
 from serlib.data import ravdess
 from serlib.data.splits import Split
 from serlib.errors import SerlibError, nearest
+from serlib.files import named_folder, safe_name
 from serlib.judge import predictions
 from serlib.train.backbones import SIX, Backbone, backbone
 from serlib.train.finetuning import fine_tune
@@ -127,9 +128,9 @@ class Lesson:
 
         ``"frozen"`` is the probe of notebook 02. Raises SerlibError where neither has one, or has a damaged one.
         """
-        name = self.backbone(key).key + "-probe" * (key == "frozen")
-        own = self.runs / split / name
-        kept = self._in_results(f"{split}/{name}/run.json")
+        place = Path(safe_name(split), safe_name(self.backbone(key).key + "-probe" * (key == "frozen")))
+        own = self.runs.folder / place
+        kept = self._in_results(f"{place.as_posix()}/run.json")
         run = load_run(kept.parent if kept.is_file() and not (own / "run.json").is_file() else own)
         if run.info["corpus"] != self._settings.corpus:
             raise SerlibError(
@@ -201,22 +202,22 @@ def start(profile: str = "auto", epochs: int | None = None) -> Lesson:
     ``epochs`` changes the profile's recipe, None keeps it.
 
     "auto" means mini without a GPU, t4 on a small one and paper on one of 30 GB or more. Raises SerlibError with the
-    nearest names for an unknown profile.
+    nearest names for an unknown profile, and for epochs that are no whole number from 1 up.
     """
     if profile == "auto":
         profile = _suggest()
-    if profile not in PROFILES:
-        raise SerlibError(f"There is no profile called {profile!r}: {nearest(profile, ['auto', *PROFILES])}")
+    if not isinstance(profile, str) or profile not in PROFILES:
+        raise SerlibError(f"There is no profile called {profile!r:.60}: {nearest(str(profile), ['auto', *PROFILES])}")
     recipe = PROFILES[profile].recipe
-    lesson = Lesson(profile, _home(), replace(recipe, epochs=epochs) if epochs else recipe)
+    lesson = Lesson(profile, _home(), recipe if epochs is None else replace(recipe, epochs=epochs))
     print(lesson)
     return lesson
 
 
 def _home() -> Path:
     """Return where runs are kept: ``SERLIB_HOME``, else the repository's folder, else Colab's Drive, else here."""
-    if named := os.environ.get("SERLIB_HOME"):
-        return Path(named)
+    if named := named_folder("SERLIB_HOME"):
+        return named
     here = Path.cwd()
     for folder in (here, *here.parents):
         if (folder / "_toc.yml").is_file():

@@ -1,10 +1,15 @@
 """The pre-trained speech encoders of the book, one row each, and where their weights are found. See notebooks 02-08."""
 
-import os
+import json
+import re
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
+from textwrap import shorten
 
 from serlib.errors import SerlibError, nearest
+from serlib.files import named_folder
+from serlib.train.weights import SAFE, digest, fault_of, key_of_folder
 
 TWINS = Path(__file__).parents[1] / "twins"
 
@@ -29,6 +34,11 @@ class Backbone:
     about: str
     paper_title: str = ""
     revision: str = "main"
+
+    @property
+    def original(self) -> str:
+        """The key of the model that a twin stands for; of all others their own."""
+        return Path(self.checkpoint).name if self.is_twin else self.key
 
     @property
     def is_twin(self) -> bool:
@@ -117,6 +127,17 @@ BACKBONES = {
             False,
             about="encoder of a transcriber trained on 680,000 hours of captioned audio, small enough for a laptop.",
         ),
+        Backbone(
+            "whisper-base",
+            "Whisper base",
+            "openai/whisper-base",
+            "whisper",
+            20.6,
+            512,
+            6,
+            False,
+            about="encoder of the next larger transcriber, of speech in 99 languages; slow but possible on a laptop.",
+        ),
     )
 }
 SIX = tuple(key for key, row in BACKBONES.items() if row.paper_title)
@@ -125,14 +146,14 @@ SIX = tuple(key for key, row in BACKBONES.items() if row.paper_title)
 def backbone(name: str) -> Backbone:
     """Return the backbone of a key ("hubert-base"), of a twin ("hubert-base-mini"), a hub id, or a local folder.
 
-    Any hub id or folder that ``AutoModelForAudioClassification`` takes will do. Raises SerlibError with the nearest
-    names for anything else.
+    Any encoder of the wav2vec 2.0 family or of Whisper that transformers knows by itself will do. Raises SerlibError
+    with the nearest names for anything else.
     """
     if name in BACKBONES:
         return BACKBONES[name]
     if name.removesuffix("-mini") in SIX and name.endswith("-mini"):
         return _twin(BACKBONES[name.removesuffix("-mini")])
-    if Path(name).is_dir() or name.count("/") == 1:
+    if Path(name).expanduser().is_dir() or name.count("/") == 1:
         return _anyone(name)
     raise SerlibError(
         f"There is no backbone called {name!r}: {nearest(name, [*BACKBONES, *(f'{key}-mini' for key in SIX)])} "
@@ -156,38 +177,70 @@ def _twin(real: Backbone) -> Backbone:
 
 
 def _anyone(name: str) -> Backbone:
-    config = config_of(weights_of(name))
+    source = weights_of(name)
+    config = config_of(source)
     family = config.model_type
     needs_mask = getattr(config, "feat_extract_norm", "") == "layer"
     hidden = getattr(config, "hidden_size", None) or config.d_model
     layers = getattr(config, "num_hidden_layers", None) or config.encoder_layers
     # 12 h^2 a transformer layer is what counts; the count of the loaded model stands in run.json
     size = round(12 * hidden**2 * layers / 1e6, 1)
-    key = Path(name).name
+    key = (source.resolve() if isinstance(source, Path) else Path(source)).name  # of "." too
     return Backbone(key, key, name, family, size, hidden, layers, needs_mask, "a checkpoint of your own choice.")
 
 
-def config_of(source: Path | str):
-    """Return the config of a local folder or hub id, as transformers reads it. SerlibError where there is none."""
-    from transformers import AutoConfig
+def config_of(source: Path | str, revision: str = "main", **settings):
+    """Return the config of a local folder or hub id, with these settings in place of its own.
 
+    Raises SerlibError where there is none, and for a model that serlib cannot feed: one that brings its own code, is no
+    encoder of speech, or is stored in 4 or 8 bits.
+    """
+    from transformers import AutoConfig, AutoModelForAudioClassification
+
+    hush()
     try:
-        return AutoConfig.from_pretrained(source, trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
-        raise missing_weights(str(source), error) from error
+        config = AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=False, **settings)
+    except Exception as error:  # of the file, or of one of its numbers
+        raise missing_weights(str(source), error, source if isinstance(source, Path) else None) from error
+    kind = type(config)
+    known = kind in AutoModelForAudioClassification._model_mapping
+    if not known or not (hasattr(kind(), "conv_dim") or config.model_type == "whisper"):  # else it hears no waveform
+        raise SerlibError(
+            f"{source} is a model of the kind {config.model_type}, which serlib cannot feed with sound; choose an "
+            "encoder of the wav2vec 2.0 family (HuBERT, UniSpeech, WavLM and so on) or a Whisper."
+        )
+    if getattr(config, "quantization_config", None):
+        raise SerlibError(
+            f"The weights of {source} are stored in few bits, and training needs them whole; choose the checkpoint "
+            "that was not quantized."
+        )
+    # Its native class is at hand, so the code that it brings too is neither run nor passed on with what is trained.
+    vars(config).pop("auto_map", None)
+    return config
 
 
 def extractor_of(backbone: Backbone, **options):
-    """Return what makes a backbone's input of sound, as transformers reads it. SerlibError where there is none."""
+    """Return what makes a backbone's input of sound, with these options. SerlibError where there is none."""
+    source = weights_of(backbone.checkpoint)
+    return _extractor(source, backbone.checkpoint, revision_of(backbone), options)
+
+
+def extractor_from(folder: Path):
+    """Return what makes the input of a trained model, from the folder of its checkpoint. SerlibError without."""
+    return _extractor(folder, str(folder), None, {})
+
+
+def _extractor(source: Path | str, name: str, revision: str | None, options: dict):
     from transformers import AutoFeatureExtractor
 
-    source = weights_of(backbone.checkpoint)
     try:
-        return AutoFeatureExtractor.from_pretrained(
-            source, revision=backbone.revision, trust_remote_code=False, **options
+        extractor = AutoFeatureExtractor.from_pretrained(
+            source, revision=revision or "main", trust_remote_code=False, **options
         )
-    except (OSError, ValueError, KeyError) as error:
-        raise missing_weights(backbone.checkpoint, error) from error
+    except Exception as error:
+        raise missing_weights(name, error, source if isinstance(source, Path) else None) from error
+    vars(extractor).pop("auto_map", None)
+    return extractor
 
 
 def weights_of(checkpoint: str) -> Path | str:
@@ -198,23 +251,70 @@ def weights_of(checkpoint: str) -> Path | str:
     """
     if checkpoint.startswith("serlib/twins/"):
         return TWINS / Path(checkpoint).name
-    if Path(checkpoint).is_dir():
-        return Path(checkpoint)
-    if shelf := os.environ.get("SERLIB_MODELS"):
-        for folder in (Path(shelf) / checkpoint, Path(shelf) / Path(checkpoint).name):
+    if (folder := Path(checkpoint).expanduser()).is_dir():
+        return folder
+    if shelf := named_folder("SERLIB_MODELS"):
+        for folder in (shelf / checkpoint, shelf / Path(checkpoint).name):
             if (folder / "config.json").is_file():
                 return folder
     return checkpoint
 
 
 def revision_of(backbone: Backbone) -> str | None:
-    """Return the commit of the hub that a loaded checkpoint came from, None where it came from a folder."""
-    from huggingface_hub import try_to_load_from_cache
+    """Return the hub's commit that a checkpoint is loaded from, None where it comes from a folder.
 
+    The hub is asked once in a process, so that config, weights and extractor are of one commit; where it cannot be
+    reached, the newest commit in its cache. SerlibError where there is neither.
+    """
     if isinstance(weights_of(backbone.checkpoint), Path):
         return None
-    kept = try_to_load_from_cache(backbone.checkpoint, "config.json", revision=backbone.revision)
-    return Path(kept).parent.name if isinstance(kept, str) else None
+    return _newest(backbone.checkpoint, backbone.revision).name
+
+
+@cache
+def _newest(checkpoint: str, revision: str) -> Path:
+    """Return the folder of the hub's cache that holds a checkpoint at the commit that the revision is now."""
+    from huggingface_hub import hf_hub_download
+
+    hush()
+    try:
+        return Path(hf_hub_download(checkpoint, "config.json", revision=revision)).parent
+    except Exception as error:
+        raise missing_weights(checkpoint, error) from error
+
+
+def weights_key(backbone: Backbone) -> str:
+    """Return what tells a backbone's weights from all others, by their content: the same name may hold other weights.
+
+    For a checkpoint of the hub its name and resolved commit, for a folder (of a twin too, or below ``SERLIB_MODELS``)
+    the digest of its weights and configs. SerlibError where there are none.
+    """
+    source = weights_of(backbone.checkpoint)
+    if isinstance(source, Path):
+        return f"sha256:{key_of_folder(source)}"
+    return f"{backbone.checkpoint}@{revision_of(backbone)}"
+
+
+def check_twin(backbone: Backbone) -> None:
+    """Raise SerlibError for a mini twin whose weights are not those that its recipe ends in."""
+    folder = weights_of(backbone.checkpoint)
+    try:
+        right = json.loads((folder / "recipe.json").read_text())["sha256"] == digest(folder / SAFE)
+    except (OSError, ValueError, KeyError):
+        right = False
+    if not right:
+        raise SerlibError(
+            f"The weights of {backbone.title} are not those that ship with serlib (another checksum); install serlib "
+            "again."
+        )
+
+
+def hush() -> None:
+    """Keep loading bars and the report of new head weights, which are new on purpose, out of the notebooks."""
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
 
 
 # What went wrong, by the name of an error in the chain, the more special first; what to do about it.
@@ -226,35 +326,36 @@ _REASONS = {
     "RevisionNotFoundError": "the hub has no such revision of it: check the backbone's revision on the model's page",
     "JSONDecodeError": "its config.json or preprocessor_config.json is damaged: delete the model's folder, or its copy "
     "in HF_HOME, and try again",
+    "MemoryError": "the memory is not enough for them: close other programs, or choose a smaller checkpoint",
 }
 
 
-def missing_weights(checkpoint: str, error: Exception) -> SerlibError:
-    """Return the error for weights that neither the hub nor a local folder could give, in one sentence."""
-    if type(error) is ValueError:
-        return SerlibError(
-            f"The weights of {checkpoint} could not be loaded: transformers does not know this kind of model itself, "
-            "and code that a model brings is never run here; choose another checkpoint."
-        )
-    chain, names = error, []
+def missing_weights(name: str, error: Exception, folder: Path | None = None) -> SerlibError:
+    """Return the error for a checkpoint that could not be loaded, in one sentence.
+
+    ``folder`` is where its files should be, where that is known: what is wrong is looked for there.
+    """
+    chain, kinds = error, []
     while chain is not None:
-        names += [kind.__name__ for kind in type(chain).__mro__]
+        kinds += [kind.__name__ for kind in type(chain).__mro__]
+        kinds += ["MemoryError"] * ("allocate memory" in str(chain))  # torch's own is a plain RuntimeError
         chain = chain.__cause__ or chain.__context__
-    for name, reason in _REASONS.items():
-        if name in names:
-            return SerlibError(f"The weights of {checkpoint} could not be loaded: {reason}.")
-    return SerlibError(
-        f"The weights of {checkpoint} could not be loaded: neither the Hugging Face hub, which did not answer or lacks "
-        "a file, nor a local folder has them whole; connect to the internet once (the hub keeps a copy in HF_HOME), or "
-        "put the model's folder below a folder of your own and name that in SERLIB_MODELS."
-    )
+    reason = fault_of(folder) if folder is not None and folder.is_dir() else ""
+    reason = reason or next((text for kind, text in _REASONS.items() if kind in kinds), "")
+    said = re.sub(r"\s+", " ", str(error)).strip()
+    if not reason and type(error) is ValueError and re.search("custom code|recogni[sz]e", said):
+        reason = (
+            "transformers does not know this kind of model itself, and code that a model brings is never run here: "
+            "choose another checkpoint"
+        )
+    if not reason and not isinstance(error, OSError | KeyError):
+        said = shorten(re.split(r"[.!?] ", said)[0], 160, placeholder=" ...")
+        reason = f"its files are damaged or incomplete ({said}): copy, download or train them again"
+    return SerlibError(f"The weights of {name} could not be loaded: {reason or _NOWHERE}.")
 
 
-def weights_key(backbone: Backbone) -> str:
-    return backbone.checkpoint
-
-
-def extractor_from(folder: Path):
-    from transformers import AutoFeatureExtractor
-
-    return AutoFeatureExtractor.from_pretrained(folder)
+_NOWHERE = (
+    "neither the Hugging Face hub, which did not answer or lacks a file, nor a local folder has them whole; connect "
+    "to the internet once (the hub keeps a copy in HF_HOME), or put the model's folder below a folder of your own and "
+    "name that in SERLIB_MODELS"
+)

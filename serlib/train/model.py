@@ -6,6 +6,7 @@ Linear(256, classes): the paper's "mean merge strategy" (section 5.2). Sum and m
 
 import re
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,10 +14,15 @@ import torch
 from torch import nn
 
 from serlib.errors import SerlibError, nearest
-from serlib.train.backbones import Backbone, missing_weights, weights_of
+from serlib.train.backbones import Backbone, check_twin, config_of, hush, missing_weights, revision_of, weights_of
 
 POOLINGS = ("mean", "sum", "max")
 HEAD = ("projector", "classifier", "layer_weights")  # what starts from nothing, and may learn faster
+LACKING = "masked_spec_embed"  # what hides a frame in training: a checkpoint trained without masks has none
+# The first part of all names of a family's weights, by which a file shows whose it is
+FAMILIES = {
+    "data2vec_audio", "hubert", "sew", "sew_d", "unispeech", "unispeech_sat", "wav2vec2", "wav2vec2_conformer", "wavlm"
+}  # fmt: skip
 PROJECTION = 256  # what all checkpoints of these families have by default; the twins follow
 
 
@@ -64,10 +70,11 @@ def load(
     them. ``pretrained=False`` keeps the architecture and throws the weights away, to see what pre-training is worth.
     ``masking`` is the share of frames that training hides, ``layerdrop`` the share of layers that it skips; None
     leaves them to the checkpoint.
-    Raises SerlibError when the weights can be found nowhere, or are broken.
-    """
-    from transformers import AutoConfig, AutoModelForAudioClassification
 
+    The head is new, whatever the checkpoint had: small random numbers by torch's seed, and equal shares of the layers.
+    Of the encoder every weight comes from the checkpoint. A prefix before all of their names, as a wrapper leaves it,
+    is taken off, and said. Raises SerlibError when the weights can be found nowhere, are broken, or are not all there.
+    """
     if pooling not in POOLINGS:
         raise SerlibError(f"There is no pooling called {pooling!r}: {nearest(pooling, POOLINGS)}")
     if layers not in ("last", "weighted"):
@@ -77,8 +84,6 @@ def load(
         "num_labels": len(labels),
         "id2label": dict(enumerate(labels)),
         "label2id": {label: i for i, label in enumerate(labels)},
-        "revision": backbone.revision,
-        "trust_remote_code": False,
         "use_weighted_layer_sum": layers == "weighted",
     }
     if layerdrop is not None:
@@ -89,64 +94,180 @@ def load(
         )
     if masking is not None:  # no least number of spans, which would hide more of a short clip than of a long one
         settings |= {"mask_time_prob": masking, "mask_time_length": 10, "mask_time_min_masks": 0}
-    _hush()
-    try:
-        config = AutoConfig.from_pretrained(source, **settings)
-        kind = AutoModelForAudioClassification._model_mapping[type(config)]
-        if pooling != "mean":
-            kind = type(f"{pooling.title()}{kind.__name__}", (_OtherPooling, kind), {})
-            config.serlib_pooling = pooling
-        if pretrained:
-            model = kind.from_pretrained(
-                source,
-                config=config,
-                dtype=torch.float32,
-                revision=backbone.revision,
-                ignore_mismatched_sizes=True,
-            )
-        else:
-            model = kind(config)
-    except (OSError, KeyError) as error:
-        raise missing_weights(backbone.checkpoint, error) from error
-    except Exception as error:  # safetensors and torch each raise their own for a file cut short
-        if type(error).__name__ in ("SafetensorError", "UnpicklingError", "RuntimeError"):
-            raise _broken_weights(source, error) from error
-        raise
+    revision = revision_of(backbone) or backbone.revision
+    config = config_of(source, revision, **settings)
+    vars(config).pop("serlib_pooling", None)  # of a checkpoint that was trained here before
+    if pooling != "mean":
+        config.serlib_pooling = pooling
+    if not pretrained:
+        try:
+            model = _kind_of(config)(config)
+        except Exception as error:
+            raise missing_weights(backbone.checkpoint, error) from error
+    else:
+        if backbone.is_twin:
+            check_twin(backbone)
+        model = _read(source, backbone.checkpoint, config, revision)
     # Trainer would otherwise neither divide loss nor gradient by the steps it accumulates
     model.accepts_loss_kwargs = False
     return model
 
 
 def load_trained(folder: Path) -> nn.Module:
-    """Return a fine-tuned model from a run's checkpoint folder, whatever its pooling."""
-    from transformers import AutoConfig, AutoModelForAudioClassification
+    """Return a fine-tuned model from a run's checkpoint folder, whatever its pooling, with the head it was given.
 
-    _hush()
+    Raises SerlibError when it is damaged, or a weight is missing.
+    """
+    folder = Path(folder)
+    name = f"{folder.parent.name}/{folder.name}"
+    model, report = _from_pretrained(folder, name, config_of(folder))
+    _check(name, model, report, set(model.state_dict()))
+    return model.eval()
+
+
+def _kind_of(config) -> type[nn.Module]:
+    """Return the class of a config's model: the stock one, or with another pooling if the config says so."""
+    from transformers import AutoModelForAudioClassification
+
+    kind = AutoModelForAudioClassification._model_mapping[type(config)]
+    pooling = getattr(config, "serlib_pooling", "mean")
+    return kind if pooling == "mean" else type(f"{pooling.title()}{kind.__name__}", (_OtherPooling, kind), {})
+
+
+def _read(source: Path | str, name: str, config, revision: str) -> nn.Module:
+    """Return a model whose encoder is the checkpoint's to the last weight, and whose head is new."""
+    before = torch.get_rng_state()
+    model, report = _from_pretrained(source, name, config, revision)
+    encoder = {key for key in model.state_dict() if key.split(".")[0] not in HEAD}
+    if encoder & report["missing_keys"] and (prefix := _foreign_prefix(name, model, encoder, report)):
+        torch.set_rng_state(before)
+        model, report = _from_pretrained(source, name, config, revision, prefix)
+        print(f"{name}: the names of its weights begin with {prefix!r}, which was taken off.")
+    _check(name, model, report, {key for key in encoder if not key.endswith(LACKING)})
+    _check_leftovers(name, model, report, encoder)
+    _renew(model, report["missing_keys"])
+    return model
+
+
+def _from_pretrained(source: Path | str, name: str, config, revision: str = "main", prefix: str = ""):
+    """Return (model in float32, report): what transformers found missing, left over, and of another size."""
+    hush()
     try:
-        config = AutoConfig.from_pretrained(folder)
-        kind = AutoModelForAudioClassification._model_mapping[type(config)]
-        if getattr(config, "serlib_pooling", "mean") != "mean":
-            kind = type(kind.__name__, (_OtherPooling, kind), {})
-        return kind.from_pretrained(folder, dtype=torch.float32).eval()
-    except Exception as error:  # every loader raises its own kind for a missing or damaged file
-        raise _broken_weights(folder, error) from error
+        model, report = _kind_of(config).from_pretrained(
+            source,
+            config=config,
+            dtype=torch.float32,
+            revision=revision,
+            trust_remote_code=False,
+            ignore_mismatched_sizes=True,  # the report names them, and _check what is wrong
+            output_loading_info=True,
+            key_mapping={f"^{re.escape(prefix)}": ""} if prefix else None,
+        )
+    except Exception as error:  # safetensors, torch and transformers each raise their own
+        raise missing_weights(name, error, source if isinstance(source, Path) else None) from error
+    if prefix:  # else it would be put back when the model is saved
+        vars(model).pop("_weight_conversions", None)
+    if getattr(model, "_hf_peft_config_loaded", False):
+        raise SerlibError(
+            f"{name} is a LoRA adapter and no model; merge it into its model (`merge_and_unload`) and save that."
+        )
+    return model, report
 
 
-def _hush() -> None:
-    """Keep loading bars and the report of new head weights, which are new on purpose, out of the notebooks."""
-    from transformers.utils import logging
+def _foreign_prefix(name: str, model: nn.Module, encoder: set[str], report: dict) -> str:
+    """Return what stands before the names of at least half of the encoder's weights, "" where nothing does.
 
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    SerlibError where it is the name of another family, or where there are two such encoders.
+    """
+    own = f"{model.base_model_prefix}."
+    wanted = encoder | {key.removeprefix(own) for key in encoder}
+    found: Counter[str] = Counter()
+    for key in report["unexpected_keys"]:
+        parts = key.split(".")
+        for cut in range(1, len(parts)):
+            if ".".join(parts[cut:]) in wanted:
+                found[".".join(parts[:cut]) + "."] += 1
+                break
+    whole = [prefix for prefix, count in found.items() if count >= len(encoder) / 2]
+    if len(whole) > 1:
+        raise SerlibError(
+            f"The weights of {name} hold {len(whole)} encoders, whose names begin with {' and '.join(sorted(whole))}; "
+            "save the one that you mean in a folder of its own."
+        )
+    family = whole[0].split(".")[-2] if whole else ""
+    if family in FAMILIES:
+        raise SerlibError(
+            f"The config.json of {name} says {model.config.model_type}, but its weights are named as those of "
+            f"{family}; put back the config.json that belongs to them."
+        )
+    return whole[0] if whole else ""
 
 
-def _broken_weights(source: Path | str, error: Exception) -> SerlibError:
-    """Return the error for weights that are there but cannot be read."""
-    reason = re.sub(r"\s+", " ", str(error)).strip()[:120]
-    return SerlibError(
-        f"The weights of {Path(source).name} are damaged or incomplete ({reason}); delete that folder and load or "
-        "train again."
+def _check(name: str, model: nn.Module, report: dict, needed: set[str]) -> None:
+    """Raise SerlibError unless each of the needed tensors came from the checkpoint, in its size, and is finite."""
+    state = model.state_dict()
+    order = [key for key in state if key in needed]
+    whole = f"of the {len(order)} tensors that its config.json asks for"
+    if missing := [key for key in order if key in report["missing_keys"]]:
+        others = sorted(report["unexpected_keys"])
+        hint = f" (but {len(others)} others, such as {others[0]})" if others else ""
+        raise SerlibError(
+            f"The weights of {name} lack {len(missing)} {whole}, first {missing[0]}{hint}; random numbers would stand "
+            "in their place, so take the whole checkpoint, and the config.json that belongs to it."
+        )
+    sizes = {key: (tuple(a), tuple(b)) for key, a, b in report["mismatched_keys"]}
+    if odd := [key for key in order if key in sizes]:
+        inside, asked = sizes[odd[0]]
+        raise SerlibError(
+            f"The weights of {name} have another size in {len(odd)} {whole}, first {odd[0]}: {inside} in place of "
+            f"{asked}; put back the config.json that belongs to them."
+        )
+    if broken := [key for key in order if not torch.isfinite(state[key]).all()]:
+        raise SerlibError(
+            f"The weights of {name} are not finite (NaN or infinity) in {len(broken)} {whole}, first {broken[0]}; "
+            "download or save them again."
+        )
+
+
+def _check_leftovers(name: str, model: nn.Module, report: dict, encoder: set[str]) -> None:
+    """Raise SerlibError for weights inside the encoder that the config leaves out; whole layers on top are only said.
+
+    What lies beside the encoder is of no interest: a decoder, the heads of pre-training.
+    """
+    own = f"{model.base_model_prefix}."
+    parts = {key.removeprefix(own).split(".")[0] for key in encoder}
+    inside = sorted(
+        key
+        for key in report["unexpected_keys"]
+        if key.removeprefix(own).split(".")[0] in parts and not key.endswith(LACKING)
     )
+    layers = model.config.num_hidden_layers
+    above = [
+        key for key in inside if (found := re.search(r"encoder\.layers\.(\d+)\.", key)) and int(found[1]) >= layers
+    ]
+    if len(inside) > len(above):
+        first = next(key for key in inside if key not in above)
+        raise SerlibError(
+            f"The weights of {name} hold {len(inside) - len(above)} tensors of the encoder that its config.json leaves "
+            f"out, first {first}; put back the config.json that belongs to them."
+        )
+    if above:
+        print(f"{name}: its weights have more layers than the {layers} of its config.json; those above are left out.")
+
+
+def _renew(model: nn.Module, missing: set[str]) -> None:
+    """Give the model a new head where its checkpoint had one, drawn as transformers draws a head that is missing."""
+    config = model.config
+    if not {f"{part}.{kind}" for part in HEAD[:2] for kind in ("weight", "bias")} <= missing:
+        deviation = getattr(config, "initializer_range", None) or getattr(config, "init_std", 0.02)
+        for linear in (model.projector, model.classifier):
+            nn.init.normal_(linear.weight, 0.0, deviation)
+            nn.init.zeros_(linear.bias)
+    if config.use_weighted_layer_sum:  # transformers leaves it as the memory was, in most families
+        nn.init.constant_(model.layer_weights, 1 / len(model.layer_weights))
+    for key, value in model.named_parameters():  # and so does transformers 5.15 with this
+        if key.endswith(LACKING) and key in missing:
+            nn.init.uniform_(value)
 
 
 def with_lora(model: nn.Module, rank: int) -> nn.Module:

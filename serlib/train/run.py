@@ -315,6 +315,7 @@ def _write(work: Work, depends: Mapping[str, Any], result: Result, start: float)
         "own_name": work.own_name,
         "title": work.title,
         "backbone": backbone.key,
+        "original": backbone.original,
         "kind": work.kind,
         "pretrained": work.recipe.pretrained,
         "checkpoint": backbone.checkpoint,

@@ -18,16 +18,17 @@ OWNERS = (
     "whole", "gated", "nobody", "cut", "garbled", "foreign", "deaf", "garbled-ear", "foreign-ear", "older", "silent"
 )  # fmt: skip
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
+LATER = "fedcba9876543210fedcba9876543210fedcba98"
 LOAD = """
 import sys
 from serlib.train import model
-from serlib.train.backbones import backbone, extractor_of, revision_of
+from serlib.train.backbones import backbone, extractor_of, revision_of, weights_key
 from serlib.errors import SerlibError
 for name in sys.argv[1:]:
     try:
         model.load(backbone(name), ("a", "b"))
         extractor_of(backbone(name))
-        print(name, "loaded", revision_of(backbone(name)))
+        print(name, "loaded", revision_of(backbone(name)), weights_key(backbone(name)))
     except SerlibError as error:
         print(name, "error", error)
 """
@@ -67,7 +68,7 @@ class Hub(BaseHTTPRequestHandler):
                 del kept["feature_extractor_type"]
                 content = json.dumps(kept).encode()
         self.send_response(code)
-        self.send_header("X-Repo-Commit", COMMIT)
+        self.send_header("X-Repo-Commit", self.server.commit)
         self.send_header("ETag", f'"{owner}-{file}"')
         self.send_header("Content-Length", str(len(content)))
         if error:
@@ -91,6 +92,7 @@ def answers(tmp_path_factory) -> dict[str, str]:
     """What loading from each kind of repository says, all asked by one process that knows no other hub."""
     home = tmp_path_factory.mktemp("hub")
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    server.commit = COMMIT
     threading.Thread(target=server.serve_forever, daemon=True).start()
     environment = {k: v for k, v in os.environ.items() if k not in ("SERLIB_MODELS", "HF_TOKEN", "HF_HUB_OFFLINE")}
     environment |= {
@@ -100,15 +102,21 @@ def answers(tmp_path_factory) -> dict[str, str]:
         "HF_HUB_DOWNLOAD_TIMEOUT": "2",
         "no_proxy": "127.0.0.1",
     }
-    names = [f"{owner}/model" for owner in OWNERS]
-    ask = [sys.executable, "-c", LOAD]
-    found = subprocess.run([*ask, *names], env=environment, capture_output=True, text=True, timeout=300)
+
+    def ask(names: list[str], **more: str) -> dict[str, str]:
+        found = subprocess.run(
+            [sys.executable, "-c", LOAD, *names],
+            env=environment | more, capture_output=True, text=True, timeout=300,
+        )  # fmt: skip
+        return dict(line.split("/model ", 1) for line in found.stdout.splitlines() if "/model " in line)
+
+    said = ask([f"{owner}/model" for owner in OWNERS])
+    # the same name, after its owner has changed something
+    server.commit = LATER
+    said["moved"] = ask(["whole/model"])["whole"]
     server.shutdown()
     # the hub is gone, and only what it gave before is left
-    offline = environment | {"HF_HUB_OFFLINE": "1"}
-    again = subprocess.run([*ask, "whole/model"], env=offline, capture_output=True, text=True, timeout=300)
-    said = dict(line.split("/model ", 1) for line in found.stdout.splitlines() if "/model " in line)
-    said["offline"] = again.stdout.strip()
+    said["offline"] = ask(["whole/model"], HF_HUB_OFFLINE="1")["whole"]
     return said
 
 
@@ -130,9 +138,14 @@ def test_each_failure_is_one_sentence(answers, owner, sentence):
     assert answers[owner].startswith("error") and sentence in answers[owner]
 
 
-def test_the_revision_that_was_loaded_is_known(answers):
-    assert answers["whole"] == answers["older"] == f"loaded {COMMIT}"
+def test_the_revision_that_was_loaded_is_known_and_is_the_key(answers):
+    for owner in ("whole", "older"):
+        assert answers[owner] == f"loaded {COMMIT} {owner}/model@{COMMIT}"
+
+
+def test_a_moved_revision_is_another_key_and_the_one_that_is_loaded(answers):
+    assert answers["moved"] == f"loaded {LATER} whole/model@{LATER}"
 
 
 def test_what_was_loaded_once_loads_offline(answers):
-    assert answers["offline"] == f"whole/model loaded {COMMIT}"
+    assert answers["offline"] == f"loaded {LATER} whole/model@{LATER}"

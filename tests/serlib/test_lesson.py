@@ -1,6 +1,7 @@
 """Starting a lesson: the right profile, the right backbones, runs found in runs/ before results/."""
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -33,6 +34,25 @@ def test_auto_is_mini_without_a_gpu(capsys):
 def test_unknown_profile_offers_the_nearest():
     with pytest.raises(SerlibError, match="did you mean laptop"):
         start("labtop")
+
+
+@pytest.mark.parametrize("odd", [None, 3, ["mini"], "MINI"])
+def test_what_is_no_profile_is_said(odd):
+    with pytest.raises(SerlibError, match="no profile called"):
+        start(odd)
+
+
+@pytest.mark.parametrize("odd", [0, -1, 2.5, "two", "2", True])
+def test_odd_numbers_of_epochs_are_refused(odd):
+    """0 was taken for None, and text ended raw."""
+    with pytest.raises(SerlibError, match=f"epochs is {odd!r}; it must be a whole number, 1 or more"):
+        start("mini", epochs=odd)
+
+
+def test_the_home_of_runs_may_be_written_from_the_home_folder(home, monkeypatch):
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("SERLIB_HOME", "~/mine")
+    assert start("mini").home == home / "mine"
 
 
 @pytest.mark.parametrize("profile", PROFILES)
@@ -79,6 +99,15 @@ def test_runs_are_found_in_runs_then_in_results(home, spoken):
     shutil.move(run.folder, shelf)
     assert lesson.run("frozen").folder == shelf
     assert [found.folder for found in lesson.finished()] == [shelf]
+
+
+def test_a_run_is_found_whatever_its_split_is_called(spoken):
+    """Its folder has a safe name, which is not always that of the split."""
+    lesson = start("mini")
+    split = replace(stratified_split(spoken, test_size=0.25, validation_size=0.2), name="Ann/../..")
+    run = probe(lesson.backbone("frozen"), split, lesson.probe_recipe, lesson.runs)
+    assert run.folder.parents[1] == lesson.runs.folder
+    assert lesson.run("frozen", "Ann/../..").folder == run.folder
 
 
 def test_runs_live_on_drive_where_it_is_mounted(tmp_path, monkeypatch, capsys):
