@@ -34,7 +34,7 @@ ifneq ($(UNKNOWN),)
 $(error ONLY=$(UNKNOWN) names no notebook; there are $(NAMES))
 endif
 
-.PHONY: help setup execute results leaderboard book test test-book student instructor slides pdf lint tidy bench bench-real serve address clean FORCE
+.PHONY: help setup execute results leaderboard book test test-quick test-book student instructor slides pdf lint tidy bench bench-real serve address clean FORCE
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
@@ -134,8 +134,11 @@ serve: ## show the built book on this machine (builds it where there is none)
 	@$(VENV) -m http.server "$$PORT" --bind 127.0.0.1 --directory build/site >/dev/null 2>&1
 
 # --- The code
-test: $(SETUP) ## run the tests
+test: $(SETUP) ## run all tests
 	@$(VENV) -m pytest
+
+test-quick: $(SETUP) ## run the tests that need no second each: two minutes, for while one works
+	@$(VENV) -m pytest -m "not slow"
 
 test-book: build/.book ## look at every page of the built book in headless Chromium, print weights and load times
 	@$(VENV) -m pytest tests/book/test_book_site.py tests/scripts/test_pdf.py

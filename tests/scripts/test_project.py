@@ -208,9 +208,9 @@ def test_the_page_on_architecture_has_every_profile():
     assert list(rows("Profiles")) == list(PROFILES)
 
 
-# A file as prose, comments and commands name it, without a link; a pattern with a star is none.
+# A file as prose, comments and commands name it, without a link; a pattern with a star or a NAME is none.
 FOLDERS = "tests|scripts|serlib|book|notebooks|results"
-FILE = re.compile(rf"(?<![\w./-])(?:{FOLDERS})/[\w./-]*\.(?:py|md|sh|csv|ipynb)\b(?!\*)")
+FILE = re.compile(rf"(?<![\w./-])(?:{FOLDERS})/(?!\S*(?:NAME|NN))[\w./-]*\.(?:py|md|sh|csv|ipynb)\b(?!\*)")
 
 
 def test_every_file_that_a_page_or_a_comment_names_is_there():
