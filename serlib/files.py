@@ -143,6 +143,7 @@ def safe_name(text: str) -> str:
     Small letters, digits, spaces and ``, . _ -`` stay. What had to be changed, and what a Mac or Windows could take for
     another name, gets a digest at its end, so that no two texts share a name.
 
+    >>> from serlib.files import safe_name
     >>> safe_name("luna-jimenez-fold1")
     'luna-jimenez-fold1'
     >>> safe_name("../outside")
