@@ -105,7 +105,7 @@ def train(key: str, folder: Path) -> None:
     measured = {"memory": run.info["peak_memory_mb"] / 1000, "seconds": median(Clock.steps[1:] or Clock.steps)}
     expected = {"memory": predicted.memory, "seconds": predicted.step_seconds}
     result = {"measured": measured, "predicted": expected}
-    (folder / "result.json").write_text(json.dumps(result))
+    (folder / "result.json").write_text(json.dumps(result), encoding="utf-8")
 
 
 def main() -> None:
@@ -122,7 +122,7 @@ def main() -> None:
             for step in ("write", "train"):  # each in a process of its own: peak memory is a process's
                 command = [sys.executable, __file__, f"--{step}", key, str(shelf if step == "write" else home)]
                 subprocess.run(command, env=environment, check=True)
-            result = json.loads((Path(home) / "result.json").read_text())
+            result = json.loads((Path(home) / "result.json").read_text(encoding="utf-8"))
         for what, unit in (("memory", "GB"), ("seconds", "s a step")):
             got, said = result["measured"][what], result["predicted"][what]
             off = said / got - 1

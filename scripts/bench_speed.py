@@ -135,7 +135,7 @@ def measure(key: str, trick: str, folder: Path) -> None:
         ser.fine_tune(ser.backbone(key), split, recipe, folder / "runs")
     seconds = (clock.at[-1] - clock.at[0]) / (len(clock.at) - 1)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
-    (folder / "result.json").write_text(json.dumps({"clips": 8 / seconds, "memory": peak}))
+    (folder / "result.json").write_text(json.dumps({"clips": 8 / seconds, "memory": peak}), encoding="utf-8")
 
 
 def extract() -> float:
@@ -194,10 +194,10 @@ def main() -> None:
             first = before = None
             for trick in (*TRICKS, "profile t4"):
                 command = [sys.executable, __file__, "--measure", key, trick, home]
-                done = subprocess.run(command, env=environment, capture_output=True, text=True)
+                done = subprocess.run(command, env=environment, capture_output=True, text=True, encoding="utf-8")
                 if done.returncode:
                     sys.exit(done.stderr)
-                found = json.loads((Path(home) / "result.json").read_text())
+                found = json.loads((Path(home) / "result.json").read_text(encoding="utf-8"))
                 first, before = first or found, before or found
                 speed, memory = (found[what] / first[what] for what in ("clips", "memory"))
                 alone = f"   alone x {found['clips'] / before['clips']:4.2f}" if trick.startswith("+") else ""

@@ -272,7 +272,7 @@ def write(folder: Path, model, extractor, recipe: dict) -> None:
         save_file(weights, fresh / "model.safetensors", metadata={"format": "pt"})
         (fresh / "model.safetensors").chmod(0o644)
         recipe["sha256"] = checksum(fresh / "model.safetensors")
-        (fresh / "recipe.json").write_text(json.dumps(recipe, indent=1) + "\n")
+        (fresh / "recipe.json").write_text(json.dumps(recipe, indent=1) + "\n", encoding="utf-8")
 
 
 def main() -> None:

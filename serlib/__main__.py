@@ -26,7 +26,7 @@ def main(arguments: list[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     together = processes()
     if not together.is_main_process:
-        sys.stdout = open(os.devnull, "w")  # one voice is enough
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # one voice is enough
     try:
         lesson = start(given.profile, epochs=given.epochs)
         backbone = lesson.backbone(given.backbone)

@@ -123,26 +123,30 @@ class Lesson:
         """Return the recipe of this profile for one backbone: the common one, or what makes this backbone fit."""
         return replace(self.recipe, **self._settings.own.get(backbone.key, {}))
 
-    def run(self, key: str, split: str = "stratified") -> Run:
+    def run(self, key: str, split: str | Split = "stratified") -> Run:
         """Return the finished run of a backbone, from runs/ or, where that has nothing, from results/.
 
-        ``"frozen"`` is the probe of notebook 02. Raises SerlibError where neither has one, or has a damaged one.
+        ``"frozen"`` is the probe of notebook 02. A split, in place of its name, asks for a run that heard its very
+        clips. Raises SerlibError where neither has one, or has a damaged one.
         """
-        place = Path(safe_name(split), safe_name(self.backbone(key).key + "-probe" * (key == "frozen")))
-        own = self.runs.folder / place
-        kept = self._in_results(f"{place.as_posix()}/run.json")
-        run = load_run(kept.parent if kept.is_file() and not (own / "run.json").is_file() else own)
-        if run.info["corpus"] != self._settings.corpus:
-            raise SerlibError(
-                f"The run in {run.folder} heard {run.info['corpus']}, and profile {self.profile} is about "
-                f"{self._settings.corpus}; move that folder away."
-            )
-        return run
+        name = split.name if isinstance(split, Split) else split
+        place = Path(safe_name(name), safe_name(self.backbone(key).key + "-probe" * (key == "frozen")))
+        own, kept = self.runs.folder / place, self._in_results(f"{place.as_posix()}/run.json").parent
+        for run in map(load_run, [folder for folder in (own, kept) if (folder / "run.json").is_file()] or [own]):
+            if run.info["corpus"] != self._settings.corpus:
+                raise SerlibError(
+                    f"The run in {run.folder} heard {run.info['corpus']}, and profile {self.profile} is about "
+                    f"{self._settings.corpus}; move that folder away."
+                )
+            if not isinstance(split, Split) or _heard(run, split):
+                return run
+        raise NoRun(f"The run in {run.folder} heard other clips than split {name} has; train it on this split.")
 
-    def finished(self, split: str = "stratified") -> list[Run]:
+    def finished(self, split: str | Split = "stratified") -> list[Run]:
         """Return every finished run of the six and the probe on a split, in the book's order.
 
-        Only what is not there is passed over: a damaged run raises SerlibError.
+        Only what is not there, or heard other clips than a split in place of its name, is passed over: a damaged run
+        raises SerlibError.
         """
         found = []
         for key in (*SIX, "frozen"):
@@ -157,7 +161,7 @@ class Lesson:
 
         Twins that were not trained yet are trained now, for it takes minutes. Raises SerlibError for fewer than three.
         """
-        found = {run.info["backbone"]: run for run in self.finished(split.name) if run.info["kind"] == "fine-tuned"}
+        found = {run.info["backbone"]: run for run in self.finished(split) if run.info["kind"] == "fine-tuned"}
         for member in map(self.backbone, SIX):
             if member.key not in found and member.is_twin:
                 found[member.key] = fine_tune(member, split, self.recipe_for(member), self.runs)
@@ -212,6 +216,12 @@ def start(profile: str = "auto", epochs: int | None = None) -> Lesson:
     lesson = Lesson(profile, _home(), recipe if epochs is None else replace(recipe, epochs=epochs))
     print(lesson)
     return lesson
+
+
+def _heard(run: Run, split: Split) -> bool:
+    """Whether a run was judged on the clips of a split: a smaller corpus has splits of the same name."""
+    parts = run.predictions.groupby("part")["clip"].agg(set)
+    return all(parts.get(part, set()) == set(getattr(split, part).index) for part in ("validation", "test"))
 
 
 def _home() -> Path:

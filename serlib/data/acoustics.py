@@ -13,21 +13,28 @@ import pandas as pd
 
 from serlib.data import audio
 from serlib.data.corpus import as_corpus
+from serlib.errors import SerlibError
 from serlib.files import atomic_path, cache_dir, key_of
 
 MFCCS = 13
 VERSION = 2  # raise it when a feature changes
+SHORTEST = 0.06  # seconds; three periods of the lowest pitch that is looked for
 
 
 def describe(samples: np.ndarray) -> dict[str, float]:
     """Return the features of one clip: mono float32 at 16 kHz, shape (n,).
 
     Semitones count from 100 Hz; levels are dB of full scale. A clip without a voiced frame has pitch features of 0.
+    Raises SerlibError for what is no such clip, or one too short for a pitch.
     """
     import librosa
     import parselmouth
     from parselmouth.praat import call
 
+    if not isinstance(samples, np.ndarray) or samples.ndim != 1 or samples.dtype.kind != "f":
+        raise SerlibError(f"the samples of a clip are a row of numbers, as ser.read gives them, and this is {samples!r:.60}.")
+    if len(samples) < SHORTEST * audio.RATE:
+        raise SerlibError(f"{len(samples)} samples are too short for a pitch; give {SHORTEST} s at least.")
     sound = parselmouth.Sound(np.asarray(samples, dtype=np.float64), audio.RATE)
     pitch = sound.to_pitch(0.01, 60, 600)
     hertz, strength = pitch.selected_array["frequency"], pitch.selected_array["strength"]
@@ -71,7 +78,10 @@ def describe(samples: np.ndarray) -> dict[str, float]:
 
 
 def acoustic_features(corpus: pd.DataFrame) -> pd.DataFrame:
-    """Return the features of every clip, one row a clip in the corpus's order; measured once, then cached."""
+    """Return the features of every clip, one row a clip in the corpus's order; measured once, then cached.
+
+    Raises SerlibError for what is no corpus, unreadable files, and clips too short for a pitch.
+    """
     corpus = as_corpus(corpus)
     sounds = audio.clips(corpus)
     key = key_of({"sound": audio.content_keys(corpus).sort_index().to_dict(), "code": VERSION})
@@ -79,6 +89,12 @@ def acoustic_features(corpus: pd.DataFrame) -> pd.DataFrame:
     kept = _kept(path)
     if kept is None:
         clips = list(sounds)
+        short = [clip for clip in clips if len(sounds[clip]) < SHORTEST * audio.RATE]
+        if short:
+            raise SerlibError(
+                f"{len(short)} clip(s) are shorter than {SHORTEST} s, the first: {short[0]}; their pitch cannot be measured, "
+                "so leave them out."
+            )
         with multiprocessing.get_context("spawn").Pool(min(os.cpu_count() or 1, 8)) as pool:
             rows = pool.map(_describe, [sounds[clip] for clip in clips], chunksize=30)
         with atomic_path(path) as fresh:

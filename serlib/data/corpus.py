@@ -51,10 +51,10 @@ def corpus_of(rows: dict[str, dict], attrs: dict) -> pd.DataFrame:
 def as_corpus(frame: pd.DataFrame) -> pd.DataFrame:
     """Return any table of clips as a corpus; a corpus comes back as it is.
 
-    Columns ``path`` and ``emotion`` are enough. What else is missing is filled in ("" or 0 for unknown), seconds are
-    read from the files, numbers become names where names belong, clips are named after their files where the index has
-    no names, and the corpus is called "unnamed" where pandas has lost what it was called (``concat`` and ``merge`` do
-    that). Raises SerlibError that says why something is no corpus.
+    Columns ``path`` and ``emotion`` are enough. What else is missing is filled in ("" or 0 for unknown; a ``speaker`` is
+    an actor), seconds are read from the files, numbers become names where names belong, clips are named after their
+    files where the index has no names, and the corpus is called "unnamed" where pandas has lost what it was called
+    (``concat`` and ``merge`` do that). Raises SerlibError that says why something is no corpus.
     """
     _check_table(frame)
     columns = {"path": _paths(frame), **{name: _names(frame, name) for name in NAMES}}
@@ -74,10 +74,12 @@ def as_corpus(frame: pd.DataFrame) -> pd.DataFrame:
         known = pd.to_numeric(corpus.get("seconds", pd.Series(None, corpus.index, float)), errors="coerce")
         seconds = [seconds_of(path) if pd.isna(s) else s for path, s in zip(corpus["path"], known, strict=True)]
         corpus = corpus.assign(seconds=pd.Series(seconds, corpus.index, float))
-    attrs = {"name": "unnamed", "misnamed": [], "unreadable": {}} | frame.attrs
-    if "synthetic" not in attrs:  # what was spoken goes on saying so, though pandas forgot it
+    attrs = {"name": "", "synthetic": None, "misnamed": [], "unreadable": {}} | frame.attrs
+    attrs["name"] = str(attrs["name"] or "unnamed")
+    if attrs["synthetic"] is None:  # what was spoken goes on saying so, though pandas forgot it
         attrs["synthetic"] = _is_embedded(corpus["path"])
-    if corpus.attrs != attrs or corpus.index.name != "clip":
+    attrs["synthetic"] = bool(attrs["synthetic"])  # records of runs know no truth value of numpy
+    if corpus.attrs != attrs or corpus.attrs["synthetic"] is not attrs["synthetic"] or corpus.index.name != "clip":
         corpus = corpus.rename_axis(index="clip")
         corpus.attrs = attrs
     return corpus
@@ -117,7 +119,7 @@ def _paths(frame: pd.DataFrame) -> list[str] | None:
 def _names(frame: pd.DataFrame, column: str) -> list[str] | str | None:
     """Return the names in a column as text, None where it is as it should be."""
     if column not in frame:
-        return ""
+        return [_as_name(value) for value in frame["speaker"]] if column == "actor" and "speaker" in frame else ""
     return None if _is_text(frame[column]) else [_as_name(value) for value in frame[column]]
 
 

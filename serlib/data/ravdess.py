@@ -47,9 +47,9 @@ def parse_name(stem: str) -> dict[str, str | int]:
     >>> ser.parse_name("03-01-06-01-02-01-12")["emotion"]
     'fearful'
     """
-    match = _NAME.fullmatch(stem)
+    match = _NAME.fullmatch(stem) if isinstance(stem, str) else None
     if not match:
-        raise SerlibError(f"{stem} is not a RAVDESS name; it should look like 03-01-06-01-02-01-12.")
+        raise SerlibError(f"{stem!s:.60} is not a RAVDESS name; it should look like 03-01-06-01-02-01-12.")
     kind, emotion, intensity, statement, repetition, actor = match.groups()
     if kind != _SPEECH:
         raise SerlibError(f"{stem} is not an audio-only speech clip; the names of those begin with 03-01.")

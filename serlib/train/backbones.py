@@ -299,7 +299,7 @@ def check_twin(backbone: Backbone) -> None:
     """Raise SerlibError for a mini twin whose weights are not those that its recipe ends in."""
     folder = weights_of(backbone.checkpoint)
     try:
-        right = json.loads((folder / "recipe.json").read_text())["sha256"] == digest(folder / SAFE)
+        right = json.loads((folder / "recipe.json").read_text(encoding="utf-8"))["sha256"] == digest(folder / SAFE)
     except (OSError, ValueError, KeyError):
         right = False
     if not right:

@@ -165,7 +165,7 @@ def _shape(backbone: Backbone, recipe: Recipe) -> dict:
     """Return the numbers of a checkpoint's config.json that decide its cost, at the families' defaults where unsaid."""
     source = weights_of(backbone.checkpoint)
     if isinstance(source, Path):
-        config = json.loads((source / "config.json").read_text())
+        config = json.loads((source / "config.json").read_text(encoding="utf-8"))
     elif backbone.key in SIX:  # what the hub's configs say, so that the planner needs no network
         config = {}
     else:

@@ -69,12 +69,12 @@ def last_whole_checkpoint(folder: Path) -> str | None:
     for checkpoint in reversed(found):
         if _is_whole(checkpoint):
             file = checkpoint / "trainer_state.json"
-            state = json.loads(file.read_text())
+            state = json.loads(file.read_text(encoding="utf-8"))
             best = state["best_model_checkpoint"] and folder / Path(state["best_model_checkpoint"]).name
             if best is None or _is_whole(best):
                 if str(best) != str(state["best_model_checkpoint"]):  # the folder was moved or copied since
                     with atomic_path(file) as fresh:
-                        fresh.write_text(json.dumps(state | {"best_model_checkpoint": str(best)}))
+                        fresh.write_text(json.dumps(state | {"best_model_checkpoint": str(best)}), encoding="utf-8")
                 return str(checkpoint)
         shutil.rmtree(checkpoint, ignore_errors=True)
     return None
@@ -86,7 +86,7 @@ def _is_whole(checkpoint: Path) -> bool:
 
     weights = next(checkpoint.glob("*model.safetensors"), None)  # the model's, or of LoRA the adapter's
     try:
-        json.loads((checkpoint / "trainer_state.json").read_text())
+        json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
         with safe_open(weights, "pt"):  # which compares its length with what it should hold
             pass
     except (OSError, ValueError, TypeError, SafetensorError):

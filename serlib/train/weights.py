@@ -52,7 +52,7 @@ def digest(path: Path) -> str:
         _known[place] = (stamp, found)
         # without a note, which only saves time, it is read again by the next process
         with suppress(OSError, SerlibError), atomic_path(_note(place)) as fresh:
-            fresh.write_text(json.dumps([stamp, found]))
+            fresh.write_text(json.dumps([stamp, found]), encoding="utf-8")
     return found
 
 
@@ -69,7 +69,7 @@ def _stamp(path: Path) -> list[int]:
 def _remembered(place: str) -> tuple[list[int], str] | None:
     """Return (stamp, sha256) as an earlier process noted them, None where there is no note, or a damaged one."""
     try:
-        stamp, found = json.loads(_note(place).read_text())
+        stamp, found = json.loads(_note(place).read_text(encoding="utf-8"))
         return (stamp, found) if isinstance(found, str) and len(found) == 64 else None
     except (OSError, ValueError, TypeError):
         return None

@@ -310,6 +310,10 @@ def test_columns_are_made_what_the_verbs_expect(tiny_corpus, tmp_path, monkeypat
     assert found["actor"].to_list() == ["1", ""] * 8 and found["seconds"].to_list() == [0.6] * 16
     assert found["statement"].to_list() == [1, 0] * 8 and found["repetition"].to_list() == [2, 0] * 8
     assert as_corpus(found) is found
+    told = tiny_corpus.drop(columns="actor").assign(speaker=tiny_corpus["actor"])
+    assert as_corpus(told)["actor"].equals(tiny_corpus["actor"])
+    told.attrs |= {"name": 7, "synthetic": np.True_}
+    assert as_corpus(told).attrs["name"] == "7" and as_corpus(told).attrs["synthetic"] is True
     numbers = as_corpus(tiny_corpus.assign(emotion=(tiny_corpus["emotion"] == "sad").astype(int)))
     assert set(numbers["emotion"]) == {"0", "1"}
 

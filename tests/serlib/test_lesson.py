@@ -110,6 +110,23 @@ def test_a_run_is_found_whatever_its_split_is_called(spoken):
     assert lesson.run("frozen", "Ann/../..").folder == run.folder
 
 
+def test_a_run_on_other_clips_is_not_the_splits(home, spoken):
+    """A reader with four actors has splits of the same names as the results of all."""
+    lesson = start("mini")
+    whole = stratified_split(spoken, test_size=0.25, validation_size=0.2)
+    half = stratified_split(spoken.query("actor > '03'"), test_size=0.25, validation_size=0.2)
+    run = probe(lesson.backbone("frozen"), half, lesson.probe_recipe, lesson.runs)
+    assert lesson.run("frozen", half).folder == run.folder and [r.folder for r in lesson.finished(half)] == [run.folder]
+    with pytest.raises(SerlibError, match="heard other clips than split stratified has"):
+        lesson.run("frozen", whole)
+    assert lesson.finished(whole) == [] and len(lesson.finished()) == 1
+    shelf = home / "results" / "mini" / "stratified" / run.folder.name
+    shelf.parent.mkdir(parents=True)
+    shutil.move(run.folder, shelf)
+    other = probe(lesson.backbone("frozen"), whole, lesson.probe_recipe, lesson.runs)
+    assert [lesson.run("frozen", split).folder for split in (half, whole)] == [shelf, other.folder]
+
+
 def test_runs_live_on_drive_where_it_is_mounted(tmp_path, monkeypatch, capsys):
     """On Colab nothing else outlives the session; a clone's own folder and SERLIB_HOME go before it."""
     drive, session = tmp_path / "drive" / "MyDrive", tmp_path / "content"

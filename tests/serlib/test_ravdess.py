@@ -58,6 +58,8 @@ def test_all_official_names_say_what_they_should(ravdess_names):
 @pytest.mark.parametrize(
     ("stem", "sentence"),
     [
+        (None, "None is not a RAVDESS name"),
+        (["03-01-06-01-02-01-12"], "not a RAVDESS name"),
         ("03-01-06-01-02-01", "not a RAVDESS name"),
         ("03-01-09-01-02-01-12", "not a RAVDESS name"),
         ("03-01-06-01-02-01-25", "not a RAVDESS name"),
