@@ -5,6 +5,20 @@ PORT    ?= 8000
 VENV    := .venv/bin/python
 SETUP   := .venv/.complete
 
+# What a reader gives is a value: neither make nor the shell reads it as text of theirs. Recipes name it "$$LIKE_THIS".
+# PYTHON and LAUNCH are commands, and so are read.
+VALUES := PROFILE WITH ONLY PARAMS PORT URL RAVDESS_DIR SERLIB_MODELS SERLIB_CACHE SERLIB_HOME HF_HOME
+VALUES := $(foreach name,$(VALUES),$(if $(filter undefined,$(origin $(name))),,$(name)))
+$(foreach name,$(VALUES),$(eval override $(name) := $$(value $(name))))
+export $(VALUES)
+
+# Profiles become folders of build/.
+LETTERS := a b c d e f g h i j k l m n o p q r s t u v w x y z
+LETTERS += A B C D E F G H I J K L M N O P Q R S T U V W X Y Z 0 1 2 3 4 5 6 7 8 9 - _
+without = $(if $2,$(call without,$(subst $(firstword $2),,$1),$(wordlist 2,99,$2)),$1)
+plain = $(if $(call without,$($1),$(LETTERS)),$(error $1=$($1) is no profile: its name has letters, digits, - and _ only))
+$(call plain,PROFILE)$(call plain,WITH)$(if $(PROFILE),,$(error PROFILE is empty; leave it out for mini))
+
 NOTEBOOKS := $(sort $(wildcard notebooks/[0-9][0-9]_*.ipynb))
 NAMES     := $(NOTEBOOKS:notebooks/%.ipynb=%)
 DONE      := build/executed/$(PROFILE)
@@ -15,11 +29,12 @@ WANTED    := $(if $(ONLY),$(foreach n,$(ONLY),$(filter $(DONE)/$(n)%,$(EVERY))),
 TRAINING  := $(filter $(foreach n,03 04 05 06 07 08,$(DONE)/$(n)_%),$(EVERY))
 JUDGING   := $(filter $(foreach n,09 10 11 12,$(DONE)/$(n)_%),$(EVERY))
 
-ifneq ($(and $(ONLY),$(if $(WANTED),,none)),)
-$(error ONLY=$(ONLY) names no notebook; there are $(NAMES))
+UNKNOWN := $(strip $(foreach n,$(ONLY),$(if $(filter $(DONE)/$(n)%,$(EVERY)),,$(n))))
+ifneq ($(UNKNOWN),)
+$(error ONLY=$(UNKNOWN) names no notebook; there are $(NAMES))
 endif
 
-.PHONY: help setup execute results leaderboard book test test-book student instructor slides pdf lint tidy bench bench-real serve address clean FORCE
+.PHONY: help setup execute results leaderboard book test test-quick test-book student instructor slides pdf lint tidy bench bench-real serve address clean FORCE
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
@@ -52,13 +67,13 @@ endif
 	@touch $@
 
 # The mark holds the folder, because an editable install in a clone that was moved or copied points to the old one.
-ifneq ($(shell cat $(SETUP) 2>/dev/null),$(CURDIR))
+ifneq ($(shell test "$$(cat $(SETUP) 2>/dev/null)" = "$$(pwd -P)" && echo here),here)
 $(SETUP): FORCE
 endif
 
 $(SETUP): .venv/.installed pyproject.toml
 	@$(VENV) -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --editable .
-	@printf '%s\n' "$(CURDIR)" > $@
+	@pwd -P > $@
 
 # --- The notebooks. An inputs file holds what a notebook's outcome depends on, and changes only when that changes.
 keep = { mkdir -p $(@D) && cat > $@.new && if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi; }
@@ -67,19 +82,18 @@ build/inputs/serlib: FORCE
 	@find serlib -type f ! -path '*/__pycache__/*' ! -name '.*' -exec cksum {} + | LC_ALL=C sort -k3 | { cat; cksum requirements.lock; } | $(keep)
 
 # make -j2 runs two at a time on this machine's cores; what LAUNCH starts has cores of its own.
-JOBS = $(if $(LAUNCH),,$(patsubst -j%,--jobs %,$(filter-out -j,$(filter -j%,$(MAKEFLAGS)))))
+JOBS = $(if $(LAUNCH),,$(patsubst -j%,--jobs %,$(filter-out -j,$(filter -j%,$(MFLAGS)))))
 
 # The embedded corpus needs no data of the user's; the other profiles see a new folder as a new input.
-export PARAMS
-DATA := $(if $(filter mini,$(PROFILE)),,$(RAVDESS_DIR) $(SERLIB_MODELS))
+DATA := $(if $(filter mini,$(PROFILE)),,"$$RAVDESS_DIR" "$$SERLIB_MODELS")
 # Judging goes on from committed runs where there are no others, and shows what the laptop's say in every profile.
 RESULTS = $(if $(filter $(@F:%=$(DONE)/%.ipynb),$(JUDGING)),$(wildcard $(sort results/$(PROFILE) results/laptop)))
 
 $(NAMES:%=$(INPUTS)/%): $(INPUTS)/%: notebooks/%.ipynb FORCE
-	@{ cksum $<; printf '%s\n' "$$PARAMS" "$(DATA)"; $(if $(RESULTS),find $(RESULTS) -type f -exec cksum {} + | LC_ALL=C sort -k3;) } | $(keep)
+	@{ cksum $<; printf '%s\n' "$$PARAMS" $(DATA); $(if $(RESULTS),find $(RESULTS) -type f -exec cksum {} + | LC_ALL=C sort -k3;) } | $(keep)
 
 $(EVERY): $(DONE)/%.ipynb: $(INPUTS)/% build/inputs/serlib | $(SETUP)
-	@$(LAUNCH) $(VENV) scripts/execute.py notebooks/$*.ipynb $@ $(JOBS) -p PROFILE $(PROFILE) $(PARAMS)
+	@$(LAUNCH) $(VENV) scripts/execute.py notebooks/$*.ipynb $@ $(JOBS) -p PROFILE $(PROFILE) --params="$$PARAMS"
 
 ifndef ONLY
 $(JUDGING): $(TRAINING)
@@ -88,15 +102,12 @@ endif
 execute: $(WANTED) | $(SETUP) ## run the notebooks that changed, or whose inputs did, into build/executed/<profile>
 	@$(VENV) scripts/timings.py $(DONE)
 
-results: ## copy the finished runs of PROFILE, without their checkpoints, to results/ for committing
-	@mkdir -p results/$(PROFILE)
-	@cd runs/$(PROFILE) && find . -mindepth 3 -maxdepth 3 -name '*.[jc]s*' ! -name started.json ! -path '*.before/*' \
-	  ! -path './taste*' | tar -cf - -T - | tar -xf - -C ../../results/$(PROFILE)
+results: $(SETUP) ## copy the finished runs of PROFILE, without their checkpoints, to results/ for committing
+	@$(VENV) scripts/results.py $(PROFILE)
 
 leaderboard: $(SETUP) ## train the laptop's leaderboard on real RAVDESS (resumes), copy its runs to results/, print it
-	@$(VENV) scripts/leaderboard.py
-	@$(MAKE) --no-print-directory results PROFILE=laptop
-	@$(VENV) scripts/leaderboard.py --table
+	@$(VENV) scripts/leaderboard
+	@$(VENV) scripts/leaderboard --table
 
 # --- The book
 PAGES := $(shell find book _static -type f ! -name '.*' 2>/dev/null) _config.yml _toc.yml
@@ -110,7 +121,7 @@ build/inputs/book: FORCE
 	@echo "$(PROFILE) $(WITH) $(PAGES)" | $(keep)
 
 build/.book: $(EVERY) $(PAGES) $(wildcard $(WITH_DONE:%=%/[0-9][0-9]_*.ipynb)) build/inputs/book \
-  scripts/build_book.py scripts/offline.py scripts/slides.py | $(SETUP)
+  scripts/build_book.py scripts/offline.py scripts/reference.py scripts/slides.py | $(SETUP)
 	@$(VENV) scripts/build_book.py $(DONE) $(WITH_DONE)
 	@touch $@
 
@@ -119,19 +130,23 @@ pdf: build/.book ## print the whole book, once built, into build/book.pdf (needs
 
 serve: ## show the built book on this machine (builds it where there is none)
 	@test -d build/site || $(MAKE) book
-	@echo "http://localhost:$(PORT) - stop with Ctrl-C"
-	@$(VENV) -m http.server $(PORT) --bind 127.0.0.1 --directory build/site >/dev/null 2>&1
+	@echo "http://localhost:$$PORT - stop with Ctrl-C"
+	@$(VENV) -m http.server "$$PORT" --bind 127.0.0.1 --directory build/site >/dev/null 2>&1
 
 # --- The code
-test: $(SETUP) ## run the tests
+test: $(SETUP) ## run all tests
 	@$(VENV) -m pytest
 
-test-book: build/.book ## look at every page of the built book in headless Chromium, print weights and load times
-	@$(VENV) -m pytest tests/test_book_site.py tests/test_pdf.py
+test-quick: $(SETUP) ## run the tests that need no second each: two minutes, for while one works
+	@$(VENV) -m pytest -m "not slow"
 
-lint: $(SETUP) ## check the code's style, and that the notebooks are valid and without outputs
+test-book: build/.book ## look at every page of the built book in headless Chromium, print weights and load times
+	@$(VENV) -m pytest tests/book/test_book_site.py tests/scripts/test_pdf.py
+
+lint: $(SETUP) ## check the code's style and types, and that the notebooks are valid and without outputs
 	@$(VENV) -m ruff check .
 	@$(VENV) -m ruff format --check --quiet .
+	@$(VENV) -m mypy --no-error-summary
 	@$(VENV) scripts/notebooks.py
 
 student: $(SETUP) ## write the notebooks without their solutions into build/student, to hand out
@@ -154,7 +169,7 @@ bench-real: $(SETUP) ## the real architectures at real size on real clips, again
 	@$(VENV) scripts/bench_real.py
 
 address: ## set the repository's address everywhere: make address URL=https://github.com/OWNER/REPO
-	@$(PYTHON) scripts/address.py "$(URL)"
+	@$(PYTHON) scripts/address.py "$$URL"
 
 clean: ## remove what make made: .venv, build and the editable install's folder (runs/ stays: training is dear)
 	rm -rf .venv build serlib.egg-info

@@ -46,6 +46,10 @@ def stage(executed: Path) -> str | None:
     if why := fault(nbformat.read(Path("notebooks", executed.name), as_version=4), notebook):
         return f"notebooks/{executed.name}: {why}; `make execute ONLY={executed.stem[:2]}` runs it again"
     notebook.cells = [cell for cell in notebook.cells if not injected(cell)]
+    for output in (output for cell in notebook.cells for output in cell.get("outputs", [])):
+        if "text/markdown" in output.get("data", {}):
+            # Names of runs and clips may stand in it: the page shows their letters, and makes no tag of them.
+            output.data["text/markdown"] = output.data["text/markdown"].replace("<", "&lt;")
     nbformat.write(notebook, SOURCE / "notebooks" / executed.name)
     return None
 
@@ -64,7 +68,7 @@ def main() -> None:
     if faults := [why for notebook in notebooks if (why := stage(notebook))]:
         sys.exit("\n".join(faults))
     (SOURCE / "scripts").mkdir()
-    for file in ("_config.yml", "_toc.yml", "scripts/offline.py"):
+    for file in ("_config.yml", "_toc.yml", "scripts/offline.py", "scripts/reference.py"):
         shutil.copy(file, SOURCE / file)
 
     jupyter_book = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]

@@ -1,18 +1,23 @@
 """Run one notebook with papermill: `python scripts/execute.py SOURCE TARGET [--jobs N] [-p NAME VALUE]...`.
 
-``--jobs`` says how many notebooks share this machine's cores. TARGET is written whole or not at all, with a .json of
-seconds and memory beside it. A notebook that fails leaves a .failed.ipynb, three lines that say where and why, and
-exit code 1.
+``--jobs`` says how many notebooks share this machine's cores, ``--params`` holds more of ``-p`` as one text. A
+parameter that no notebook of the folder has stops the run; one that only others have is passed over with a line. A
+relative folder named in the environment is one of where this is called, though the kernel runs beside its notebook.
+TARGET is written whole or not at all, with a .json of seconds and memory beside it. A notebook that fails leaves a
+.failed.ipynb, three lines that say where and why, and exit code 1.
 """
 
 import argparse
 import ast
 import json
 import os
+import shlex
 import signal
 import sys
 import threading
 import time
+from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 
 # Before papermill is imported: the kernel is this interpreter's own, and nothing draws bars into outputs.
@@ -29,6 +34,9 @@ import nbformat
 import papermill
 import psutil
 from papermill.exceptions import PapermillExecutionError
+
+# What names a folder for serlib and the hub; a kernel would look for a relative one in its own folder.
+FOLDERS = ("RAVDESS_DIR", "SERLIB_MODELS", "SERLIB_CACHE", "SERLIB_HOME", "HF_HOME", "HF_HUB_CACHE")
 
 
 class MemoryMeter(threading.Thread):
@@ -60,6 +68,30 @@ def typed(text: str) -> object:
         return text
 
 
+def known_parameters(notebook: Path) -> set[str]:
+    """Return the names that the parameters cell of a notebook sets."""
+    cells = nbformat.read(notebook, as_version=4).cells
+    code = "\n".join(cell.source for cell in cells if "parameters" in cell.metadata.get("tags", []))
+    names = [node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Name)]
+    return {name.id for name in names if isinstance(name.ctx, ast.Store)}
+
+
+def parameters_of(source: Path, given: Sequence[tuple[str, str]]) -> dict[str, object]:
+    """Return those of the given parameters that the notebook has; leave with a sentence where no notebook has one."""
+    own = known_parameters(source)
+    found = {name: typed(value) for name, value in given}
+    if others := found.keys() - own:
+        elsewhere = own.union(*map(known_parameters, source.parent.glob("[0-9]*.ipynb")))
+        for name in sorted(others):
+            if name not in elsewhere:
+                near = get_close_matches(name.upper(), elsewhere) or sorted(elsewhere)
+                sys.exit(
+                    f"{source} has no parameter {name}, nor has another notebook; did you mean {' or '.join(near)}?"
+                )
+            print(f"{source} has no parameter {name} and runs without it", flush=True)
+    return {name: value for name, value in found.items() if name in own}
+
+
 def publishable(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     """Take out what is for machines: papermill's paths and times, widget state, injected cells' sight."""
     for key in ("papermill", "widgets"):
@@ -86,9 +118,20 @@ def main() -> None:
     parser.add_argument("source", type=Path)
     parser.add_argument("target", type=Path)
     parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("-p", "--parameters", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
+    more = argparse.ArgumentParser(add_help=False)
+    for each in (parser, more):
+        each.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), dest="parameters")
+    parser.add_argument("--params", default="")
     arguments = parser.parse_args()
     source, target = arguments.source, arguments.target
+    try:
+        given = [*arguments.parameters, *more.parse_args(shlex.split(arguments.params)).parameters]
+    except ValueError as error:
+        sys.exit(f"PARAMS={arguments.params} cannot be read ({error}); it should look like -p EPOCHS 2")
+    parameters = parameters_of(source, given)
+    for name in FOLDERS:
+        if os.environ.get(name):
+            os.environ[name] = os.path.abspath(os.path.expanduser(os.environ[name]))
     if arguments.jobs > 1:  # two that each take all cores wait for each other most of the time
         os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // arguments.jobs)))
     partial, failed = target.with_suffix(".partial.ipynb"), target.with_suffix(".failed.ipynb")
@@ -101,7 +144,7 @@ def main() -> None:
     memory, begin = MemoryMeter(), time.perf_counter()
     try:
         papermill.execute_notebook(
-            source, partial, {name: typed(value) for name, value in arguments.parameters},
+            source, partial, parameters,
             cwd=source.parent, progress_bar=False, kernel_name="python3", language="python",
             extra_arguments=["--log-level=CRITICAL"],  # what the kernel says of its sockets is not for readers
         )  # fmt: skip
@@ -124,9 +167,8 @@ def main() -> None:
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     warnings = sum(output.get("name") == "stderr" for output in outputs)
     partial_record = partial.with_suffix(".json")
-    partial_record.write_text(
-        json.dumps({"seconds": seconds, "peak_memory_mb": round(memory.peak_mb), "stderr": warnings})
-    )
+    facts = {"seconds": seconds, "peak_memory_mb": round(memory.peak_mb), "stderr": warnings}
+    partial_record.write_text(json.dumps(facts), encoding="utf-8")
     nbformat.write(notebook, partial)
     os.replace(partial_record, record)
     os.replace(partial, target)

@@ -42,7 +42,7 @@ ROLE = re.compile(r"\{\w+\}`([^`<]+?)(?: *<[^>]*>)?`")
 COMMENT = re.compile(r" *<!--.*?-->", re.DOTALL)
 ANSWER = re.compile(r"<details>.*?</details>", re.DOTALL)
 # Pages to look things up in, which nobody reads out.
-LOOKED_UP = {"glossary", "troubleshooting", "bibliography", "changelog", "instructor"}
+LOOKED_UP = {"glossary", "reference", "troubleshooting", "bibliography", "changelog", "instructor"}
 PAGE = re.compile(r"\[([^\]]+)\]\((?:\.\./notebooks/)?(\w+)\.(?:md|ipynb)\)")
 SECTIONS = re.compile(r"<!-- slides: (.+?) -->")
 SCRIPT = """
@@ -108,6 +108,8 @@ def formula(text: str, options: dict) -> str:
 
 
 MARKDOWN = MarkdownIt("commonmark", {"html": True}).enable("table").use(dollarmath_plugin, renderer=formula)
+# Of what a cell printed: names of runs and clips may stand there, which are no tags and no formulas.
+PRINTED_MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable("table")
 
 
 def paragraphs(text: str) -> list[str]:
@@ -144,7 +146,7 @@ def shown(output: nbformat.NotebookNode, alt: str) -> str:
     if "image/png" in data:
         return f'<img alt="{escape(alt)}" src="data:image/png;base64,{data["image/png"].strip()}">'
     if "text/markdown" in data:
-        return MARKDOWN.render(data["text/markdown"])
+        return PRINTED_MARKDOWN.render(data["text/markdown"])
     return f"<pre>{escape(data['text/plain'])}</pre>" if "text/plain" in data else ""
 
 

@@ -12,7 +12,7 @@ def main() -> None:
     total = 0.0
     print(f"\n{'notebook':<36} {'seconds':>8} {'peak MB':>8}  warnings")
     for path in done:
-        record = json.loads(path.read_text())
+        record = json.loads(path.read_text(encoding="utf-8"))
         total += record["seconds"]
         warnings = record["stderr"] or ""
         print(f"{path.stem:<36} {record['seconds']:>8.1f} {record['peak_memory_mb']:>8}  {warnings}".rstrip())

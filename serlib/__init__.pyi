@@ -13,7 +13,6 @@ from .data.audio import trim as trim
 from .data.audit import audit as audit
 from .data.corpus import from_csv as from_csv
 from .data.corpus import regroup_by_emotion as regroup_by_emotion
-from .data.corpus import write_split_csvs as write_split_csvs
 from .data.ravdess import EMOTIONS as EMOTIONS
 from .data.ravdess import mini as mini
 from .data.ravdess import parse_name as parse_name
@@ -24,6 +23,7 @@ from .data.splits import leakage as leakage
 from .data.splits import leave_one_actor_out as leave_one_actor_out
 from .data.splits import leave_one_statement_out as leave_one_statement_out
 from .data.splits import stratified_split as stratified_split
+from .data.splits import write_split_csvs as write_split_csvs
 from .data.synth import PROSODY as PROSODY
 from .errors import SerlibError as SerlibError
 from .exercises import check as check
@@ -44,6 +44,7 @@ from .judge.metrics import reliability as reliability
 from .judge.metrics import report as report
 from .judge.metrics import unweighted_average_recall as unweighted_average_recall
 from .judge.metrics import wilson_interval as wilson_interval
+from .judge.paper import beside_paper as beside_paper
 from .judge.predictions import mistakes as mistakes
 from .judge.predictions import pool as pool
 from .judge.predictions import verdicts as verdicts
@@ -90,13 +91,15 @@ from .train import probing as probing
 from .train.backbones import BACKBONES as BACKBONES
 from .train.backbones import SIX as SIX
 from .train.backbones import backbone as backbone
+from .train.classify import classify as classify
+from .train.finetuning import fine_tune as fine_tune
 from .train.planner import plan as plan
 from .train.planner import plan_all as plan_all
 from .train.probing import layer_averages as layer_averages
+from .train.probing import probe as probe
+from .train.recipes import Probe as Probe
 from .train.recipes import Recipe as Recipe
+from .train.run import load_run as load_run
 from .train.sharing import model_card as model_card
-from .train.training import classify as classify
-from .train.training import fine_tune as fine_tune
-from .train.training import load_run as load_run
 
 __version__: str

@@ -11,8 +11,9 @@ from serlib.data.splits import stratified_split
 from serlib.errors import SerlibError
 from serlib.lesson import PROFILES, start
 from serlib.train.backbones import SIX
-from serlib.train.finetuning import TRACKERS, processes
-from serlib.train.training import fine_tune
+from serlib.train.callbacks import TRACKERS
+from serlib.train.finetuning import fine_tune
+from serlib.train.run import processes
 
 
 def main(arguments: list[str] | None = None) -> None:

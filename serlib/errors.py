@@ -11,6 +11,7 @@ class SerlibError(ValueError):
 def nearest(name: str, names: Iterable[str]) -> str:
     """Return the end of a sentence that offers the nearest known names to a mistyped one.
 
+    >>> from serlib.errors import nearest
     >>> nearest("hubert_base", ["hubert-base", "whisper-tiny.en"])
     'did you mean hubert-base?'
     """

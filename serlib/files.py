@@ -1,23 +1,57 @@
-"""Files that are either whole or not there: the cache folder, atomic writing, checksums."""
+"""Files that are either whole or not there, and the one key of what a number depends on."""
 
 import errno
 import hashlib
+import json
 import os
+import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
 
 from serlib.errors import SerlibError
 
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+NOT_OURS = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST}
+
+
+def given_path(path: Path | str) -> Path:
+    """Return a path that a reader wrote, absolute, with ``~`` for the home folder.
+
+    Raises SerlibError for what is no path, such as None or a number.
+    """
+    try:
+        return Path(os.path.abspath(os.path.expanduser(os.fsdecode(path))))
+    except TypeError as error:
+        raise SerlibError(f"a path is text such as data/clips, and this is {path!r:.60}; check it.") from error
+
+
+def named_folder(variable: str) -> Path | None:
+    """Return the folder that an environment variable names, as ``given_path`` does; None where it names none."""
+    named = os.environ.get(variable)
+    return given_path(named) if named else None
 
 
 def cache_dir() -> Path:
-    """Return the folder for everything that serlib can make again (``SERLIB_CACHE`` or ``~/.cache/serlib``)."""
-    folder = Path(os.environ.get("SERLIB_CACHE") or Path.home() / ".cache" / "serlib")
-    folder.mkdir(parents=True, exist_ok=True)
+    """Return the folder for everything that serlib can make again (``SERLIB_CACHE`` or ``~/.cache/serlib``).
+
+    Raises SerlibError where that is not to be had, such as for an account without a home.
+    """
+    folder = named_folder("SERLIB_CACHE") or given_path("~/.cache/serlib")
+    if "~" in folder.parts and os.path.expanduser("~") == "~":
+        raise SerlibError("this account has no home folder; set SERLIB_CACHE to a folder that you may write to.")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SerlibError(
+            f"{folder} cannot be made for what serlib keeps ({error.strerror}); set SERLIB_CACHE to a folder that you "
+            "may write to."
+        ) from error
     return folder
 
 
@@ -26,13 +60,14 @@ def atomic_path(path: Path | str, folder: bool = False) -> Iterator[Path]:
     """Give a temporary path beside ``path`` (a file, or an empty folder) that becomes ``path`` only on success.
 
     A kill or a full disk leaves at most a ``.partial`` sibling, which is never read. An existing folder at ``path``
-    is replaced. SerlibError when the disk is full.
+    is replaced. SerlibError when the disk is full, or may not be written to.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    workshop = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
-    target = workshop / path.name
+    workshop = None
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        workshop = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
+        target = workshop / path.name
         if folder:
             target.mkdir()
         yield target
@@ -42,9 +77,36 @@ def atomic_path(path: Path | str, folder: bool = False) -> Iterator[Path]:
     except OSError as error:
         if error.errno in NO_ROOM:
             raise SerlibError(f"there is no room on the disk for {path}; free some space and run again.") from error
+        if error.errno in NOT_OURS and Path(str(error.filename)).is_relative_to(path.parent):
+            raise _not_ours(path.parent, error) from error
         raise
     finally:
-        shutil.rmtree(workshop, ignore_errors=True)
+        if workshop is not None:
+            shutil.rmtree(workshop, ignore_errors=True)
+
+
+def _not_ours(folder: Path, error: OSError) -> SerlibError:
+    kept = folder.absolute().is_relative_to(cache_dir().absolute())
+    where = "name another folder in SERLIB_CACHE" if kept else "choose a folder that you may write to"
+    return SerlibError(f"cannot write to {folder} ({error.strerror}); {where}.")
+
+
+@contextmanager
+def sole_maker(folder: Path) -> Iterator[None]:
+    """Let one program at a time make things in a folder of the cache, and remove what killed ones left half made."""
+    try:
+        lock = FileLock(cache_dir() / "locks" / f"{folder.name}.lock")
+        Path(lock.lock_file).parent.mkdir(exist_ok=True)
+        lock.acquire()
+    except (OSError, NotImplementedError) as error:
+        raise SerlibError(
+            f"cannot lock {folder} ({error}); name a folder in SERLIB_CACHE that you may write to, on this machine."
+        ) from error
+    try:
+        sweep(folder)
+        yield
+    finally:
+        lock.release()
 
 
 def sweep(folder: Path) -> None:
@@ -60,3 +122,36 @@ def checksum(path: Path | str, algorithm: str = "sha256") -> str:
         while piece := file.read(1 << 20):
             digest.update(piece)
     return digest.hexdigest()
+
+
+def key_of(depends: Mapping[str, Any]) -> str:
+    """Return the key of what a number depends on: the same for the same content, 16 hexadecimal digits.
+
+    ``depends`` names each of it, such as sound, weights, settings and the version of the code; values are what JSON
+    knows. Runs and caches are found by this key and by nothing else.
+    """
+    return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:16]
+
+
+# What Windows takes for a device, whatever ending follows.
+_DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{k}" for port in ("com", "lpt") for k in range(10))}
+
+
+def safe_name(text: str) -> str:
+    """Return a name for one file or folder made of any text: the same text where nothing in it could do harm.
+
+    Small letters, digits, spaces and ``, . _ -`` stay. What had to be changed, and what a Mac or Windows could take for
+    another name, gets a digest at its end, so that no two texts share a name.
+
+    >>> from serlib.files import safe_name
+    >>> safe_name("luna-jimenez-fold1")
+    'luna-jimenez-fold1'
+    >>> safe_name("../outside")
+    'outside-62ca1d92'
+    """
+    name = re.sub(r"[^\w ,.-]+", "_", text).encode()[:80].decode(errors="ignore").strip(" ._")
+    if name.split(".")[0].lower() in _DEVICES:
+        name = name.replace(".", "_")
+    elif name and name == text == name.lower() and not re.search(r"(^|-)[0-9a-f]{8}$", name):  # how a changed one ends
+        return name
+    return f"{name}-{hashlib.sha256(text.encode(errors='surrogatepass')).hexdigest()[:8]}".lstrip("-")

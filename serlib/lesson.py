@@ -7,11 +7,14 @@ from pathlib import Path
 import pandas as pd
 
 from serlib.data import ravdess
+from serlib.data.splits import Split
 from serlib.errors import SerlibError, nearest
+from serlib.files import named_folder, safe_name
 from serlib.judge import predictions
 from serlib.train.backbones import SIX, Backbone, backbone
-from serlib.train.recipes import Recipe
-from serlib.train.training import Run, load_run
+from serlib.train.finetuning import fine_tune
+from serlib.train.recipes import Probe, Recipe
+from serlib.train.run import NoRun, Run, Runs, load_run
 
 SHIPPED = Path(__file__).parent / "results"  # what a pip-installed serlib has of the repository's results/
 DRIVE = Path("/content/drive/MyDrive")  # Google Drive where Colab has mounted it: what lies there outlives the session
@@ -30,11 +33,11 @@ class Profile:
     twins: bool
     recipe: Recipe
     frozen: str
-    probe: Recipe
+    probe: Probe
     own: dict[str, dict] = field(default_factory=dict)
 
 
-_PROBE = Recipe(freeze="all", layers="all", pooling="mean+std")
+_PROBE = Probe()
 # To the letter: stock batches and checkpoints, the Trainer's defaults for what the paper does not mention.
 _PAPER = Recipe(precision="fp32", layerdrop=None, bucketing=False)
 _BEST = Recipe(
@@ -89,14 +92,19 @@ class Lesson:
         return PROFILES[self.profile]
 
     @property
-    def probe_recipe(self) -> Recipe:
+    def probe_recipe(self) -> Probe:
         """How a frozen encoder is probed in this profile (notebook 02)."""
         return self._settings.probe
 
     @property
-    def runs(self) -> Path:
+    def runs(self) -> Runs:
         """The folder of this profile's runs."""
-        return self.home / "runs" / self.profile
+        return Runs(self.home / "runs" / self.profile, self.profile)
+
+    @property
+    def speech(self) -> str:
+        """What the clips of this profile are, in words for titles: "synthetic speech" or "RAVDESS"."""
+        return "synthetic speech" if self._settings.corpus == "mini" else "RAVDESS"
 
     def corpus(self) -> pd.DataFrame:
         """Return the corpus of this profile, spoken, found or downloaded on first use."""
@@ -116,23 +124,50 @@ class Lesson:
         return replace(self.recipe, **self._settings.own.get(backbone.key, {}))
 
     def run(self, key: str, split: str = "stratified") -> Run:
-        """Return the finished run of a backbone, from runs/ or, where that has nothing, from results/."""
-        name = self.backbone(key).key + "-frozen" * (key == "frozen")
-        own = self.runs / split / name
-        kept = self._in_results(f"{split}/{name}/run.json")
-        if not (own / "run.json").is_file() and kept.is_file():
-            return load_run(kept.parent)
-        return load_run(own)  # which says what is missing, where neither has it
+        """Return the finished run of a backbone, from runs/ or, where that has nothing, from results/.
+
+        ``"frozen"`` is the probe of notebook 02. Raises SerlibError where neither has one, or has a damaged one.
+        """
+        place = Path(safe_name(split), safe_name(self.backbone(key).key + "-probe" * (key == "frozen")))
+        own = self.runs.folder / place
+        kept = self._in_results(f"{place.as_posix()}/run.json")
+        run = load_run(kept.parent if kept.is_file() and not (own / "run.json").is_file() else own)
+        if run.info["corpus"] != self._settings.corpus:
+            raise SerlibError(
+                f"The run in {run.folder} heard {run.info['corpus']}, and profile {self.profile} is about "
+                f"{self._settings.corpus}; move that folder away."
+            )
+        return run
 
     def finished(self, split: str = "stratified") -> list[Run]:
-        """Return every finished run of the six and the frozen encoder on a split, in the book's order."""
+        """Return every finished run of the six and the probe on a split, in the book's order.
+
+        Only what is not there is passed over: a damaged run raises SerlibError.
+        """
         found = []
         for key in (*SIX, "frozen"):
             try:
                 found.append(self.run(key, split))
-            except SerlibError:
+            except NoRun:
                 continue
         return found
+
+    def jury(self, split: Split) -> list[Run]:
+        """Return the fine-tuned runs of the six on a split, in the book's order: those that vote (09, 10).
+
+        Twins that were not trained yet are trained now, for it takes minutes. Raises SerlibError for fewer than three.
+        """
+        found = {run.info["backbone"]: run for run in self.finished(split.name) if run.info["kind"] == "fine-tuned"}
+        for member in map(self.backbone, SIX):
+            if member.key not in found and member.is_twin:
+                found[member.key] = fine_tune(member, split, self.recipe_for(member), self.runs)
+        jury = [found[key] for key in (self.backbone(key).key for key in SIX) if key in found]
+        if len(jury) < 3:
+            raise SerlibError(
+                f"A vote needs three models, and {len(jury)} of the six {'is' if len(jury) == 1 else 'are'} trained; "
+                "run three of the notebooks 03 to 08 first."
+            )
+        return jury
 
     def leaderboard(self) -> pd.DataFrame:
         """Return what `make leaderboard` committed, a row for each system on each protocol (11).
@@ -167,22 +202,22 @@ def start(profile: str = "auto", epochs: int | None = None) -> Lesson:
     ``epochs`` changes the profile's recipe, None keeps it.
 
     "auto" means mini without a GPU, t4 on a small one and paper on one of 30 GB or more. Raises SerlibError with the
-    nearest names for an unknown profile.
+    nearest names for an unknown profile, and for epochs that are no whole number from 1 up.
     """
     if profile == "auto":
         profile = _suggest()
-    if profile not in PROFILES:
-        raise SerlibError(f"There is no profile called {profile!r}: {nearest(profile, ['auto', *PROFILES])}")
+    if not isinstance(profile, str) or profile not in PROFILES:
+        raise SerlibError(f"There is no profile called {profile!r:.60}: {nearest(str(profile), ['auto', *PROFILES])}")
     recipe = PROFILES[profile].recipe
-    lesson = Lesson(profile, _home(), replace(recipe, epochs=epochs) if epochs else recipe)
+    lesson = Lesson(profile, _home(), recipe if epochs is None else replace(recipe, epochs=epochs))
     print(lesson)
     return lesson
 
 
 def _home() -> Path:
     """Return where runs are kept: ``SERLIB_HOME``, else the repository's folder, else Colab's Drive, else here."""
-    if named := os.environ.get("SERLIB_HOME"):
-        return Path(named)
+    if named := named_folder("SERLIB_HOME"):
+        return named
     here = Path.cwd()
     for folder in (here, *here.parents):
         if (folder / "_toc.yml").is_file():

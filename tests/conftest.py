@@ -20,6 +20,20 @@ def address() -> str:
     return url.removeprefix("https://github.com/")
 
 
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium without a window; playwright allows one at a time, so a test asks for this one."""
+    chromium = next(filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])), None)
+    if not chromium:
+        pytest.skip("needs Chromium on the PATH")
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as driver:
+        options = ["--no-sandbox", "--autoplay-policy=no-user-gesture-required", "--mute-audio"]
+        browser = driver.chromium.launch(executable_path=chromium, args=options)
+        yield browser
+        browser.close()
+
+
 @pytest.fixture(scope="session")
 def ravdess_dir() -> Path:
     """The folder of the real recordings."""
@@ -134,5 +148,5 @@ def spoken(spoken_dir) -> pd.DataFrame:
     from serlib.data.ravdess import ravdess
 
     corpus = ravdess(spoken_dir)
-    corpus.attrs |= {"name": "spoken", "synthetic": True}
+    corpus.attrs |= {"name": "mini", "synthetic": True}
     return corpus

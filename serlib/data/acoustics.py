@@ -3,15 +3,17 @@
 A small relative of eGeMAPS (Eyben et al., 2016): pitch, loudness, rhythm and voice quality by Praat, timbre by librosa.
 """
 
-import hashlib
 import multiprocessing
 import os
+from io import StringIO
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from serlib.data import audio
-from serlib.files import atomic_path, cache_dir
+from serlib.data.corpus import as_corpus
+from serlib.files import atomic_path, cache_dir, key_of
 
 MFCCS = 13
 VERSION = 2  # raise it when a feature changes
@@ -70,16 +72,31 @@ def describe(samples: np.ndarray) -> dict[str, float]:
 
 def acoustic_features(corpus: pd.DataFrame) -> pd.DataFrame:
     """Return the features of every clip, one row a clip in the corpus's order; measured once, then cached."""
+    corpus = as_corpus(corpus)
     sounds = audio.clips(corpus)
-    key = hashlib.sha256(f"{VERSION} {sounds.__reduce__()[1]}".encode()).hexdigest()[:16]
+    key = key_of({"sound": audio.content_keys(corpus).sort_index().to_dict(), "code": VERSION})
     path = cache_dir() / "acoustics" / f"{key}.csv"
-    if not path.exists():
+    kept = _kept(path)
+    if kept is None:
         clips = list(sounds)
         with multiprocessing.get_context("spawn").Pool(min(os.cpu_count() or 1, 8)) as pool:
             rows = pool.map(_describe, [sounds[clip] for clip in clips], chunksize=30)
         with atomic_path(path) as fresh:
-            pd.DataFrame(rows, index=pd.Index(clips, name="clip")).to_csv(fresh)
-    return pd.read_csv(path, index_col="clip").loc[corpus.index]
+            text = pd.DataFrame(rows, index=pd.Index(clips, name="clip")).to_csv(lineterminator="\n")
+            fresh.write_text(f"{text}# {key_of({'text': text})}\n", encoding="utf-8", newline="\n")
+        kept = _kept(path)
+    return kept.loc[corpus.index]
+
+
+def _kept(path: Path) -> pd.DataFrame | None:
+    """Return features that were measured before, None where there are none, or what is there was cut or changed."""
+    try:
+        text, _, digest = path.read_text(encoding="utf-8").rpartition("# ")
+    except (OSError, ValueError):
+        return None
+    if digest.strip() != key_of({"text": text}):
+        return None
+    return pd.read_csv(StringIO(text), index_col="clip", dtype={"clip": str})
 
 
 def _describe(samples: np.ndarray) -> dict[str, float]:

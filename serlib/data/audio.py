@@ -3,23 +3,28 @@
 import hashlib
 import json
 import os
-import struct
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from contextlib import ExitStack, contextmanager
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import pandas as pd
 import soundfile
 import soxr
 
+from serlib.data import containers
 from serlib.errors import SerlibError
-from serlib.files import atomic_path, cache_dir
+from serlib.files import atomic_path, cache_dir, checksum, key_of, sole_maker
 
 RATE = 16_000
 """Samples a second of everything after reading: what all backbones were pre-trained on."""
+SHORTEST = 0.1  # seconds; below 400 samples the convolutions fail, below 10 frames there is nothing to hear
+CODE = 2  # raise it when the same file would give other samples
+FRESH = 2_000_000_000  # nanoseconds in which a file may change once more without another time of change
 
 
 class Header(NamedTuple):
@@ -31,60 +36,73 @@ class Header(NamedTuple):
 
 
 def header(path: Path | str) -> Header:
-    """Return length, rate in Hz and channels of a sound file without decoding it.
+    """Return length, rate in Hz and channels of a sound file, without decoding it where its own header says them.
 
-    Raises SerlibError when the file is missing, empty, not a sound file, or a WAV that was cut off.
+    A file that was written to a pipe has a length too: that of what is there. Raises SerlibError when the file is
+    missing, empty, not a sound file, or lacks bytes that it promises.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise SerlibError(f"there is no file {path}; check the path.")
-    if path.stat().st_size == 0:
-        raise SerlibError(f"{path} is empty (0 bytes); copy or download it again.")
-    try:
-        with soundfile.SoundFile(path) as file:
-            found = Header(file.frames, file.samplerate, file.channels)
-    except (soundfile.LibsndfileError, TypeError) as error:  # TypeError: .raw, which has no header
-        raise SerlibError(f"{path} is no sound file that can be read; use .wav, .flac, .ogg or .mp3.") from error
-    if missing := _missing_bytes(path):
-        raise SerlibError(f"{path} is cut off, {missing:,} bytes are missing; copy or download it again.")
+    with _opened(path) as file:
+        known = file.frames < containers.UNKNOWN
+        found = Header(file.frames if known else len(_decoded(path, file)), file.samplerate, file.channels)
     if found.frames == 0:
         raise SerlibError(f"{path} holds no sound (0 samples); leave it out or record it again.")
     return found
 
 
-def _missing_bytes(path: Path) -> int:
-    """Return how many bytes of samples the header of a WAV promises and the file lacks (0 for other formats).
+class _Stream(soundfile.SoundFile):
+    """A sound file that is read from its beginning to its end, be that known or not."""
 
-    libsndfile reads a WAV that was cut off without a word, as if it were a shorter recording.
-    """
-    with open(path, "rb") as file:
-        head = file.read(12)
-        if head[:4] != b"RIFF" or head[8:] != b"WAVE":
-            return 0
-        while len(chunk := file.read(8)) == 8:
-            name, size = struct.unpack("<4sI", chunk)
-            if name == b"data":
-                # A program that writes to a pipe cannot know the size, and leaves all bits set.
-                there = path.stat().st_size - file.tell()
-                return 0 if size == 0xFFFFFFFF else max(0, size - there)
-            file.seek(size + size % 2, os.SEEK_CUR)
-    return 0
+    def seekable(self) -> bool:
+        return False
+
+
+@contextmanager
+def _opened(path: Path | str) -> Iterator[_Stream]:
+    """Open a sound file of which everything is there that it promises, with a header that tells the truth."""
+    path = Path(path)
+    if not os.path.isfile(path):
+        raise SerlibError(f"there is no file {path}; check the path.")
+    if not os.access(path, os.R_OK):
+        raise SerlibError(f"{path} is not yours to read; ask its owner, or copy it.")
+    if path.stat().st_size == 0:
+        raise SerlibError(f"{path} is empty (0 bytes); copy or download it again.")
+    with ExitStack() as stack:
+        try:
+            file = stack.enter_context(_Stream(path))
+            if better := containers.with_a_true_header(path, file.format):
+                file = stack.enter_context(_Stream(better))
+        except (soundfile.LibsndfileError, TypeError) as error:  # TypeError: .raw, which has no header
+            raise SerlibError(f"{path} is no sound file that can be read; use .wav, .flac, .ogg or .mp3.") from error
+        yield file
+
+
+def _decoded(path: Path | str, file: _Stream) -> np.ndarray:
+    """Return all samples of an open file as float32, (frames, channels). SerlibError where fewer come than promised."""
+    known = file.frames < containers.UNKNOWN
+    pieces = []
+    try:
+        while len(piece := file.read(file.frames if known else 1 << 20, dtype="float32", always_2d=True)):
+            pieces.append(piece)
+    except soundfile.LibsndfileError as error:
+        raise SerlibError(f"{path} is cut off or damaged and cannot be decoded; copy or download it again.") from error
+    samples = np.concatenate([np.empty((0, file.channels), np.float32), *pieces])
+    if known and len(samples) < file.frames:
+        raise SerlibError(
+            f"{path} is cut off after {len(samples):,} of {file.frames:,} samples; copy or download it again."
+        )
+    return samples
 
 
 def decode(path: Path | str) -> tuple[np.ndarray, int]:
     """Decode a sound file as it is: float32 samples in [-1, 1], shape (frames, channels), and the rate in Hz.
 
-    Raises SerlibError as ``header`` does, and for damaged or cut files of other formats and for NaN.
+    Raises SerlibError as ``header`` does, and for files that are damaged or cut where only decoding shows it, and for
+    NaN.
     """
-    expected = header(path).frames
-    try:
-        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    except soundfile.LibsndfileError as error:
-        raise SerlibError(f"{path} is damaged and cannot be decoded; copy or download it again.") from error
-    if len(samples) < expected:
-        raise SerlibError(
-            f"{path} is cut off after {len(samples):,} of {expected:,} samples; copy or download it again."
-        )
+    with _opened(path) as file:
+        samples, rate = _decoded(path, file), file.samplerate
+    if not len(samples):
+        raise SerlibError(f"{path} holds no sound (0 samples); leave it out or record it again.")
     if not np.isfinite(samples).all():
         raise SerlibError(f"{path} holds values that are no numbers (NaN or infinity); export it again.")
     return samples, rate
@@ -104,25 +122,69 @@ def read(path: Path | str) -> np.ndarray:
 def active_span(samples: np.ndarray, threshold_db: float = -35, rate: int = RATE) -> tuple[int, int]:
     """Return (start, stop) in samples of what lies between the first and the last frame that is not silence.
 
-    A frame (25 ms every 10 ms) is silent when its RMS is ``threshold_db`` or more below the loudest frame:
-    relative, because peaks of RAVDESS clips differ by 44 dB. A clip of zeros has no active part: (0, 0).
+    A frame (25 ms every 10 ms) is silent when its RMS is ``threshold_db`` or more below the loudest frame: relative,
+    because peaks of RAVDESS clips differ by 44 dB. That frame is one of a sound that lasts 0.1 s at least: a click is
+    part of a clip, and never stands for it. A constant offset, which real recordings have (156 of the 400 clips of
+    URDU), is taken away where it alone would be loud enough to be sound. A clip that never changes has no active part:
+    (0, 0).
     """
     hop, width = rate // 100, rate // 40
-    if not np.any(samples):
+    if not len(samples) or np.ptp(samples) == 0:
         return 0, 0
-    energy = np.concatenate([[0.0], np.cumsum(np.square(samples, dtype=np.float64))])
     starts = np.arange(0, max(len(samples) - width, 0) + hop, hop)
     starts = starts[starts < len(samples)]
     stops = np.minimum(starts + width, len(samples))
-    power = energy[stops] - energy[starts]
-    active = np.flatnonzero(power > power.max() * 10 ** (threshold_db / 10))
+    silent, least = 10 ** (threshold_db / 10), SHORTEST * rate
+    power = _power(samples, starts, stops)
+    loudest = _loudest(power, starts, stops, silent, least)
+    offset = np.median(_sums(samples, starts, stops) / (stops - starts))
+    if width * offset**2 > loudest * silent:
+        power = _power(samples - offset, starts, stops)
+        loudest = _loudest(power, starts, stops, silent, least)
+    active = np.flatnonzero(power > loudest * silent)
     return int(starts[active[0]]), int(stops[active[-1]])
 
 
+def _sums(samples: np.ndarray, starts: np.ndarray, stops: np.ndarray) -> np.ndarray:
+    """Return the sum of the samples of each frame, (frames,)."""
+    sums = np.concatenate([[0.0], np.cumsum(samples, dtype=np.float64)])
+    return sums[stops] - sums[starts]
+
+
+def _power(samples: np.ndarray, starts: np.ndarray, stops: np.ndarray) -> np.ndarray:
+    """Return the sum of squares of each frame, (frames,)."""
+    return _sums(np.square(samples, dtype=np.float64), starts, stops)
+
+
+def _loudest(power: np.ndarray, starts: np.ndarray, stops: np.ndarray, silent: float, least: float) -> float:
+    """Return the power of the loudest frame of a sound that lasts ``least`` samples, of any where none does."""
+    left = power.copy()
+    while left.any():
+        loud = np.flatnonzero(left > left.max() * silent)
+        start, stop = starts[loud[0]], stops[loud[-1]]
+        if stop - start >= least:
+            return left.max()
+        left[(stops > start) & (starts < stop)] = 0
+    return power.max()
+
+
 def trim(samples: np.ndarray, threshold_db: float = -35) -> np.ndarray:
-    """Cut the silence before and after the voice, at 16 kHz; a clip of nothing but zeros stays as it is."""
+    """Cut the silence before and after the voice, at 16 kHz; a clip of nothing but silence stays as it is."""
     start, stop = active_span(samples, threshold_db)
     return samples[start:stop] if stop else samples
+
+
+def heard(path: Path | str, trimmed: bool = False) -> np.ndarray:
+    """Return what a model hears of a sound file: ``read``, and ``trim`` if asked, float32 at 16 kHz, shape (n,).
+
+    Raises SerlibError as ``read`` does, and where less than 0.1 s are left, in which no encoder hears anything.
+    """
+    samples = trim(read(path)) if trimmed else read(path)
+    if len(samples) < SHORTEST * RATE:
+        raise SerlibError(
+            f"{Path(path).name} has less than {SHORTEST} s of sound; record a little more, or leave it out."
+        )
+    return samples
 
 
 class Clips(Mapping[str, np.ndarray]):
@@ -130,11 +192,13 @@ class Clips(Mapping[str, np.ndarray]):
 
     def __init__(self, index: Path):
         self._index = index
-        entries = json.loads(index.read_text())["clips"]
-        self._spans = {clip: (start, stop) for clip, start, stop in entries}
-        self._samples = np.load(index.with_suffix(".npy"), mmap_mode="r")
-        if len(self._samples) != entries[-1][2]:
-            raise ValueError(f"{index} and its samples do not belong together")
+        kept = _read_signed(index)
+        samples = index.with_suffix(".npy")
+        stat = samples.stat()
+        if _digest_once(samples, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns) != kept["sha256"]:
+            raise ValueError(f"{samples} is not what it was when {index} was written")
+        self._spans = {clip: (start, stop) for clip, start, stop in kept["clips"]}
+        self._samples = np.load(samples, mmap_mode="r")
 
     def __getitem__(self, clip: str) -> np.ndarray:
         start, stop = self._spans[clip]
@@ -147,73 +211,158 @@ class Clips(Mapping[str, np.ndarray]):
         return len(self._spans)
 
     def __reduce__(self):
-        # What travels to another process, or into a fingerprint, is where the file is and not its 340 MB.
+        # What travels to another process is where the file is and not its 340 MB.
         return Clips, (self._index,)
+
+
+@lru_cache(maxsize=64)
+def _digest_once(path: Path, *stat: int) -> str:
+    """Return the digest of a file, computed once a process as long as size and times of change stay."""
+    return checksum(path)
 
 
 def clips(corpus: pd.DataFrame, trim: bool = False) -> Clips:
     """Decode every clip of a corpus once into the cache on disk, and map it from there ever after.
 
-    The key is made of names, paths, sizes and times of change of the files and of ``trim``: a changed file
-    means a new cache, another order of the rows does not. Raises SerlibError that counts the unreadable files
-    and shows the first, or says that the disk is full.
+    The key is made of the clips' names and their sound, so that a changed file means a new cache, and neither another
+    order of the rows nor another place of the files does. Samples that are not what they were are decoded anew. Raises
+    SerlibError that counts the unreadable files and shows the first (trimmed, those count that have less than 0.1 s of
+    sound), or says that the cache cannot be written.
     """
     if corpus.empty:
         raise SerlibError("the corpus has no clips; nothing can be decoded.")
     corpus = corpus.sort_index()
-    index = cache_dir() / "audio" / f"{_key(corpus, trim)}.json"
-    if index.exists():
-        try:
-            return Clips(index)
-        except (ValueError, KeyError, IndexError, OSError):
-            index.unlink()  # Damaged from outside: make it again.
+    depends = {"sound": content_keys(corpus).to_dict(), "settings": {"trim": trim, "rate": RATE}, "code": CODE}
+    index = cache_dir() / "audio" / f"{key_of(depends)}.json"
+    if (kept := _kept_clips(index)) is not None:
+        return kept
+    with sole_maker(index.parent):
+        if (kept := _kept_clips(index)) is None:  # else another program has made it by now
+            _make_clips(corpus, partial(heard, trimmed=True) if trim else read, index)
+            kept = Clips(index)
+    return kept
+
+
+def _kept_clips(index: Path) -> Clips | None:
+    """Return what is in the cache, None where that is nothing or not what it was."""
+    try:
+        return Clips(index)
+    except (ValueError, LookupError, TypeError, AttributeError, EOFError, OSError):
+        return None
+
+
+def _make_clips(corpus: pd.DataFrame, load: Callable[[str], np.ndarray], index: Path) -> None:
+    """Write the samples of all clips behind each other, and then the index that says which are whose."""
     entries = []
     with atomic_path(index.with_suffix(".npy")) as target, open(target, "wb") as file:
         _write_header(file, 0)
         end, broken = 0, []
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            decoded = pool.map(partial(_read_or_error, trimmed=trim), corpus["path"])
-            for clip, samples in zip(corpus.index, decoded, strict=True):
+            loaded = pool.map(partial(_or_error, load), corpus["path"])
+            for clip, samples in zip(corpus.index, loaded, strict=True):
                 if isinstance(samples, SerlibError):
                     broken.append(samples)
                     continue
                 file.write(samples.tobytes())
                 entries.append((clip, end, end := end + len(samples)))
-        if broken:
-            raise SerlibError(f"{len(broken)} of {len(corpus)} clips cannot be read, the first: {broken[0]}")
+        _none_broken(broken, len(corpus))
         file.seek(0)
         _write_header(file, end)
     # The index comes last: samples without an index are never read.
-    with atomic_path(index) as target:
-        target.write_text(json.dumps({"rate": RATE, "trim": trim, "clips": entries}))
-    return Clips(index)
+    _write_signed(index, {"clips": entries, "sha256": checksum(index.with_suffix(".npy"))})
 
 
-def fingerprints(corpus: pd.DataFrame) -> list[str]:
-    """Return what tells each file of a corpus from all others and from itself once changed, one text a clip."""
-    return [hashlib.sha256(json.dumps(stat).encode()).hexdigest()[:16] for stat in _stats(corpus)]
+def content_keys(corpus: pd.DataFrame) -> pd.Series:
+    """Return 16 hexadecimal digits for the sound of each clip: equal where the sound is, whatever name or place.
+
+    Made of the decoded samples and their rate, so that a FLAC and a WAV of one recording agree. Kept in the cache, with
+    size and times of change of each file: a file is decoded again where these differ, or where it is so new that they
+    would not tell. Raises SerlibError that counts the unreadable files and shows the first.
+    """
+    paths = corpus["path"].map(os.path.abspath)
+    notes = cache_dir() / "sounds" / f"{key_of({'folder': _folder_of(paths)})}.json"
+    stats = {clip: _stat(clip, path) for clip, path in paths.items()}
+    keys = _known_keys(_read_notes(notes), paths, stats)
+    if None in keys.values():
+        with sole_maker(notes.parent):
+            known = _read_notes(notes)
+            keys = _known_keys(known, paths, stats)
+            missing = [clip for clip, key in keys.items() if key is None]
+            now = time.time_ns()
+            with ThreadPoolExecutor(os.cpu_count()) as pool:
+                found = dict(zip(missing, pool.map(partial(_or_error, _key_of_sound), paths[missing]), strict=True))
+            _none_broken([key for key in found.values() if isinstance(key, SerlibError)], len(corpus))
+            keys |= found
+            _write_signed(notes, known | {paths[clip]: [*stats[clip], now, key] for clip, key in found.items()})
+    return pd.Series(keys, index=corpus.index, dtype=object)
 
 
-def _key(corpus: pd.DataFrame, trim: bool) -> str:
-    return hashlib.sha256(json.dumps([_stats(corpus), trim, RATE]).encode()).hexdigest()[:16]
-
-
-def _stats(corpus: pd.DataFrame) -> list[tuple[str, str, int, int]]:
-    stats = []
-    for clip, path in corpus["path"].items():
-        try:
-            stat = os.stat(path)
-        except OSError as error:
-            raise SerlibError(f"there is no file {path} for clip {clip}; check the path.") from error
-        stats.append((clip, path, stat.st_size, stat.st_mtime_ns))
-    return stats
-
-
-def _read_or_error(path: str, trimmed: bool) -> np.ndarray | SerlibError:
+def _read_notes(path: Path) -> dict[str, list]:
+    """Return what is known of files that were decoded before: path -> size, times of change, of decoding, key."""
     try:
-        return trim(read(path)) if trimmed else read(path)
+        return dict(_read_signed(path))
+    except (ValueError, LookupError, TypeError, OSError):
+        return {}
+
+
+def _known_keys(
+    known: Mapping[str, list], paths: pd.Series, stats: Mapping[str, tuple[int, int, int]]
+) -> dict[str, str | None]:
+    """Return the key of each clip whose file is still the same, None for one that has to be decoded."""
+    keys: dict[str, str | None] = {}
+    for clip, path in paths.items():
+        *stat, seen, key = known.get(path, (0, None))
+        still = tuple(stat) == stats[clip] and max(stats[clip][1:]) + FRESH < seen
+        keys[clip] = key if still else None
+    return keys
+
+
+def _folder_of(paths: Iterable[str]) -> str:
+    """Return the folder that holds all files, "" on Windows where they lie on several drives."""
+    try:
+        return os.path.commonpath([os.path.dirname(path) for path in paths])
+    except ValueError:
+        return ""
+
+
+def _stat(clip: str, path: str) -> tuple[int, int, int]:
+    """Return size and times of change in nanoseconds: as the file says, which a copy keeps, and as the disk does."""
+    try:
+        stat = os.stat(path)
+    except OSError as error:
+        raise SerlibError(f"there is no file {path} for clip {clip}; check the path.") from error
+    return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
+
+
+def _key_of_sound(path: str) -> str:
+    samples, rate = decode(path)
+    return hashlib.sha256(f"{rate} {samples.shape} ".encode() + samples.tobytes()).hexdigest()[:16]
+
+
+def _or_error(load: Callable[[str], Any], path: str) -> Any:
+    try:
+        return load(path)
     except SerlibError as error:
         return error
+
+
+def _none_broken(broken: Sequence[SerlibError], count: int) -> None:
+    if broken:
+        raise SerlibError(f"{len(broken)} of {count} clips cannot be used, the first: {broken[0]}")
+
+
+def _write_signed(path: Path, value: Any) -> None:
+    """Write a value as JSON with the key of its content, by which a changed file is seen."""
+    with atomic_path(path) as target:
+        target.write_text(json.dumps({"key": key_of({"": value}), "value": value}), encoding="utf-8")
+
+
+def _read_signed(path: Path) -> Any:
+    """Return what ``_write_signed`` wrote. Raises ValueError where that was changed, KeyError and others for others."""
+    kept = json.loads(path.read_text(encoding="utf-8"))
+    if kept["key"] != key_of({"": kept["value"]}):
+        raise ValueError(f"{path} is not what it was when it was written")
+    return kept["value"]
 
 
 def _write_header(file: BinaryIO, n_samples: int) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from serlib.data import audio
+from serlib.data.corpus import as_corpus
 from serlib.errors import SerlibError
 
 _SHORT = 0.25  # seconds; below it the backbones' masking in training has too few frames to work on
@@ -90,9 +91,7 @@ def _list(names: Sequence[str], most: int = 6) -> str:
 
 def audit(corpus: pd.DataFrame) -> Audit:
     """Decode every clip once at its own rate and report what to know before training (notebook 01)."""
-    if corpus.empty:
-        raise SerlibError("the corpus has no clips; there is nothing to audit.")
-    corpus = corpus.sort_index()
+    corpus = as_corpus(corpus).sort_index()
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         found = dict(zip(corpus.index, pool.map(_look, corpus["path"]), strict=True))
     unreadable = {corpus.at[clip, "path"] for clip, facts in found.items() if facts is None}

@@ -6,23 +6,30 @@ A corpus is a pandas DataFrame indexed by ``clip`` (the name of the file without
 that were left out.
 """
 
+import codecs
+import csv
+import io
 import os
 import re
 import shutil
-from collections.abc import Sequence
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import pandas as pd
+from pandas.api.types import infer_dtype, is_float_dtype, is_integer_dtype, is_scalar
 
 from serlib.data import audio
 from serlib.errors import SerlibError, nearest
-from serlib.files import atomic_path
-
-if TYPE_CHECKING:
-    from serlib.data.splits import Split
+from serlib.files import atomic_path, checksum, given_path, safe_name
 
 COLUMNS = ("path", "actor", "sex", "emotion", "intensity", "statement", "repetition", "seconds")
+NAMES = ("actor", "sex", "emotion", "intensity")  # text, "" when unknown
+NUMBERS = ("statement", "repetition")  # whole, 0 when unknown
+_SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab"}
+_EMBEDDED = re.compile(r"[/\\]mini-v\d+[/\\]Actor_")  # where the embedded corpus lies in the cache
 
 
 def seconds_of(path: str | Path) -> float:
@@ -38,28 +45,192 @@ def corpus_of(rows: dict[str, dict], attrs: dict) -> pd.DataFrame:
     return frame
 
 
-# Anybody's corpus
+# Anybody's table
+
+
+def as_corpus(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return any table of clips as a corpus; a corpus comes back as it is.
+
+    Columns ``path`` and ``emotion`` are enough. What else is missing is filled in ("" or 0 for unknown), seconds are
+    read from the files, numbers become names where names belong, clips are named after their files where the index has
+    no names, and the corpus is called "unnamed" where pandas has lost what it was called (``concat`` and ``merge`` do
+    that). Raises SerlibError that says why something is no corpus.
+    """
+    _check_table(frame)
+    columns = {"path": _paths(frame), **{name: _names(frame, name) for name in NAMES}}
+    columns |= {name: _numbers(frame, name) for name in NUMBERS}
+    changed = {column: values for column, values in columns.items() if values is not None}
+    corpus = frame.assign(**changed) if changed else frame
+    if not _is_text(corpus.index):
+        files = _clip_names([given_path(path) for path in corpus["path"]])
+        clips = [clip if isinstance(clip, str) else name for clip, name in zip(corpus.index, files, strict=True)]
+        corpus = corpus.set_axis(pd.Index(clips))
+    if corpus.index.has_duplicates:
+        raise SerlibError(f"clip {corpus.index[corpus.index.duplicated()][0]} is in the corpus twice; keep one.")
+    if (corpus["emotion"] == "").any():
+        clip = corpus.index[corpus["emotion"] == ""][0]
+        raise SerlibError(f"clip {clip} has no emotion; fill it in or leave the clip out.")
+    if "seconds" not in corpus or not is_float_dtype(corpus["seconds"].dtype) or corpus["seconds"].hasnans:
+        known = pd.to_numeric(corpus.get("seconds", pd.Series(None, corpus.index, float)), errors="coerce")
+        seconds = [seconds_of(path) if pd.isna(s) else s for path, s in zip(corpus["path"], known, strict=True)]
+        corpus = corpus.assign(seconds=pd.Series(seconds, corpus.index, float))
+    attrs = {"name": "unnamed", "misnamed": [], "unreadable": {}} | frame.attrs
+    if "synthetic" not in attrs:  # what was spoken goes on saying so, though pandas forgot it
+        attrs["synthetic"] = _is_embedded(corpus["path"])
+    if corpus.attrs != attrs or corpus.index.name != "clip":
+        corpus = corpus.rename_axis(index="clip")
+        corpus.attrs = attrs
+    return corpus
+
+
+def _check_table(frame: Any) -> None:
+    if not isinstance(frame, pd.DataFrame):
+        raise SerlibError(
+            f"a corpus is a table with a row for each clip, and this is a {type(frame).__name__}; take one from "
+            "ser.ravdess, ser.mini or ser.from_csv."
+        )
+    if not {"path", "emotion"} <= set(frame.columns):
+        there = ", ".join(map(str, frame.columns)) or "no columns"
+        raise SerlibError(f"a corpus needs the columns path and emotion, and this table has {there}.")
+    twice = frame.columns[frame.columns.duplicated()].intersection(COLUMNS)
+    if len(twice):
+        raise SerlibError(f"the corpus has two columns named {twice[0]}; drop or rename one.")
+    if frame.empty:
+        raise SerlibError("the corpus has no clips; give it at least one.")
+
+
+def _is_text(values: pd.Series | pd.Index) -> bool:
+    """Whether every value is text; in microseconds, because every verb asks it of every corpus."""
+    return infer_dtype(values, skipna=False) == "string" and not values.hasnans
+
+
+def _paths(frame: pd.DataFrame) -> list[str] | None:
+    """Return a path for each clip, None where the column is as it should be."""
+    paths = frame["path"]
+    if _is_text(paths) and not paths.str.startswith("~").any():
+        return None
+    if paths.hasnans:
+        raise SerlibError(f"clip {frame.index[paths.isna()][0]} has no path; fill it in or leave the clip out.")
+    return [str(given_path(path)) for path in paths]
+
+
+def _names(frame: pd.DataFrame, column: str) -> list[str] | str | None:
+    """Return the names in a column as text, None where it is as it should be."""
+    if column not in frame:
+        return ""
+    return None if _is_text(frame[column]) else [_as_name(value) for value in frame[column]]
+
+
+def _numbers(frame: pd.DataFrame, column: str) -> list[int] | int | None:
+    """Return the whole numbers in a column, None where it is as it should be."""
+    if column not in frame:
+        return 0
+    if is_integer_dtype(frame[column].dtype) and not frame[column].hasnans:
+        return None
+    return [_as_whole(value, f"{column} of clip {clip}") for clip, value in frame[column].items()]
+
+
+def _as_name(value: Any) -> str:
+    """Return a cell as text: "" for none, and 1 for 1.0, which pandas makes of it where another cell is empty."""
+    if is_scalar(value) and pd.isna(value):
+        return ""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def _as_whole(value: Any, what: str) -> int:
+    """Return a cell as a whole number, 0 for none."""
+    try:
+        number = float(_as_name(value) or 0)
+        if number.is_integer():
+            return int(number)
+    except ValueError:
+        pass
+    raise SerlibError(f"{what} is {value!r}; it should be a whole number (0 when unknown).")
+
+
+def _clip_names(files: Sequence[Path]) -> list[str]:
+    """Return a name for each file: its stem, or with its folders where two files have the same."""
+    names = [file.stem for file in files]
+    if len(set(names)) < len(names):
+        # speaker1/001.wav and speaker2/001.wav: the folders belong to the name.
+        try:
+            top = os.path.commonpath([file.parent for file in files])
+        except ValueError:  # several drives of Windows
+            return ["_".join(file.with_suffix("").parts[1:]) for file in files]
+        names = ["_".join(file.relative_to(top).with_suffix("").parts) for file in files]
+    return names
+
+
+def _is_embedded(paths: Iterable[str]) -> bool:
+    """Whether some of the clips are those that serlib itself has spoken."""
+    return any(_EMBEDDED.search(path) for path in paths)
+
+
+# Anybody's CSV
 
 
 def from_csv(path: Path | str, labels: Sequence[str] | None = None) -> pd.DataFrame:
     """Return the corpus that a CSV lists: any labels, rates, channels; one row a file (notebook 12).
 
-    Columns ``path`` (relative to the CSV, or absolute) and ``emotion`` are needed; ``actor``, ``sex``,
-    ``intensity``, ``statement`` and ``repetition`` (both whole numbers) may be there. ``labels`` are the only
-    ones allowed, when given. Raises SerlibError that names the line for a missing cell, file or unknown
-    label.
+    Columns ``path`` (relative to the CSV, or absolute) and ``emotion`` are needed; ``actor`` (or ``speaker``), ``sex``,
+    ``intensity``, ``statement`` and ``repetition`` (both whole numbers) and ``clip`` (a name other than the file's) may
+    be there; a warning names those that mean nothing here. Commas, semicolons or tabs part the cells, as spreadsheets
+    write them. ``labels`` are the only ones allowed, when given. Raises SerlibError that names the line for a missing
+    cell, file or unknown label.
     """
-    path = Path(path)
-    table = _read_table(path)
-    lines = range(2, len(table) + 2)  # as an editor counts them: the header is line 1
-    for line, emotion in zip(lines, table["emotion"], strict=True):
-        if not emotion:
+    path, labels = given_path(path), _checked_labels(labels)
+    rows = _read_rows(path)
+    for line, row in rows.items():
+        if not row["emotion"]:
             raise SerlibError(f"line {line} of {path} has no emotion; fill it in or remove the line.")
-        if labels is not None and emotion not in labels:
-            raise SerlibError(f"line {line} of {path} has the unknown emotion {emotion}; {nearest(emotion, labels)}")
-    if table.empty:
+        if labels is not None and row["emotion"] not in labels:
+            raise SerlibError(
+                f"line {line} of {path} has the unknown emotion {row['emotion']}; {nearest(row['emotion'], labels)}"
+            )
+    if not rows:
         raise SerlibError(f"{path} lists no clips; give each a line.")
-    found = sorted(set(table["emotion"]))
+    _check_emotions(path, sorted({row["emotion"] for row in rows.values()}))
+
+    unreadable, seen = [], set()
+    for line, row in rows.items():
+        if not row["path"]:
+            raise SerlibError(f"line {line} of {path} has no path; fill it in or remove the line.")
+        file = _find(row["path"], path.parent)
+        if file in seen:
+            raise SerlibError(f"line {line} of {path} names {file} again; a clip may be there once.")
+        seen.add(file)
+        row["path"] = str(file)
+        try:
+            row["seconds"] = seconds_of(file)
+        except SerlibError as error:
+            unreadable.append(f"line {line}: {error}")
+    if unreadable:
+        raise SerlibError(
+            f"{len(unreadable)} of {len(rows)} files of {path} cannot be read, the first at {unreadable[0]}"
+        )
+
+    clips = {}
+    for (line, row), name in zip(rows.items(), _clip_names([Path(row["path"]) for row in rows.values()]), strict=True):
+        clip = row.get("clip") or name
+        if clip in clips:
+            raise SerlibError(
+                f"line {line} of {path} is clip {clip} again; give it a name of its own in a column clip."
+            )
+        clips[clip] = row
+    spoken = any(row.get("synthetic", "").casefold() in ("true", "1") for row in rows.values())
+    synthetic = spoken or _is_embedded(row["path"] for row in rows.values())
+    return corpus_of(clips, {"name": path.stem, "synthetic": synthetic, "misnamed": [], "unreadable": {}})
+
+
+def _checked_labels(labels: Any) -> list[str] | None:
+    if labels is None:
+        return None
+    if isinstance(labels, str) or not isinstance(labels, Iterable):
+        raise SerlibError(f'labels are a list such as ["happy", "sad"], and this is {labels!r:.60}.')
+    return list(map(str, labels))
+
+
+def _check_emotions(path: Path, found: Sequence[str]) -> None:
     if len(found) < 2:
         raise SerlibError(f"{path} has one emotion only ({', '.join(found)}); telling apart needs at least two.")
     folded = {}
@@ -67,59 +238,84 @@ def from_csv(path: Path | str, labels: Sequence[str] | None = None) -> pd.DataFr
         if folded.setdefault(emotion.casefold(), emotion) != emotion:
             raise SerlibError(f"{path} writes {folded[emotion.casefold()]} also as {emotion}; write it in one way.")
 
-    files = [Path(os.path.abspath(path.parent / name)) for name in table["path"]]
-    unreadable, seconds, seen = [], [], set()
-    for line, file in zip(lines, files, strict=True):
-        if file in seen:
-            raise SerlibError(f"line {line} of {path} names {file} again; a clip may be there once.")
-        seen.add(file)
-        try:
-            seconds.append(seconds_of(file))
-        except SerlibError as error:
-            unreadable.append(f"line {line}: {error}")
-    if unreadable:
-        raise SerlibError(
-            f"{len(unreadable)} of {len(files)} files of {path} cannot be read, the first at {unreadable[0]}"
-        )
 
-    names = [file.stem for file in files]
-    if len(set(names)) < len(names):
-        # speaker1/001.wav and speaker2/001.wav: the folders belong to the name.
-        top = os.path.commonpath([file.parent for file in files])
-        names = ["_".join(file.relative_to(top).with_suffix("").parts) for file in files]
-    if len(set(names)) < len(names):
-        raise SerlibError(f"two files of {path} differ in nothing but their ending or folder marks; rename one.")
-    table = table.assign(path=[str(file) for file in files], seconds=seconds)
-    rows = dict(zip(names, table.to_dict("records"), strict=True))
-    synthetic = bool((table.get("synthetic", pd.Series(dtype=str)) == "True").any())
-    return corpus_of(rows, {"name": path.stem, "synthetic": synthetic, "misnamed": [], "unreadable": {}})
+def _find(cell: str, folder: Path) -> Path:
+    """Return the file that a cell names: below the CSV's folder, absolute or from ``~``, and as Windows writes it."""
+    ways = [given_path(folder / os.path.expanduser(way)) for way in (cell, cell.replace("\\", "/"))]
+    return next((file for file in ways if file.is_file()), ways[0])
 
 
-def _read_table(path: Path) -> pd.DataFrame:
-    """Return a CSV of clips as text, optional columns filled up; commas, semicolons or tabs between cells."""
+def _read_rows(path: Path) -> dict[int, dict[str, Any]]:
+    """Return line -> cells by column of a CSV of clips, lines as an editor counts them, optional columns filled up."""
+    text = _read_text(path)
+    separator, told = _separator(text)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True, strict=True)
+    lines = {}
+    try:
+        for cells in reader:
+            if any(cells := [cell.strip() for cell in cells]):
+                lines[reader.line_num] = cells
+    except csv.Error as error:
+        raise SerlibError(f"line {reader.line_num} of {path} cannot be read as a CSV ({error}); correct it.") from error
+    if told:
+        lines.pop(min(lines))
+    if not lines:
+        raise SerlibError(f"{path} is empty and cannot be read as a CSV; save it again.")
+    columns = _columns(path, lines.pop(min(lines)))
+    rows = {}
+    for line, cells in lines.items():
+        if any(cells[len(columns) :]):
+            raise SerlibError(
+                f"line {line} of {path} has {len(cells)} cells, and its header has {len(columns)}; put quotes around a "
+                f"cell that holds a {_SEPARATORS[separator]}."
+            )
+        cells += [""] * (len(columns) - len(cells))
+        rows[line] = dict.fromkeys(NAMES, "") | dict(zip(columns, cells, strict=False))
+        rows[line] |= {c: _as_whole(rows[line].get(c, 0), f"{c} in line {line} of {path}") for c in NUMBERS}
+    return rows
+
+
+def _read_text(path: Path) -> str:
+    """Return the text of a CSV in UTF-8, or in the UTF-16 that Excel calls Unicode."""
     if not path.is_file():
         raise SerlibError(f"there is no file {path}; check the path.")
+    data = path.read_bytes()
     try:
-        text = path.read_text(encoding="utf-8-sig")
-        head = text.split("\n", 1)[0]
-        separator = max(",;\t", key=head.count)
-        table = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise SerlibError(f"{path} cannot be read as a CSV in UTF-8 ({error}); save it again as CSV.") from error
-    table = table.rename(columns=str.strip).map(str.strip)
+        text = data.decode("utf-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise SerlibError(f"line {line} of {path} is not in UTF-8; save it again as CSV in UTF-8.") from error
+    if "\0" in text:
+        raise SerlibError(f"{path} is no text in UTF-8; save it again as CSV in UTF-8.")
+    return text
+
+
+def _separator(text: str) -> tuple[str, bool]:
+    """Return what parts the cells, and whether Excel's first line, such as ``sep=;``, tells it."""
+    head = next((line for line in text.splitlines() if line.strip()), "")
+    told = re.fullmatch(r'"?sep=([,;\t])"?[,;\t]*', head, re.IGNORECASE)
+    return (told[1], True) if told else (max(_SEPARATORS, key=head.count), False)
+
+
+def _columns(path: Path, header: list[str]) -> list[str]:
+    """Return the names of a CSV's columns as a corpus has them; warn of those that mean nothing to it."""
+    while header and not header[-1]:
+        header.pop()  # a header that ends in a comma
+    columns = [name.casefold() for name in header]
+    if "actor" not in columns:
+        columns = ["actor" if name == "speaker" else name for name in columns]
     for column in ("path", "emotion"):
-        if column not in table:
-            there = ", ".join(table.columns)
+        if column not in columns:
+            there = ", ".join(header)
             raise SerlibError(f"{path} has no column named {column} (it has {there}); it needs path and emotion.")
-    for column in ("actor", "sex", "intensity"):
-        if column not in table:
-            table[column] = ""
-    for column in ("statement", "repetition"):
-        numbers = pd.to_numeric(table.get(column, pd.Series("0", table.index)).replace("", "0"), errors="coerce")
-        if numbers.isna().any() or (numbers % 1 != 0).any():
-            raise SerlibError(f"column {column} of {path} should hold whole numbers (0 when unknown).")
-        table[column] = numbers.astype(int)
-    return table
+    known = {*COLUMNS, "clip", "synthetic"}
+    twice = [name for name in columns if columns.count(name) > 1 and name in known]
+    if twice:
+        raise SerlibError(f"{path} has two columns named {twice[0]}; rename one.")
+    odd = [name or "one without a name" for name, column in zip(header, columns, strict=True) if column not in known]
+    if odd:
+        warnings.warn(f"left out columns of {path} that a corpus does not know: {', '.join(odd)}", stacklevel=4)
+    return columns
 
 
 # The paper's bookkeeping (its section 5.2)
@@ -131,28 +327,31 @@ def regroup_by_emotion(corpus: pd.DataFrame, folder: Path | str) -> Path:
     The paper's first step (section 5.2): a table of path and label. Files that are there already are not
     copied again.
     """
-    folder = Path(folder)
-    paths = []
+    folder, corpus = given_path(folder), as_corpus(corpus)
+    groups, names, paths = _places(corpus["emotion"].unique()), _places(corpus.index), []
     for clip, row in corpus.iterrows():
         source = Path(row["path"])
-        target = folder / re.sub(r"[^\w -]", "_", row["emotion"]) / f"{clip}{source.suffix}"
-        if not target.exists() or target.stat().st_size != source.stat().st_size:
+        if not source.is_file():
+            raise SerlibError(f"there is no file {source} for clip {clip}; check the path.")
+        target = folder / groups[row["emotion"]] / f"{names[clip]}{source.suffix}"
+        if not target.exists() or checksum(target) != checksum(source):
             with atomic_path(target) as whole:
                 shutil.copyfile(source, whole)
         paths.append(target.relative_to(folder).as_posix())
-    _write_csv(corpus.assign(path=paths), folder / "labels.csv")
+    write_csv(corpus.assign(path=paths), folder / "labels.csv")
     return folder / "labels.csv"
 
 
-def write_split_csvs(split: "Split", folder: Path | str) -> Path:
-    """Write ``train.csv`` (validation included) and ``test.csv`` of path and label, as the paper had them."""
-    folder = Path(folder)
-    _write_csv(pd.concat([split.train, split.validation]).sort_index(), folder / "train.csv")
-    _write_csv(split.test, folder / "test.csv")
-    return folder
+def _places(texts: Iterable[str]) -> dict[str, str]:
+    """Return a name on the disk for each text: itself where that is safe, and no other differs in case only."""
+    texts = list(texts)
+    alike = Counter(text.lower() for text in texts)
+    plain = {text for text in texts if alike[text.lower()] == 1 and safe_name(text.lower()) == text.lower()}
+    return {text: text if text in plain else safe_name(text) for text in texts}
 
 
-def _write_csv(corpus: pd.DataFrame, path: Path) -> None:
+def write_csv(corpus: pd.DataFrame, path: Path) -> None:
+    """Write path and emotion of each clip, and that a corpus is synthetic where it is."""
     table = corpus[["path", "emotion"]]
     if corpus.attrs.get("synthetic"):
         table = table.assign(synthetic=True)

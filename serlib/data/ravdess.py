@@ -20,7 +20,7 @@ from tqdm.auto import tqdm
 
 from serlib.data.corpus import corpus_of, seconds_of
 from serlib.errors import SerlibError
-from serlib.files import atomic_path, cache_dir, checksum
+from serlib.files import atomic_path, cache_dir, checksum, given_path, named_folder
 
 EMOTIONS = ("angry", "calm", "disgust", "fearful", "happy", "neutral", "sad", "surprised")
 STATEMENTS = ("Kids are talking by the door", "Dogs are sitting by the door")
@@ -44,7 +44,7 @@ _SUFFIXES = {".wav", ".flac"}
 def parse_name(stem: str) -> dict[str, str | int]:
     """Read what the seven pairs of digits of a RAVDESS file name say.
 
-    >>> parse_name("03-01-06-01-02-01-12")["emotion"]
+    >>> ser.parse_name("03-01-06-01-02-01-12")["emotion"]
     'fearful'
     """
     match = _NAME.fullmatch(stem)
@@ -70,18 +70,31 @@ def ravdess(folder: Path | str | None = None) -> pd.DataFrame:
 
     Looks in ``folder``, else where the environment variable ``RAVDESS_DIR`` points, else in the cache, to
     which they are downloaded when they are not there yet. Takes .wav and .flac, with or without ``Actor_``
-    folders.
+    folders, however deep; a second copy further down is passed over. Raises SerlibError for a folder without them.
     """
-    named = folder or os.environ.get("RAVDESS_DIR")
-    return _from_folder(Path(named) if named else _download(cache_dir() / "ravdess"), "ravdess")
+    if folder is not None:
+        return _from_folder(given_path(folder), "ravdess", "give another folder")
+    if named := named_folder("RAVDESS_DIR"):
+        return _from_folder(named, "ravdess", "correct RAVDESS_DIR, or unset it to download RAVDESS")
+    return _from_folder(_download(cache_dir() / "ravdess"), "ravdess", "remove it to download RAVDESS again")
 
 
 def mini() -> pd.DataFrame:
-    """Return the embedded corpus: synthetic speech in RAVDESS's layout, spoken on first use."""
+    """Return the embedded corpus: synthetic speech in RAVDESS's layout, spoken on first use.
+
+    Warns in one sentence where this machine speaks otherwise than the one that made the book's results.
+    """
     from serlib.data import synth
 
     clips = {name: parse_name(name) for name in _official_names()}
-    return _from_folder(synth.corpus_folder(clips, STATEMENTS), "mini", synthetic=True)
+    folder = synth.corpus_folder(clips, STATEMENTS)
+    if not synth.is_the_books(folder):
+        warnings.warn(
+            "this machine speaks the synthetic corpus slightly otherwise than the one that made the book's results, so "
+            "your numbers will differ from those in the text.",
+            stacklevel=2,
+        )
+    return _from_folder(folder, "mini", "remove it to speak it again", synthetic=True)
 
 
 def _official_names() -> list[str]:
@@ -93,36 +106,31 @@ def _official_names() -> list[str]:
     ]
 
 
-def _from_folder(folder: Path, name: str, synthetic: bool = False) -> pd.DataFrame:
+def _from_folder(folder: Path, name: str, remedy: str, synthetic: bool = False) -> pd.DataFrame:
     """Read a folder in RAVDESS's naming; what is misnamed or unreadable is left out, with a warning."""
     if not folder.is_dir():
-        raise SerlibError(f"there is no folder {folder}; correct RAVDESS_DIR, or unset it to download RAVDESS.")
-    # Some copies of RAVDESS hold themselves once more in an inner folder: go no deeper than needed.
-    found = sorted(folder.glob("Actor_*/*")) or sorted(folder.rglob("*"))
-    rows, misnamed, twice = {}, [], []
-    for path in found:
-        if path.suffix.lower() not in _SUFFIXES or path.name.startswith("."):
-            continue
+        raise SerlibError(f"there is no folder {folder}; {remedy}.")
+    rows, depths, misnamed, twice = {}, {}, [], []
+    for depth, path in _sound_files(folder):
         match = _NAME.fullmatch(path.stem)
         if match and match.group(1) != _SPEECH:
             continue
-        path = path.absolute()
         try:
             row = {"path": str(path), **parse_name(path.stem)}
         except SerlibError:
             misnamed.append(str(path))
             continue
-        if path.stem in rows:
+        if path.stem not in rows:
+            rows[path.stem], depths[path.stem] = row, depth
+        elif depth == depths[path.stem]:
             twice.append((rows[path.stem]["path"], path))
-        rows[path.stem] = row
     if twice:
         raise SerlibError(
             f"{len(twice)} clip(s) are there twice, the first as {twice[0][0]} and {twice[0][1]}; keep one."
         )
     if not rows:
         raise SerlibError(
-            f"{folder} holds no speech clips of RAVDESS (.wav or .flac, named like 03-01-06-01-02-01-12); "
-            "correct RAVDESS_DIR, or unset it to download them."
+            f"{folder} holds no speech clips of RAVDESS (.wav or .flac, named like 03-01-06-01-02-01-12); {remedy}."
         )
     unreadable = {}
     for row in rows.values():
@@ -141,6 +149,23 @@ def _from_folder(folder: Path, name: str, synthetic: bool = False) -> pd.DataFra
     return corpus_of(readable, {"name": name, "synthetic": synthetic, "misnamed": misnamed, "unreadable": unreadable})
 
 
+def _sound_files(folder: Path) -> list[tuple[int, Path]]:
+    """Return every .wav and .flac below a folder with its depth, by depth and name: some copies of RAVDESS hold more
+    actors, or themselves once more, in an inner folder."""
+    found, been = [], set()
+    for place, folders, files in os.walk(folder, followlinks=True):
+        if (real := os.path.realpath(place)) in been:  # a link that leads back up
+            folders.clear()
+            continue
+        been.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        depth = len(Path(place).relative_to(folder).parts)
+        for name in files:
+            if Path(name).suffix.lower() in _SUFFIXES and not name.startswith("."):
+                found.append((depth, Path(place, name)))
+    return sorted(found)
+
+
 # Download
 
 
@@ -153,6 +178,8 @@ def _download(folder: Path | str) -> Path:
     """
     folder = Path(folder)
     archive = folder.parent / "Audio_Speech_Actors_01-24.zip"
+    if any(folder.glob("Actor_*")):  # before the lock, which a cache that others may only read has no room for
+        return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.parent / f".{folder.name}.lock"):
         if folder.is_dir() and any(folder.iterdir()):

@@ -1,14 +1,19 @@
 """Train, validation, test: at random as in the paper, or by actor; and what leaks (notebook 11)."""
 
+import numbers
 from collections.abc import Iterable
 from dataclasses import dataclass
 from html import escape
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from sklearn.model_selection import train_test_split
 
+from serlib.data.corpus import as_corpus, write_csv
 from serlib.errors import SerlibError, nearest
+from serlib.files import given_path
 
 PARTS = ("train", "validation", "test")
 
@@ -42,6 +47,11 @@ class Split:
     test: pd.DataFrame
 
     def __post_init__(self):
+        if not isinstance(self.name, str):
+            raise SerlibError(f"a split is called by text, and this name is {self.name!r:.60}.")
+        for part, frame in self.parts():
+            if not isinstance(frame, pd.DataFrame) or len(frame) or part == "train":
+                object.__setattr__(self, part, as_corpus(frame))  # any table with path and emotion will do
         clips = [clip for _, part in self.parts() for clip in part.index]
         if len(set(clips)) < len(clips):
             twice = next(clip for clip in clips if clips.count(clip) > 1)
@@ -59,24 +69,32 @@ class Split:
 
     @property
     def attrs(self) -> dict:
-        """What the corpus says about itself: name, synthetic."""
-        return self.train.attrs
+        """What the corpora of the parts say about themselves: name, synthetic."""
+        parts = [frame.attrs for _, frame in self.parts() if len(frame)]
+        names = dict.fromkeys(attrs["name"] for attrs in parts)
+        return {**parts[0], "name": " and ".join(names), "synthetic": any(attrs["synthetic"] for attrs in parts)}
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{len(frame):,} {part}" for part, frame in self.parts())
         return f"Split {self.name}: {sizes} clips; {len(self.labels)} classes"
 
 
-def _complete(split: Split, parts: Iterable[str] = PARTS) -> Split:
-    """Return the split, or raise SerlibError when one of the parts lacks a class."""
+def _complete(split: Split, parts: Iterable[str] = PARTS, **remedies: str) -> Split:
+    """Return the split, or raise SerlibError when a part lacks a class; ``remedies`` say what helps each part."""
     for part in parts:
         missing = sorted(set(split.labels) - set(getattr(split, part)["emotion"]))
         if missing:
             raise SerlibError(
                 f"the {part} part of split {split.name} has no clip of {', '.join(missing)}; "
-                "make that part larger or leave the class out of the corpus."
+                f"{remedies.get(part, _ANYHOW[part])} or leave the class out of the corpus."
             )
     return split
+
+
+_ANYHOW = {part: "make that part larger" for part in PARTS} | {"train": "make the other parts smaller"}
+_BY_SHARE = {"validation": "make validation_size larger", "test": "make test_size larger"}
+_BY_COUNT = {"validation": "make n_validation larger", "test": "make n_test larger"}
+_BY_FOLD = {"validation": "make n_validation larger", "test": "give that fold another actor"}
 
 
 def stratified_split(
@@ -86,10 +104,15 @@ def stratified_split(
 
     The test part is what scikit-learn's ``train_test_split`` gives for the clips in the order of their names,
     288 of RAVDESS's 1,440. Validation is ``validation_size`` of the rest, cut the same way: the paper had
-    none, and chose its checkpoints on the test part. Raises SerlibError when a part would lack a class.
+    none, and chose its checkpoints on the test part. Raises SerlibError when a part would lack a class, and says which
+    share to change.
     """
-    corpus = corpus.sort_index()
+    corpus = as_corpus(corpus).sort_index()
     _check_classes(corpus)
+    _check_seed(random_state)
+    for name, share in (("test_size", test_size), ("validation_size", validation_size)):
+        if not (isinstance(share, numbers.Real) and 0 < share < 1):
+            raise SerlibError(f"{name} is {share!r:.60}; it is a share of the clips, between 0 and 1.")
     try:
         rest, test = train_test_split(
             corpus, test_size=test_size, random_state=random_state, stratify=corpus["emotion"]
@@ -103,7 +126,7 @@ def stratified_split(
             f"{len(corpus)} clips of {corpus['emotion'].nunique()} classes cannot be split into shares of "
             f"{test_size} and {validation_size}: {error}"
         ) from error
-    return _complete(_split("stratified", corpus, train.index, validation.index, test.index))
+    return _complete(_split("stratified", corpus, train.index, validation.index, test.index), **_BY_SHARE)
 
 
 def _split(name: str, corpus: pd.DataFrame, train: pd.Index, validation: pd.Index, test: pd.Index) -> Split:
@@ -111,10 +134,16 @@ def _split(name: str, corpus: pd.DataFrame, train: pd.Index, validation: pd.Inde
     return Split(name, *(corpus.loc[sorted(clips)] for clips in (train, validation, test)))
 
 
+def _check_seed(random_state: int) -> None:
+    if not _is_whole(random_state) or not 0 <= random_state < 2**32:  # what numpy takes
+        raise SerlibError(f"random_state is {random_state!r:.60}; it is a whole number from 0 to 4294967295.")
+
+
+def _is_whole(number: Any) -> bool:
+    return isinstance(number, numbers.Integral) and not isinstance(number, bool)
+
+
 def _check_classes(corpus: pd.DataFrame) -> None:
-    if not corpus.index.is_unique:
-        twice = corpus.index[corpus.index.duplicated()][0]
-        raise SerlibError(f"clip {twice} is in the corpus twice; keep one.")
     if corpus["emotion"].nunique() < 2:
         raise SerlibError(f"the corpus has {corpus['emotion'].nunique()} class(es); telling apart needs at least two.")
 
@@ -148,71 +177,130 @@ def _draw(sexes: pd.Series, n: int, random_state: int) -> list[str]:
     return sorted(drawn)
 
 
-def actor_split(corpus: pd.DataFrame, n_test: int = 5, n_validation: int = 3, random_state: int = 101) -> Split:
-    """Split so that nobody who is heard in training is heard in the test: speaker independent."""
+def actor_split(
+    corpus: pd.DataFrame, n_test: int | None = None, n_validation: int | None = None, random_state: int = 101
+) -> Split:
+    """Split so that nobody who is heard in training is heard in the test: speaker independent.
+
+    ``n_test`` and ``n_validation`` count actors; None takes five and three of 24, or that share of fewer or more.
+    Raises SerlibError when none is left for training, or a part would lack a class.
+    """
+    corpus = as_corpus(corpus)
     sexes = _sexes(corpus)
-    if min(n_test, n_validation) < 1 or n_test + n_validation >= len(sexes):
+    n_test = _share_of(len(sexes), 5 / 24) if n_test is None else n_test
+    n_validation = _share_of(len(sexes), 3 / 24) if n_validation is None else n_validation
+    _check_seed(random_state)
+    for name, count in (("n_test", n_test), ("n_validation", n_validation)):
+        if not _is_whole(count) or count < 1:
+            raise SerlibError(f"{name} is {count!r:.60}; it is a number of actors, 1 or more.")
+    if n_test + n_validation >= len(sexes):
         raise SerlibError(
             f"{n_test} test and {n_validation} validation actors leave none for training: "
             f"the corpus has {len(sexes)}; each part needs one at least."
         )
     test = _draw(sexes, n_test, random_state)
     validation = _draw(sexes.drop(test), n_validation, random_state)
-    return _complete(_by_actor("actors", corpus, test, validation))
+    return _complete(_by_actor("actors", corpus, test, validation), **_BY_COUNT)
+
+
+def _share_of(count: int, share: float) -> int:
+    return max(1, round(count * share))
 
 
 def actor_folds(
-    corpus: pd.DataFrame, folds: str | list[list[int | str]] = "luna-jimenez", random_state: int = 101
+    corpus: pd.DataFrame,
+    folds: str | Iterable[Iterable[int | str]] = "luna-jimenez",
+    random_state: int = 101,
+    n_validation: int | None = None,
 ) -> list[Split]:
     """Return one speaker-independent split a fold; every actor is in the test part of exactly one.
 
-    ``folds`` is "luna-jimenez" (5 folds of RAVDESS), "emobox" (6), or lists of actors. One in eight of the
-    training actors, at least one, is set aside for validation.
+    ``folds`` is "luna-jimenez" (5 folds of RAVDESS), "emobox" (6), or lists of actors. ``n_validation`` of the training
+    actors are set aside for validation; None takes one in eight, at least one. Raises SerlibError for folds that do not
+    name every actor once, and when a part would lack a class.
     """
+    corpus = as_corpus(corpus)
     sexes = _sexes(corpus)
     name = folds if isinstance(folds, str) else "folds"
-    if isinstance(folds, str):
-        if folds not in FOLDS:
-            raise SerlibError(f"there are no actor folds named {folds}; {nearest(folds, FOLDS)}")
-        folds = FOLDS[folds]
-    groups = [[f"{a:02d}" if isinstance(a, int | np.integer) else str(a) for a in group] for group in folds]
-    everyone = [actor for group in groups for actor in group]
-    if sorted(everyone) != list(sexes.index):
-        odd = sorted(set(everyone) ^ set(sexes.index)) or sorted({a for a in everyone if everyone.count(a) > 1})
-        raise SerlibError(
-            f"folds {name} and the corpus do not name the same actors once each; look at {', '.join(odd[:5])}"
-        )
+    groups = _groups(folds, list(sexes.index))
     return [
-        _complete(_with_validation(f"{name}-fold{number}", corpus, sexes, group, random_state))
+        _complete(
+            _with_validation(f"{name}-fold{number}", corpus, sexes, group, random_state, n_validation), **_BY_FOLD
+        )
         for number, group in enumerate(groups, start=1)
     ]
 
 
+def _groups(folds: str | Iterable[Iterable[int | str]], actors: list[str]) -> list[list[str]]:
+    """Return the actors of each fold as the corpus names them, or raise SerlibError that says who is missing."""
+    if isinstance(folds, str) and folds not in FOLDS:
+        raise SerlibError(f"there are no actor folds named {folds}; {nearest(folds, FOLDS)}")
+    listed = [[f"{actor:02d}" for actor in fold] for fold in FOLDS[folds]] if isinstance(folds, str) else folds
+    half = (len(actors) + 1) // 2
+    example = f"{[actors[:half][:3], actors[half:][:3]]}"
+    listed = list(listed) if isinstance(listed, Iterable) else [None]
+    if any(isinstance(group, str) or not isinstance(group, Iterable) for group in listed):
+        raise SerlibError(f"folds are lists of actors, like {example}; these are {folds!r:.60}.")
+    groups = [[_named(actor, actors) for actor in group] for group in listed]
+    everyone = [actor for group in groups for actor in group]
+    strange, left = sorted(set(everyone) - set(actors)), sorted(set(actors) - set(everyone))
+    twice = sorted({actor for actor in everyone if everyone.count(actor) > 1})
+    if strange and isinstance(folds, str):
+        fault = f"are of RAVDESS's 24 actors, and this corpus has no {_few(strange)}"
+    elif strange:
+        fault = f"name {_few(strange)}, and the corpus has no such actor"
+    elif left:
+        fault = f"leave out actor {_few(left)}"
+    elif twice:
+        fault = f"name actor {_few(twice)} more than once"
+    else:
+        return groups
+    named = f"folds {folds}" if isinstance(folds, str) else "folds given"
+    raise SerlibError(
+        f"the {named} {fault}; every actor of the corpus ({_few(actors)}) belongs to one fold, like {example}."
+    )
+
+
+def _named(actor: int | str, actors: list[str]) -> str:
+    """Return an actor as the corpus writes it: 1 is "1" or, in RAVDESS, "01"."""
+    text = str(actor)
+    same = [known for known in actors if known.isdecimal() and text.isdecimal() and int(known) == int(text)]
+    return same[0] if text not in actors and len(same) == 1 else text
+
+
+def _few(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
 def leave_one_actor_out(corpus: pd.DataFrame, random_state: int = 101) -> list[Split]:
     """Return one split an actor, who alone is the test part; a test part may then lack a class."""
+    corpus = as_corpus(corpus)
     sexes = _sexes(corpus)
     return [_with_validation(f"without-{actor}", corpus, sexes, [actor], random_state) for actor in sexes.index]
 
 
 def leave_one_statement_out(
-    corpus: pd.DataFrame, folds: str | list[list[int | str]] | None = None, random_state: int = 101
+    corpus: pd.DataFrame,
+    folds: str | Iterable[Iterable[int | str]] | None = None,
+    random_state: int = 101,
+    n_validation: int | None = None,
 ) -> list[Split]:
     """Return one split a statement, whose words are in its test part and nowhere else.
 
     With ``folds`` (as in ``actor_folds``) statement and actors are left out at once: one split for each fold and
     statement, whose training shares neither words nor voices with its test; the clips that share one of the two are in
-    no part. One in eight of the training actors, at least one, is set aside for validation.
+    no part. ``n_validation`` of the training actors are set aside for validation; None takes one in eight, at least
+    one. Raises SerlibError when a clip does not say its statement, or a part would lack a class.
     """
+    corpus = as_corpus(corpus)
     _check_classes(corpus)
     statements = sorted(set(corpus["statement"]))
     if 0 in statements or len(statements) < 2:
         raise SerlibError("to leave a statement out, every clip must say which it is, and there must be two at least.")
     if folds is not None:
-        wholes = actor_folds(corpus, folds, random_state)
+        wholes = actor_folds(corpus, folds, random_state, n_validation)
     else:
-        chosen = _draw(sexes := _sexes(corpus), max(1, round(len(sexes) / 8)), random_state)
-        heard = corpus["actor"].isin(chosen)
-        wholes = [Split("", corpus[~heard], corpus[heard], corpus.iloc[:0])]
+        wholes = [_with_validation("", corpus, _sexes(corpus), [], random_state, n_validation)]
     splits = []
     for whole in wholes:
         for statement in statements:
@@ -220,17 +308,41 @@ def leave_one_statement_out(
             asked = corpus if folds is None else whole.test
             test = asked[asked["statement"] == statement].index
             name = f"{whole.name}-without-statement{statement}".removeprefix("-")
-            splits.append(_complete(_split(name, corpus, train, validation, test)))
+            splits.append(_complete(_split(name, corpus, train, validation, test), **_BY_FOLD))
     return splits
 
 
-def _with_validation(name: str, corpus: pd.DataFrame, sexes: pd.Series, test: list[str], random_state: int) -> Split:
+def _with_validation(
+    name: str,
+    corpus: pd.DataFrame,
+    sexes: pd.Series,
+    test: list[str],
+    random_state: int,
+    n_validation: int | None = None,
+) -> Split:
+    _check_seed(random_state)
     rest = sexes.drop(test)
     if len(rest) < 2:
         raise SerlibError(
-            f"split {name} leaves {len(rest)} actor(s) for training and validation; it needs two at least."
+            f"split {name or 'by statement'} leaves {len(rest)} actor(s) for training and validation; it needs two at "
+            "least."
         )
-    return _by_actor(name, corpus, test, _draw(rest, max(1, round(len(rest) / 8)), random_state))
+    n_validation = _share_of(len(rest), 1 / 8) if n_validation is None else n_validation
+    if not _is_whole(n_validation) or not 1 <= n_validation < len(rest):
+        raise SerlibError(
+            f"n_validation is {n_validation!r:.60}; it is a number of actors, from 1 to {len(rest) - 1} of the "
+            f"{len(rest)} that are not tested."
+        )
+    return _by_actor(name, corpus, test, _draw(rest, n_validation, random_state))
+
+
+def write_split_csvs(split: Split, folder: Path | str) -> Path:
+    """Write ``train.csv`` (validation included) and ``test.csv`` of path and label, as the paper had them."""
+    _check_split(split, "write_split_csvs writes")
+    folder = given_path(folder)
+    write_csv(pd.concat([split.train, split.validation]).sort_index(), folder / "train.csv")
+    write_csv(split.test, folder / "test.csv")
+    return folder
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -287,6 +399,9 @@ def leakage(split: Split, identical: Iterable[Iterable[str]] | None = None) -> L
     other take in training. Which clips are the same recording only their sound can tell: give ``identical`` of
     ``audit(corpus)``, groups of clip names, and they are counted and named too.
     """
+    _check_split(split, "leakage looks at")
+    if split.test.empty:
+        raise SerlibError(f"the test part of split {split.name} has no clips; nothing can leak into it.")
     known = pd.concat([split.train, split.validation])
     test = split.test
     who, what = ((test[column] != nothing).all() for column, nothing in (("actor", ""), ("statement", 0)))
@@ -298,7 +413,7 @@ def leakage(split: Split, identical: Iterable[Iterable[str]] | None = None) -> L
             rows[title] = sum(row in there for row in test[columns].itertuples(index=False, name=None))
     pairs = None
     if identical is not None:
-        groups = [tuple(group) for group in identical]
+        groups = _checked_groups(identical)
         pairs = tuple(
             (clip, next(other for other in group if other in known.index))
             for group in groups
@@ -317,3 +432,17 @@ def leakage(split: Split, identical: Iterable[Iterable[str]] | None = None) -> L
         len(actors & set(known["actor"])),
         pairs,
     )
+
+
+def _check_split(split: Any, verb: str) -> None:
+    if not isinstance(split, Split):
+        raise SerlibError(f"{verb} a split, and this is a {type(split).__name__}; ser.stratified_split makes one.")
+
+
+def _checked_groups(identical: Any) -> list[tuple[str, ...]]:
+    groups = list(identical) if isinstance(identical, Iterable) else [None]
+    if any(isinstance(group, str) or not isinstance(group, Iterable) for group in groups):
+        raise SerlibError(
+            f"identical is groups of clips, as ser.audit(corpus).identical has them, and this is {identical!r:.60}."
+        )
+    return [tuple(group) for group in groups]

@@ -30,18 +30,23 @@ import json
 import multiprocessing
 import os
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
 import soundfile as sf
+from filelock import FileLock
 
-from serlib.files import atomic_path, cache_dir, checksum
+from serlib.errors import SerlibError
+from serlib.files import atomic_path, cache_dir, sweep
 
 RATE = 16_000
-VERSION = 1  # raise it whenever a clip would sound different
+VERSION = 2  # raise it whenever a clip would sound different
+SEED = 1  # of voices and takes, which outlived the first version
+# The digest of the whole corpus where the book's results were made.
+SPOKEN = "c2379b53bc771f11b0322e7a38ce9938cca95ffd4b39cbd3689aa07a49d58fe1"
 
 
 @dataclass(frozen=True)
@@ -166,7 +171,7 @@ class Voice:
 
 def _actor_voice(actor: int) -> Voice:
     """Return the voice of actor 1 to 24; odd actors are male, even ones female, as in RAVDESS."""
-    return Voice.draw(np.random.default_rng([VERSION, actor]), "female" if actor % 2 == 0 else "male")
+    return Voice.draw(np.random.default_rng([SEED, actor]), "female" if actor % 2 == 0 else "male")
 
 
 def _perform(emotion: str, strong: bool, voice: Voice, rng: np.random.Generator) -> Prosody:
@@ -222,22 +227,15 @@ class Utterance:
 def recite(count: int) -> list[Utterance]:
     """Speak ``count`` of our English sentences, each in a voice and a prosody of its own, with phones (notebook 13).
 
-    The same ones every time: Praat's synthesizer remembers what it said before, so every fifty utterances come out of a
-    fresh process, however many of those run at once. About a tenth of a second an utterance on one core.
+    The same ones every time, whatever else was spoken. About a tenth of a second an utterance on one core.
     """
-    parts = [range(start, min(start + 50, count)) for start in range(0, count, 50)]
-    with multiprocessing.get_context("spawn").Pool(min(os.cpu_count() or 1, 8), maxtasksperchild=1) as pool:
-        return [utterance for part in pool.map(_recite_part, parts, chunksize=1) for utterance in part]
-
-
-def _recite_part(numbers: range) -> list[Utterance]:
-    return [_recite_one(number) for number in numbers]
+    return _each_alone(_recite_one, range(count))
 
 
 def _recite_one(number: int) -> Utterance:
     from parselmouth.praat import call
 
-    rng = np.random.default_rng([VERSION, 13, number])
+    rng = np.random.default_rng([SEED, 13, number])
     voice = Voice.draw(rng, str(rng.choice(["female", "male"])))
     prosody, text = Prosody.draw(rng), str(rng.choice(SENTENCES))
     grid, sound = _pronounce(text, voice, prosody, "English (America)", "yes")
@@ -293,43 +291,75 @@ def _colour(samples: np.ndarray, voice: Voice, prosody: Prosody, rng: np.random.
     return samples, before / RATE
 
 
+def _each_alone(work: Callable, items: Iterable) -> list:
+    """Return the work of each item, done in a process that has said nothing yet.
+
+    Praat's synthesizer keeps the state of its random numbers from one utterance to the next, and nothing sets it back:
+    a clip would depend on what its worker had said before. A process that is forked from one that only loaded Praat
+    costs a few hundredths of a second; Windows has no fork, starts each from nothing, and takes several times as long.
+    """
+    method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+    context = multiprocessing.get_context(method)
+    if method == "forkserver":
+        context.set_forkserver_preload(["parselmouth.praat", "scipy.special", __name__])
+    with context.Pool(min(os.cpu_count() or 1, 8), maxtasksperchild=1) as pool:
+        return pool.map(work, items, chunksize=1)
+
+
 def _speak_clip(clip: tuple[str, dict], statements: Sequence[str], folder: Path) -> None:
     name, row = clip
-    rng = np.random.default_rng([VERSION, zlib.crc32(name.encode())])
+    rng = np.random.default_rng([SEED, zlib.crc32(name.encode())])
     voice = _actor_voice(int(row["actor"]))
     take = _perform(row["emotion"], row["intensity"] == "strong", voice, rng)
     samples = say(statements[row["statement"] - 1], voice, take, rng)
-    sf.write(folder / f"Actor_{row['actor']}" / f"{name}.wav", samples, RATE, subtype="PCM_16")
+    path = folder / f"Actor_{row['actor']}" / f"{name}.wav"
+    try:
+        sf.write(path, samples, RATE, subtype="PCM_16")
+    except (OSError, sf.SoundFileError) as error:
+        raise SerlibError(
+            f"{name} cannot be written to {folder.parent}, the disk is full or not yours to write to; free some space, "
+            "or name another folder in SERLIB_CACHE."
+        ) from error
 
 
 def corpus_folder(clips: Mapping[str, dict], statements: Sequence[str]) -> Path:
-    """Return the folder of the mini corpus, spoken on first use (under a minute on two cores) and checked after.
+    """Return the folder of the mini corpus, spoken on first use (about a minute on two cores) and checked after.
 
-    ``clips`` maps a name to its actor, emotion, intensity and statement. The layout is RAVDESS's,
-    ``Actor_01/03-01-01-01-01-01-01.wav``, 16 kHz mono. ``manifest.json`` holds a SHA-256 over all clips; a folder
-    that no longer matches it is spoken anew.
+    ``clips`` maps a name to its actor, emotion, intensity and statement; each sounds as its name says, whatever the
+    others are. The layout is RAVDESS's, ``Actor_01/03-01-01-01-01-01-01.wav``, 16 kHz mono. ``manifest.json`` holds a
+    SHA-256 over all clips; a folder that no longer matches it is spoken anew. Of two programs that want it, one waits
+    for the other. Raises SerlibError where it cannot be written.
     """
     folder = cache_dir() / f"mini-v{VERSION}"
-    if _is_whole(folder):
-        return folder
-    with atomic_path(folder, folder=True) as fresh:
-        for actor in sorted({row["actor"] for row in clips.values()}):
-            (fresh / f"Actor_{actor}").mkdir()
-        # Praat keeps global state, so clips are spoken in processes, not threads.
-        with multiprocessing.get_context("spawn").Pool(min(os.cpu_count() or 1, 8)) as pool:
-            pool.map(partial(_speak_clip, statements=statements, folder=fresh), clips.items(), chunksize=40)
-        (fresh / "manifest.json").write_text(json.dumps({"clips": len(clips), "sha256": _digest(fresh)}))
+    with FileLock(folder.with_name(f".{folder.name}.lock")):
+        if not _is_whole(folder):
+            sweep(folder.parent)
+            with atomic_path(folder, folder=True) as fresh:
+                for actor in sorted({row["actor"] for row in clips.values()}):
+                    (fresh / f"Actor_{actor}").mkdir()
+                _each_alone(partial(_speak_clip, statements=statements, folder=fresh), clips.items())
+                manifest = {"clips": len(clips), "sha256": _digest(fresh)}
+                (fresh / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
     return folder
 
 
+def is_the_books(folder: Path) -> bool:
+    """Whether this machine speaks the corpus sample for sample as the one that made the book's results."""
+    return json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["sha256"] == SPOKEN
+
+
 def _digest(folder: Path) -> str:
-    digests = [checksum(path) for path in sorted(folder.glob("Actor_*/*.wav"))]
-    return hashlib.sha256("".join(digests).encode()).hexdigest()
+    """Return a digest of all clips, by their samples: the header of a WAV may differ from one libsndfile to another."""
+    whole = hashlib.sha256()
+    for path in sorted(folder.glob("Actor_*/*.wav")):
+        samples, rate = sf.read(path, dtype="int16")
+        whole.update(f"{path.stem} {rate} {len(samples)} ".encode() + samples.astype("<i2").tobytes())
+    return whole.hexdigest()
 
 
 def _is_whole(folder: Path) -> bool:
     try:
-        manifest = json.loads((folder / "manifest.json").read_text())
-    except (OSError, ValueError):
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        return manifest["sha256"] == _digest(folder)
+    except (OSError, ValueError, KeyError, TypeError, sf.SoundFileError):
         return False
-    return manifest.get("sha256") == _digest(folder)

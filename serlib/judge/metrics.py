@@ -6,7 +6,6 @@ unweighted accuracy (UA, UAR). Sections 5.4.1 and 5.4.2 of the paper define the 
 
 from collections.abc import Sequence
 from itertools import combinations
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -46,7 +45,15 @@ def confusion(voter: Any, part: str = "test", normalize: bool = False) -> pd.Dat
     return counts.div(counts.sum(axis=1).clip(lower=1), axis=0) if normalize else counts
 
 
-def report(voter: Any, part: str = "test") -> pd.DataFrame:
+class Report(pd.DataFrame):
+    """A table that a notebook shows in percent; whatever is taken out of it is an ordinary DataFrame."""
+
+    def _repr_html_(self) -> str:
+        shares = [column for column in self if column != "support"]
+        return self.style.format("{:.1%}", subset=shares, na_rep="", escape="html")._repr_html_()
+
+
+def report(voter: Any, part: str = "test") -> Report:
     """Return precision, recall, f1 and support of each class, then accuracy and UAR, with 95 % intervals.
 
     The last two rows stand in the recall column because that is what they are: accuracy is the mean recall
@@ -74,7 +81,7 @@ def report(voter: Any, part: str = "test") -> pd.DataFrame:
     table.loc["accuracy"] = [np.nan, right.sum() / n, np.nan, n, low, high]
     uar, low, high = intervals(voter, part).loc["UAR"]
     table.loc["UAR"] = [np.nan, uar, np.nan, n, low, high]
-    return table.astype({"support": int})
+    return Report(table.astype({"support": int}))
 
 
 def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -86,12 +93,8 @@ def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> tuple[f
         raise SerlibError(f"{successes} of {n} is no share; give 0 <= successes <= n and n of at least 1.")
     if not 0 < confidence < 1:
         raise SerlibError(f"confidence {confidence} is not between 0 and 1; 0.95 is usual.")
-    z = NormalDist().inv_cdf((1 + confidence) / 2)
-    share = successes / n
-    center = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    # The ends of none and of all are 0 and 1 exactly, which the sums miss by a last bit.
-    return float(center - half) if successes else 0.0, float(center + half) if successes < n else 1.0
+    low, high = binomtest(successes, n).proportion_ci(confidence, method="wilson")
+    return float(low), float(high)
 
 
 def intervals(
@@ -262,7 +265,10 @@ def difference(a: Any, b: Any, part: str = "test", n_resamples: int = 10_000, ra
     common = sorted(set(frames[0]["clip"]) & set(frames[1]["clip"]))
     if not common:
         raise SerlibError(f"{name_of(a)} and {name_of(b)} have no {part} clip in common; there is nothing to compare.")
-    frames = [frame.set_index("clip", drop=False).loc[common] for frame in frames]
+    shared = [frame[frame["clip"].isin(common)].sort_values("clip") for frame in frames]
+    for frame, voter in zip(shared, (a, b), strict=True):
+        frame.attrs["name"] = name_of(voter)
+    frames = align(shared)  # which refuses other truths and other corpora
     gain = hits(frames[0]).astype(float) - hits(frames[1])
     rows, times_drawn = draws(frames[0], "actor", n_resamples, random_state)
     clips = np.bincount(rows)

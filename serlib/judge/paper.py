@@ -1,12 +1,16 @@
-"""The published numbers, to print beside ours (notebooks 09, 10 and 11); nothing here is measured by serlib.
+"""The published numbers, to print beside ours (notebooks 09, 10 and 11); what is printed there, not measured here.
 
 Gavali and Verma, "Ensemble of Large Self-Supervised Transformers for Improving Speech Emotion Recognition",
 IJDMMM 17(2), 2025, doi 10.1504/IJDMMM.2025.146585. NaN stands where the text prints no number. Shares are
 0 to 1. The names of the paper's two accuracies are swapped against the field (its sections 5.4.1 and 5.4.2).
 """
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
+
+from serlib.judge.metrics import accuracy, unweighted_average_recall, wilson_interval
 
 N_TEST = 288
 SUPPORT = {
@@ -176,3 +180,32 @@ def _totals() -> pd.DataFrame:
     """Return correct and balanced_accuracy of each system whose report is printed."""
     systems = per_class().groupby("system", sort=False)
     return pd.DataFrame({"correct": systems["correct"].sum(), "balanced_accuracy": systems["recall"].mean()})
+
+
+def beside_paper(run: Any) -> pd.DataFrame | None:
+    """Return what the paper prints of this model beside what the run says on its test part (03 to 08).
+
+    Rows, as far as the paper has them: accuracy and its 95 % interval, UAR (the paper's balanced accuracy), best step,
+    minutes of training, size in GB. Of synthetic speech there is none: that is said, and None returned.
+    """
+    if run.info["synthetic"]:
+        print("These clips are synthetic speech: no number of theirs stands beside the paper's.")
+        return None
+    theirs = models().loc[run.info["original"]]
+    share, n = theirs["accuracy"], run.info["clips"]["test"]
+    right = accuracy(run)
+    intervals = [wilson_interval(round(part * count), count) for part, count in ((share, N_TEST), (right, n))]
+    rows = {
+        "accuracy": [f"{share:.0%}", f"{right:.1%}"],
+        "its interval": [f"{low:.1%} to {high:.1%}" for low, high in intervals],
+        "UAR": [_or_none(theirs["balanced_accuracy"], "{:.1%}"), f"{unweighted_average_recall(run):.1%}"],
+        "best step": [f"{theirs['step']}", f"{run.info['best_step']}"],
+        "minutes": [_or_none(theirs["minutes"], "{:.0f}"), f"{run.info['seconds'] / 60:.0f}"],
+        "size (GB)": [_or_none(theirs["size_gb"], "{:.2f}"), f"{run.info['disk_mb'] / 1000:.2f}"],
+    }
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=["paper", run.name])
+    return table[table["paper"] != ""]
+
+
+def _or_none(value: float, form: str) -> str:
+    return "" if pd.isna(value) else form.format(value)

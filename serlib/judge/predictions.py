@@ -1,8 +1,8 @@
 """What a model said about every clip: the table that metrics, votes and figures read (notebooks 03 to 12).
 
 A predictions frame has a row for each clip and the columns clip, actor, emotion (the truth), predicted, part
-("validation" or "test") and one probability for each class, ``p_<label>``, in alphabetical order. A *voter*
-is anything that has such a frame: a Run, a Vote, or the bare frame itself.
+("validation" or "test"), corpus (its name) and one probability for each class, ``p_<label>``, in alphabetical order. A
+*voter* is anything that has such a frame: a Run, a Vote, or the bare frame itself.
 """
 
 from collections.abc import Sequence
@@ -16,8 +16,9 @@ import pandas as pd
 from serlib.errors import SerlibError, nearest
 from serlib.files import atomic_path
 
-COLUMNS = ("clip", "actor", "emotion", "predicted", "part")
+COLUMNS = ("clip", "actor", "emotion", "predicted", "part", "corpus")
 PARTS = ("validation", "test")
+UNNAMED = "unnamed"  # a corpus that nobody named, as in the tables of other programs
 TOLERANCE = 1e-3  # a softmax in half precision sums to 1 only about this well
 
 
@@ -31,11 +32,14 @@ def probabilities(frame: pd.DataFrame) -> np.ndarray:
     return frame[[f"p_{label}" for label in labels(frame)]].to_numpy(float)
 
 
-def make(rows: pd.DataFrame, probabilities: np.ndarray, labels: Sequence[str], part: str) -> pd.DataFrame:
+def make(
+    rows: pd.DataFrame, probabilities: np.ndarray, labels: Sequence[str], part: str, corpus: str | None = None
+) -> pd.DataFrame:
     """Return the predictions frame of some rows of a corpus.
 
     ``probabilities`` has shape (len(rows), len(labels)), its columns in the order of ``labels``. They are
-    rounded to six decimals, which keeps files small and is done here so that memory and disk never differ.
+    rounded to six decimals, which keeps files small and is done here so that memory and disk never differ. ``corpus``
+    is its name; without one the rows are asked, and what they do not know is "unnamed".
     SerlibError when shapes do not fit or a row is no distribution.
     """
     p = np.asarray(probabilities, dtype=float)
@@ -54,6 +58,7 @@ def make(rows: pd.DataFrame, probabilities: np.ndarray, labels: Sequence[str], p
             "emotion": rows["emotion"].astype(str).to_numpy(),
             "predicted": np.asarray(names, dtype=object)[p.argmax(axis=1)],
             "part": part,
+            "corpus": corpus or rows.attrs.get("name") or UNNAMED,
         }
     )
     frame[[f"p_{name}" for name in names]] = p
@@ -124,8 +129,8 @@ def rows_of(voter: Any, part: str = "test") -> pd.DataFrame:
 def align(voters: Sequence[Any], part: str | None = None) -> list[pd.DataFrame]:
     """Return the frames of several voters over the same clips in the same order, of one part or of all.
 
-    Voters vote, and are compared, only where they heard the same clips of the same split: SerlibError names
-    the two voters and what differs.
+    Voters vote, and are compared, only where they heard the same clips of the same split of the same corpus:
+    SerlibError names the two voters and what differs.
     """
     if isinstance(voters, pd.DataFrame) or hasattr(voters, "predictions"):
         raise SerlibError("give the voters as a list, like [run_a, run_b, run_c].")
@@ -147,7 +152,9 @@ def align(voters: Sequence[Any], part: str | None = None) -> list[pd.DataFrame]:
                 f"({_some(odd)}); use runs of the same split."
             )
         frame = frame.set_index("clip").loc[first["clip"]].reset_index()
-        for column, what in (("part", "part"), ("emotion", "emotion")):
+        if _differ_in_sound(voters[0], voter, part):
+            raise SerlibError(f"{pair} heard other recordings under the same names; use runs of the same recordings.")
+        for column, what in (("corpus", "corpus"), ("part", "part"), ("emotion", "emotion")):
             differ = (frame[column] != first[column]).to_numpy()
             if differ.any():
                 i = int(differ.argmax())
@@ -157,6 +164,17 @@ def align(voters: Sequence[Any], part: str | None = None) -> list[pd.DataFrame]:
                 )
         aligned.append(frame[first.columns])
     return aligned
+
+
+def _differ_in_sound(one: Any, other: Any, part: str | None) -> bool:
+    """Whether two runs have on record that they heard different recordings; frames and votes have no such record."""
+    first, second = (voter.info.get("sounds", {}) if _is_run(voter) else {} for voter in (one, other))
+    asked = (part,) if part else PARTS
+    return any(first[p] != second[p] for p in asked if p in first and p in second)
+
+
+def _is_run(voter: Any) -> bool:
+    return isinstance(getattr(voter, "info", None), dict)  # a frame's info is pandas' own
 
 
 def verdicts(voters: Sequence[Any], part: str = "test") -> pd.DataFrame:
@@ -178,9 +196,18 @@ def verdicts(voters: Sequence[Any], part: str = "test") -> pd.DataFrame:
 def pool(voters: Sequence[Any], name: str) -> pd.DataFrame:
     """Return the test predictions of the folds of one system as one frame, itself a voter (11).
 
-    Each clip was judged by the model that had it in its test part; SerlibError when two of them had.
+    Each clip was judged by the model that had it in its test part; SerlibError when two of them had, or when they
+    heard different corpora.
     """
-    frame = _checked(pd.concat([rows_of(voter) for voter in voters], ignore_index=True), f"the pooled folds of {name}")
+    if isinstance(voters, pd.DataFrame) or hasattr(voters, "predictions"):
+        raise SerlibError("give the folds as a list, like [run_1, run_2].")
+    frames = [rows_of(voter) for voter in voters]
+    if not frames:
+        raise SerlibError(f"there are no folds of {name}; give a list of at least one run, vote or predictions frame.")
+    frame = _checked(pd.concat(frames, ignore_index=True), f"the pooled folds of {name}")
+    corpora = sorted(set(frame["corpus"]))
+    if len(corpora) > 1:
+        raise SerlibError(f"the folds of {name} heard different corpora ({', '.join(corpora)}); pool those of one.")
     frame.attrs = {"name": name}
     return frame
 
@@ -213,6 +240,8 @@ def heard(voter: Any, corpus: pd.DataFrame, part: str = "test") -> pd.DataFrame:
 
 def _checked(frame: pd.DataFrame, where: str) -> pd.DataFrame:
     """Return the frame with its columns in order, or say what makes it no predictions frame."""
+    if "corpus" not in frame:  # as in the tables of other programs
+        frame = frame.assign(corpus=UNNAMED)
     missing = [column for column in COLUMNS if column not in frame]
     if missing:
         raise SerlibError(f"{where}: column {' and '.join(missing)} missing; it needs {', '.join(COLUMNS)}, p_<label>.")

@@ -273,7 +273,7 @@ def jury_accuracy(k: int, p: Any, correlation: Any = 0.0, n_classes: int = 8) ->
     if not ((p >= 0) & (p <= 1) & (correlation >= 0) & (correlation <= 1)).all():
         raise SerlibError("the accuracy of a juror and the correlation of two lie between 0 and 1.")
     right = np.arange(k + 1)
-    won = np.array([_won(r, k - r, n_classes - 1) for r in right])
+    won = np.array([_won(r, k - r, n_classes - 1) for r in range(k + 1)])
     # The beta distribution degenerates at both ends: all clips alike, or each clip right for all or for none.
     inner = np.clip(correlation, 1e-6, 1 - 1e-6)[..., None]
     q = np.clip(p, 1e-9, 1 - 1e-9)[..., None]

@@ -2,7 +2,8 @@
 
 The sound is a 16 kHz MP3 of about 5 KB a second (at most 7), written into the HTML itself, so that it plays
 in Colab, in Jupyter and in the static book, with no request to anywhere. Text and waveforms take the color of
-the page, light or dark.
+the page, light or dark. Labels, names and captions are text there, whatever stands in them: no tag, no script, no
+formula.
 """
 
 import base64
@@ -22,7 +23,7 @@ import soxr
 from IPython.display import HTML
 
 from serlib.data import audio
-from serlib.data.ravdess import STATEMENTS
+from serlib.data.ravdess import STATEMENTS, parse_name
 from serlib.errors import SerlibError, nearest
 from serlib.judge.metrics import confusion
 from serlib.judge.predictions import heard, name_of
@@ -35,6 +36,8 @@ _FORMATS = (
 )
 _HEADINGS = {"emotion": "emotion", "predicted": "heard", "confidence": "confidence"}
 _BARS = 60
+# Jupyter and Colab typeset what stands between two dollars, unless an element is of these classes.
+_NO_FORMULAS = "tex2jax_ignore mathjax_ignore"
 _EXPLORABLES = Path(__file__).parent / "explorables"
 # What the makers of a corpus ask of every page that holds its clips.
 _TERMS = {
@@ -59,9 +62,9 @@ def player(path_or_samples: Path | str | np.ndarray, caption: str, rate: int | N
     else:
         samples = _at_rate(np.asarray(path_or_samples, dtype=np.float32), rate)
     return HTML(
-        '<figure style="margin:0.5em 0;max-width:22em">'
+        f'<figure class="{_NO_FORMULAS}" style="margin:0.5em 0;max-width:22em">'
         f"{_sound(samples, caption)}"
-        f'<figcaption style="text-align:left">{escape(caption)}</figcaption></figure>'
+        f'<figcaption style="text-align:left">{_as_text(caption)}</figcaption></figure>'
     )
 
 
@@ -88,21 +91,23 @@ def listen(
         raise SerlibError(f"these rows have no column {missing[0]!r}; they have {', '.join(map(str, rows.columns))}.")
     headings = [_heading(name, rows) for name in columns]
     left = "text-align:left;padding:0.2em 0.6em"
-    head = "".join(f'<th scope="col" style="{left}">{escape(name)}</th>' for name in ["clip", "sound", *headings])
+    head = "".join(f'<th scope="col" style="{left}">{_as_text(name)}</th>' for name in ["clip", "sound", *headings])
     body = []
-    for clip, row in rows.iterrows():
-        name = _clip_caption(str(clip), row)
+    for number, (clip, row) in enumerate(rows.iterrows(), start=1):
+        # Where every label is hidden, so is a name that may hold one, like angry_07.
+        name = _clip_caption(str(clip), row, called=str(clip) if columns else f"clip {number}")
         values = [_value(column, row[column]) for column in columns]
         spoken = ", ".join([name, *(f"{h} {v}" for h, v in zip(headings, values, strict=True))])
-        cells = "".join(f'<td style="{left}">{escape(value)}</td>' for value in values)
+        cells = "".join(f'<td style="{left}">{_as_text(value)}</td>' for value in values)
         body.append(
-            f'<tr><th scope="row" style="{left};font-weight:normal;min-width:6em">{escape(name)}</th>'
+            f'<tr><th scope="row" style="{left};font-weight:normal;min-width:6em">{_as_text(name)}</th>'
             f'<td style="min-width:9em">{_sound(audio.read(row["path"]), spoken)}</td>{cells}</tr>'
         )
     # The class is pandas': Jupyter, Colab and the book's theme style it for light and dark pages.
     return HTML(
-        '<div style="overflow-x:auto"><table class="dataframe" style="width:100%;max-width:48em">'
-        f'<caption style="caption-side:top;text-align:left;color:inherit">{escape(caption)}</caption>'
+        f'<div class="{_NO_FORMULAS}" style="overflow-x:auto">'
+        '<table class="dataframe" style="width:100%;max-width:48em">'
+        f'<caption style="caption-side:top;text-align:left;color:inherit">{_as_text(caption)}</caption>'
         f"<thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table></div>{_terms(rows)}"
     )
 
@@ -120,19 +125,26 @@ def browse(
     if missing or not len(rows):
         what = f"no column {missing[0]!r}" if missing else "no rows"
         raise SerlibError(f"there is nothing to browse: {what} in this table; give rows of a corpus.")
-    chosen = rows.drop_duplicates(list(columns))
+    labels = rows[list(columns)].astype(str)
+    is_first = ~labels.duplicated().to_numpy()
+    chosen, labels = rows[is_first], labels[is_first]
     trimmed = [audio.trim(audio.read(path)) for path in chosen["path"]]
     longest = max(map(len, trimmed)) / audio.RATE
-    clips = {}
-    for samples, values in zip(trimmed, chosen[list(columns)].astype(str).to_numpy(), strict=True):
+    clips = []
+    for samples, values, (clip, row) in zip(trimmed, labels.to_numpy().tolist(), chosen.iterrows(), strict=True):
         pitch = parselmouth.Sound(samples.astype(float), audio.RATE).to_pitch(0.02, 65, 600)
         voiced = [(t, f) for t, f in zip(pitch.xs(), pitch.selected_array["frequency"], strict=True) if f]
-        clips["|".join(values)] = _packed(samples) | {
-            "seconds": len(samples) / audio.RATE,
-            "longest": longest,
-            "pitch": [(round(t, 2), round(f)) for t, f in voiced],
-        }
-    values = [sorted(chosen[name].astype(str).unique()) for name in columns]
+        clips.append(
+            _packed(samples)
+            | {
+                "chosen": values,
+                "name": "" if _sentence(str(clip), row) else f"{clip}, ",
+                "seconds": len(samples) / audio.RATE,
+                "longest": longest,
+                "pitch": [(round(t, 2), round(f)) for t, f in voiced],
+            }
+        )
+    values = [sorted(set(labels[name])) for name in columns]
     return _filled("browse", caption, {"columns": list(columns), "values": values, "clips": clips}, rows)
 
 
@@ -143,6 +155,7 @@ def listen_confusion(voter: Any, corpus: pd.DataFrame, part: str = "test") -> HT
     more than 72 in all, so that the page stays below 3 MB; a sentence says how many were left out.
     """
     counts = confusion(voter, part)
+    labels = list(counts)
     rows = heard(voter, corpus, part)
     place = rows.groupby(["emotion", "predicted"]).cumcount()
     wanted = place < np.where(rows["emotion"] == rows["predicted"], 1, _OF_A_CELL)
@@ -150,10 +163,11 @@ def listen_confusion(voter: Any, corpus: pd.DataFrame, part: str = "test") -> HT
     chosen = rows.loc[place[wanted].sort_values(kind="stable").index[:_OF_A_MATRIX]]
     clips: dict[str, list] = {}
     for clip, row in chosen.iterrows():
-        said = f"spoken {row['emotion']}, heard as {row['predicted']}, {row['confidence']:.0%} sure"
-        sound = _packed(audio.trim(audio.read(row["path"]))) | {"caption": f"{_clip_caption(str(clip), row)}: {said}"}
-        clips.setdefault(f"{row['emotion']}|{row['predicted']}", []).append(sound)
-    data = {"labels": list(counts), "counts": counts.to_numpy().tolist(), "clips": clips}
+        verdict = f"spoken {row['emotion']}, heard as {row['predicted']}, {row['confidence']:.0%} sure"
+        caption = f"{_clip_caption(str(clip), row)}: {verdict}"
+        sound = _packed(audio.trim(audio.read(row["path"]))) | {"caption": caption}
+        clips.setdefault(f"{labels.index(row['emotion'])},{labels.index(row['predicted'])}", []).append(sound)
+    data = {"labels": labels, "counts": counts.to_numpy().tolist(), "clips": clips}
     return _filled("confusion", f"{name_of(voter)}, {part} part: press a number to hear its clips", data, corpus)
 
 
@@ -164,6 +178,11 @@ def explorable(name: str) -> HTML:
     return HTML((_EXPLORABLES / f"{name}.html").read_text(encoding="utf-8"))
 
 
+def _as_text(value: object) -> str:
+    """Return what shows a value as itself in a page or in a quoted attribute, also one that UTF-8 cannot write."""
+    return escape(str(value).encode("utf-8", "replace").decode("utf-8"))
+
+
 def _terms(rows: pd.DataFrame) -> str:
     """Return a line with the makers and the license of a corpus, where it asks for one, to stand below its clips."""
     terms = _TERMS.get(rows.attrs.get("name"), "")
@@ -172,8 +191,8 @@ def _terms(rows: pd.DataFrame) -> str:
 
 def _filled(name: str, caption: str, data: dict, corpus: pd.DataFrame) -> HTML:
     """Return a control of the book with its caption and its data in their places, and the corpus's terms below."""
-    # "<" as an escape, so that no label can end the script.
-    filled = {"caption": escape(caption), "data": json.dumps(data).replace("<", "\\u003c")}
+    # "<" as an escape, so that no label can end the script; json escapes whatever is not ASCII.
+    filled = {"caption": _as_text(caption), "data": json.dumps(data).replace("<", "\\u003c")}
     page = (_EXPLORABLES / f"{name}.html").read_text(encoding="utf-8")
     return HTML(re.sub(r"\$(caption|data)\b", lambda slot: filled[slot[1]], page) + _terms(corpus))
 
@@ -203,20 +222,30 @@ def _value(column: str, value: object) -> str:
     return str(value)
 
 
-def _clip_caption(clip: str, row: pd.Series) -> str:
-    """Say what is spoken and by whom, never which emotion: the label columns do that, or stay hidden."""
-    statement, actor, sex = row.get("statement", 0), row.get("actor", ""), row.get("sex", "")
-    parts = [f"“{STATEMENTS[int(statement) - 1]}”"] if statement in (1, 2) else []
+def _clip_caption(clip: str, row: pd.Series, called: str | None = None) -> str:
+    """Say what is spoken and by whom; a clip that is not named by the rule of RAVDESS is ``called`` by its name."""
+    actor, sex = row.get("actor", ""), row.get("sex", "")
+    parts = [_sentence(clip, row) or called or clip]
     if actor:
         parts.append(f"actor {actor}" + (f" ({sex})" if sex else ""))
-    return ", ".join(parts) or clip
+    return ", ".join(parts)
+
+
+def _sentence(clip: str, row: pd.Series) -> str:
+    """Return the words of a clip in quotes where its name, by the rule of RAVDESS, says which they are, else ""."""
+    try:
+        statement = parse_name(clip)["statement"]
+    except SerlibError:
+        return ""  # statement 2 of somebody else's corpus is another sentence
+    is_so = row.get("statement", 0) in (0, statement)  # 0 where the table does not say
+    return f"“{STATEMENTS[statement - 1]}”" if is_so else ""
 
 
 def _sound(samples: np.ndarray, label: str) -> str:
     """Return the waveform and the audio element of 16 kHz samples."""
     mime, data = _encode(samples)
     return (
-        f'{_waveform(samples)}<audio controls preload="none" aria-label="{escape(label)}" '
+        f'{_waveform(samples)}<audio controls preload="none" aria-label="{_as_text(label)}" '
         'style="display:block;width:100%;height:2.2em" '
         f'src="data:{mime};base64,{base64.b64encode(data).decode()}"></audio>'
     )

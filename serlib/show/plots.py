@@ -2,17 +2,20 @@
 
 Every function with ``ax=None`` draws into the Axes it is given, or makes a figure as wide as a page of
 the book. Those that need several panels return the array of Axes. Nothing is computed here that
-``metrics`` or ``voting`` can compute.
+``metrics`` or ``voting`` can compute. What figures share, sizes and colors of their frames, stands in book.mplstyle.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib import rc_params_from_file
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, PercentFormatter
@@ -23,7 +26,7 @@ from serlib.judge import metrics, predictions
 from serlib.judge.paper import N_TEST
 
 # Chosen so that any two stay apart under simulated protanopia and deuteranopia, and none fades on white
-# (tests/test_plots.py measures both). Color is never the only sign: every figure also names the emotion.
+# (tests/serlib/test_plots.py measures both). Color is never the only sign: every figure also names the emotion.
 EMOTION_COLORS = {
     "angry": "#e90049",
     "calm": "#28a5a9",
@@ -34,18 +37,27 @@ EMOTION_COLORS = {
     "sad": "#2567d5",
     "surprised": "#963999",
 }
-PAGE = 7.5  # inches: the text width of the book
-INK, GRAY, FAINT = "#222222", "#5f6368", "#b4b8bd"
+# For labels of other corpora, the most different first: none is near an emotion's color or another of these, as far as
+# twenty colors can be kept apart by eyes that see two dimensions of them.
+OTHER_COLORS = (
+    "#b478fc", "#780000", "#0000d8", "#7884cc", "#5418fc", "#6c00a8",
+    "#d87884", "#900054", "#6c4800", "#483030", "#c000c0", "#7860fc",
+)  # fmt: skip
+STYLE = rc_params_from_file(Path(__file__).with_name("book.mplstyle"), use_default_template=False)
+PAGE = STYLE["figure.figsize"][0]  # inches: the text width of the book
+INK, GRAY, FAINT = STYLE["xtick.color"], "#5f6368", STYLE["grid.color"]
 ACCENT = "#0f4c5c"  # for what belongs to no emotion
 MARKERS = "osD^vP*X"
 
 
 def colors(labels: Iterable[str]) -> dict[str, str]:
-    """Return one color per label; the eight emotions have their own, other labels take what is left."""
+    """Return one color per label: the eight emotions have their own, and no other label ever has one of these.
+
+    Other labels take ``OTHER_COLORS`` in their order; from the thirteenth on, hues that only tell them from each other.
+    """
     labels = list(dict.fromkeys(labels))
-    free = [color for name, color in EMOTION_COLORS.items() if name not in labels]
-    strangers = [name for name in labels if name not in EMOTION_COLORS]
-    free += sns.husl_palette(max(0, len(strangers) - len(free)), l=0.5).as_hex()
+    others = [name for name in labels if name not in EMOTION_COLORS]
+    free = [*OTHER_COLORS, *sns.husl_palette(max(0, len(others) - len(OTHER_COLORS)), l=0.35).as_hex()]
     return {name: EMOTION_COLORS.get(name) or free.pop(0) for name in labels}
 
 
@@ -86,7 +98,7 @@ def plot_spectrogram(samples: np.ndarray, rate: int, title: str = "", ax: Axes |
     ax.yaxis.set_major_locator(FixedLocator(np.interp(marks, centers, np.arange(bands)).tolist()))
     ax.yaxis.set_major_formatter(FixedFormatter([f"{f:,}" for f in marks]))
     bar = ax.figure.colorbar(mesh, ax=ax, pad=0.02)
-    bar.set_label("level (dB)", fontsize=10)
+    bar.set_label("level (dB)", fontsize=STYLE["axes.labelsize"])
     bar.ax.tick_params(labelsize=9)
     bar.outline.set_visible(False)
     return _finish(ax, title, "time (s)", "frequency (Hz)")
@@ -105,7 +117,7 @@ def plot_pitch(samples: np.ndarray, rate: int, title: str = "", emotion: str = "
     pitch, _, _ = librosa.pyin(samples, sr=rate, fmin=65, fmax=600, frame_length=frame)
     seconds = librosa.times_like(pitch, sr=rate, hop_length=frame // 4)
     ax.plot(seconds, pitch, color=EMOTION_COLORS.get(emotion, ACCENT), linewidth=2, solid_capstyle="round")
-    ax.grid(axis="y", color=FAINT, linewidth=0.5)
+    _grid(ax, "y")
     voiced = pitch[np.isfinite(pitch)]
     ylim = (max(50, voiced.min() * 0.85), voiced.max() * 1.15) if len(voiced) else (65, 600)
     if not len(voiced):
@@ -155,7 +167,7 @@ def plot_balance(corpus: pd.DataFrame, ax: Axes | None = None) -> Axes:
                     left += n
             mark = f" {left}" + (f" {sex}" if sex else "")
             ax.text(left, y, mark, va="center", fontsize=8, color=GRAY)
-    ax.set_yticks(range(len(labels)), labels)
+    ax.set_yticks(range(len(labels)), map(_plain, labels))
     ax.invert_yaxis()
     ax.xaxis.set_major_locator(MaxNLocator(8, integer=True, steps=[1, 2, 5, 10]))
     if (corpus["intensity"] == "strong").any():
@@ -200,7 +212,7 @@ def plot_prosody(table: pd.DataFrame, feature: str, ax: Axes | None = None) -> A
         capprops={"color": INK},
         medianprops={"color": INK, "linewidth": 2.4},
     )
-    ax.set_yticks(range(len(labels)), labels)
+    ax.set_yticks(range(len(labels)), map(_plain, labels))
     ax.invert_yaxis()
     return _finish(ax, "", feature.replace("_", " "), "")
 
@@ -222,7 +234,7 @@ def plot_history(run: Any) -> np.ndarray:
     is_probe = "regularization" in run.info
     unit = "trial, from small C to large" if is_probe else "step"
     mark = f"best C {run.info['regularization']:g}" if is_probe else f"best step {best}"
-    figure, axes = plt.subplots(1, 2, figsize=(PAGE, 2.9), layout="constrained", facecolor="white")
+    figure, axes = _figure(1, 2, 2.9)
     left, right = axes
     for column, name, look in [
         ("loss", "training", dict(color=GRAY, linewidth=1.2)),
@@ -258,12 +270,13 @@ def plot_history(run: Any) -> np.ndarray:
             fontsize=9,
             color=INK,
         )
-    left.legend(frameon=False, fontsize=9)
+    with plt.style.context(STYLE):
+        left.legend()
     _finish(left, "Loss", unit, "cross-entropy")
     left.set_ylim(bottom=0)
     _finish(right, "Validation accuracy", unit, "", ylim=(0, 1))
     right.yaxis.set_major_formatter(PercentFormatter(1))
-    figure.suptitle(_title(run), fontsize=11, color=INK)
+    _head(figure, _title(run))
     return axes
 
 
@@ -273,9 +286,9 @@ def plot_confusion(voter: Any, part: str = "test") -> np.ndarray:
     Rows are the truth, columns what was heard; empty cells are zero. The right diagonal is the recall per
     class.
     """
-    counts = metrics.confusion(voter, part=part)
-    shares = metrics.confusion(voter, part=part, normalize=True) * 100
-    figure, axes = plt.subplots(1, 2, figsize=(PAGE, 4.55), layout="constrained", facecolor="white", sharey=True)
+    counts = metrics.confusion(voter, part=part).rename(index=_plain, columns=_plain)
+    shares = metrics.confusion(voter, part=part, normalize=True).rename(index=_plain, columns=_plain) * 100
+    figure, axes = _figure(1, 2, 4.55, sharey=True)
     for ax, matrix, top, title in [
         (axes[0], counts, None, "Clips"),
         (axes[1], shares.fillna(0), 100, "Percent of each true emotion"),
@@ -299,7 +312,7 @@ def plot_confusion(voter: Any, part: str = "test") -> np.ndarray:
         ax.set_xticklabels(matrix.columns, rotation=45, ha="right", rotation_mode="anchor")
     axes[0].set_yticklabels(counts.index, rotation=0)
     axes[1].tick_params(labelleft=False)
-    figure.suptitle(f"{_title(voter)}, {part} part", fontsize=11, color=INK)
+    _head(figure, f"{_title(voter)}, {part} part")
     return axes
 
 
@@ -319,19 +332,10 @@ def plot_probabilities(
     across = min(3, n)
     down = -(-n // across)
     rows = len(next(iter(probabilities.values())))
-    _, axes = plt.subplots(
-        down,
-        across,
-        figsize=(PAGE, down * (0.7 + 0.2 * rows)),
-        layout="constrained",
-        facecolor="white",
-        sharex=True,
-        sharey=True,
-        squeeze=False,
-    )
+    _, axes = _figure(down, across, down * (0.7 + 0.2 * rows), sharex=True, sharey=True, squeeze=False)
     for ax, (name, series) in zip(axes.flat, probabilities.items(), strict=False):
         _probability_bars(series, truth, ax)
-        ax.set_title(name, fontsize=9, color=INK, loc="left")
+        ax.set_title(_plain(name), fontsize=9, color=INK, loc="left")
         ax.label_outer()
     for ax in axes.flat[n:]:
         ax.set_visible(False)
@@ -359,7 +363,7 @@ def _probability_bars(series: pd.Series, truth: str | None, ax: Axes) -> Axes:
     ax.set_xlim(0, 1.16)
     ax.set_xticks([0, 0.5, 1])
     ax.xaxis.set_major_formatter(PercentFormatter(1))
-    ax.set_yticks(range(len(labels)), [f"{label} (truth)" if label == truth else label for label in labels])
+    ax.set_yticks(range(len(labels)), [_plain(label) + " (truth)" * (label == truth) for label in labels])
     if not ax.yaxis_inverted():
         ax.invert_yaxis()
     _finish(ax, "", "probability", "")
@@ -380,8 +384,9 @@ def plot_votes(voters: Sequence[Any], vote: Any, part: str = "test", ax: Axes | 
     ax = _axes(ax, 3.4)
     labels = list(metrics.confusion(vote, part=part).index)
     places = np.arange(len(labels))
+    keys = []
     for voter, marker in zip(voters, _cycle(MARKERS, len(voters)), strict=True):
-        ax.plot(
+        keys += ax.plot(
             places,
             _recalls(voter, part, labels),
             color=GRAY,
@@ -390,16 +395,16 @@ def plot_votes(voters: Sequence[Any], vote: Any, part: str = "test", ax: Axes | 
             marker=marker,
             markersize=5,
             markeredgewidth=0,
-            label=predictions.name_of(voter),
+            label=_plain(predictions.name_of(voter)),
         )
     recalls = _recalls(vote, part, labels)
     ax.plot(places, recalls, color=INK, linewidth=2.6, zorder=3)
     ax.scatter(places, recalls, s=64, c=[colors(labels)[x] for x in labels], edgecolors=INK, linewidths=1, zorder=4)
-    key = Line2D([], [], color=INK, linewidth=2.6, marker="o", markersize=7, label=predictions.name_of(vote))
-    ax.set_xticks(places, labels)
+    key = Line2D([], [], color=INK, linewidth=2.6, marker="o", markersize=7, label=_plain(predictions.name_of(vote)))
+    ax.set_xticks(places, map(_plain, labels))
     ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    ax.grid(axis="y", color=FAINT, linewidth=0.5)
-    _legend(ax, [key, *ax.get_legend_handles_labels()[0]])
+    _grid(ax, "y")
+    _legend(ax, [key, *keys])
     bottom = ax.get_ylim()[0]
     return _finish(ax, "", "", "recall", ylim=(max(-0.02, bottom), 1.02))
 
@@ -449,7 +454,7 @@ def plot_subsets(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
         names.append(f"{n} {what}\n{group.mean():.1%}")
     ax.set_xticks(range(len(sizes)), names)
     ax.yaxis.set_major_formatter(PercentFormatter(1))
-    ax.grid(axis="y", color=FAINT, linewidth=0.5)
+    _grid(ax, "y")
     mean_key = Line2D([], [], color=INK, linewidth=1.6, label="mean")
     _legend(ax, [mean_key, *ax.get_legend_handles_labels()[0]])
     return _finish(ax, "", "voters, and their mean test accuracy", "test accuracy", xlim=(-0.6, len(sizes) - 0.4))
@@ -464,7 +469,7 @@ def plot_per_actor(voter: Any, part: str = "test", ax: Axes | None = None) -> Ax
     if frame["actor"].astype(str).eq("").all():
         raise SerlibError(f"{predictions.name_of(voter)} does not say which actor spoke; there is nothing to draw.")
     rows = [
-        (actor, metrics.accuracy(clips, part=part), _sex(clips["clip"].iloc[0]))
+        (actor, metrics.accuracy(clips, part=part), _sex(clips["clip"].iloc[0], actor))
         for actor, clips in frame.groupby("actor")
     ]
     rows.sort(key=lambda row: (row[1], row[0]))
@@ -501,9 +506,9 @@ def plot_per_actor(voter: Any, part: str = "test", ax: Axes | None = None) -> Ax
         color=INK,
         annotation_clip=False,
     )
-    ax.set_xticks(range(len(rows)), [row[0] for row in rows])
+    ax.set_xticks(range(len(rows)), [_plain(row[0]) for row in rows])
     ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    ax.grid(axis="y", color=FAINT, linewidth=0.5)
+    _grid(ax, "y")
     _legend(ax, ax.get_legend_handles_labels()[0])
     if len(rows) > 30:
         ax.tick_params(axis="x", labelrotation=90)
@@ -556,25 +561,18 @@ def plot_against_paper(ours: Mapping[str, Any], paper: pd.DataFrame, ax: Axes | 
         title = theirs.get("title", np.nan)
         title, name = str(key if pd.isna(title) else title), predictions.name_of(voter)
         labels.append(title if name == title else f"{title}\n(ours: {name})")
-    ax.set_yticks(range(len(ours)), labels)
+    ax.set_yticks(range(len(ours)), map(_plain, labels))
     ax.invert_yaxis()
     ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    ax.grid(axis="x", color=FAINT, linewidth=0.5)
+    _grid(ax, "x")
     ax.margins(x=0.12)
     count = str(sizes.pop()) if len(sizes) == 1 else f"{min(sizes)} to {max(sizes)}"
     keys = [
         Line2D([], [], color=_PAPERS["markeredgecolor"], label=f"paper ({N_TEST} clips)", **_PAPERS),
         Line2D([], [], color=ACCENT, label=f"ours ({count} clips)", **_OURS),
     ]
-    ax.legend(
-        handles=keys,
-        loc="lower right",
-        bbox_to_anchor=(1, 1.0),
-        ncols=2,
-        frameon=False,
-        fontsize=9,
-        borderaxespad=0.2,
-    )
+    with plt.style.context(STYLE):
+        ax.legend(handles=keys, loc="lower right", bbox_to_anchor=(1, 1.0), ncols=2, borderaxespad=0.2)
     return _finish(ax, "", "test accuracy, 95 % interval", "")
 
 
@@ -600,13 +598,13 @@ def _demand_ravdess(voters: list[Any]) -> None:
                 f"{name} heard synthetic speech, whose numbers never stand beside the paper's; use RAVDESS."
             )
         for clip in predictions.rows_of(voter)["clip"]:
-            if not _sex(clip):
+            if not _is_ravdess(clip):
                 raise SerlibError(f"{name} was tested on {clip}, which is no clip of RAVDESS; the paper's are.")
 
 
 def plot_agreement(voters: Sequence[Any], part: str = "test", ax: Axes | None = None) -> Axes:
     """Draw the share of clips on which each two voters differ: what a vote can gain from (09)."""
-    names = [predictions.name_of(voter) for voter in voters]
+    names = [_plain(predictions.name_of(voter)) for voter in voters]
     if len(names) < 2:
         raise SerlibError("to compare voters there must be two at least; give a longer list.")
     said = [frame["predicted"].to_numpy() for frame in predictions.align(list(voters), part)]
@@ -654,11 +652,11 @@ def plot_intervals(
         ax.annotate(text, (end, row), (5, 0), textcoords="offset points", va="center", fontsize=8.5, color=INK)
     if zero:
         ax.axvline(0, color=INK, linewidth=1, linestyle=":", zorder=1)
-    ax.set_yticks(range(len(table)), [str(name) for name in table.index])
+    ax.set_yticks(range(len(table)), map(_plain, table.index))
     ax.invert_yaxis()
     if percent:
         ax.xaxis.set_major_formatter(PercentFormatter(1))
-    ax.grid(axis="x", color=FAINT, linewidth=0.5)
+    _grid(ax, "x")
     ax.margins(x=0.12)
     return _finish(ax, "", label, "")
 
@@ -671,10 +669,8 @@ def plot_reliability(tables: Mapping[str, pd.DataFrame]) -> np.ndarray:
     """
     if not tables:
         raise SerlibError("there is no table of reliability to draw; give at least one.")
-    size = (PAGE, 0.5 + PAGE / max(2, len(tables)) * 0.9)
-    figure, axes = plt.subplots(
-        1, len(tables), figsize=size, layout="constrained", facecolor="white", sharey=True, squeeze=False
-    )
+    height = 0.5 + PAGE / max(2, len(tables)) * 0.9
+    _, axes = _figure(1, len(tables), height, sharey=True, squeeze=False)
     for ax, (name, table) in zip(axes[0], tables.items(), strict=True):
         ax.plot([0, 1], [0, 1], color=GRAY, linestyle=(0, (4, 3)), linewidth=1.2, zorder=1)
         for row in table.itertuples():
@@ -703,14 +699,16 @@ def plot_jury(curves: pd.DataFrame, goal: float | None = None, ax: Axes | None =
     """
     ax = _axes(ax, 3.2)
     styles = ["-", (0, (5, 2)), (0, (1, 1.5)), (0, (5, 1, 1, 1))]
+    keys = []
     for i, (name, line) in enumerate(curves.items()):
-        ax.plot(curves.index, line, linestyle=styles[i % 4], color=[ACCENT, GRAY][i // 4 % 2], linewidth=2, label=name)
+        look = dict(linestyle=styles[i % 4], color=[ACCENT, GRAY][i // 4 % 2], linewidth=2)
+        keys += ax.plot(curves.index, line, label=_plain(name), **look)
     if goal is not None:
         ax.axhline(goal, color=INK, linewidth=1, linestyle=":")
         ax.annotate(f"{goal:.1%}", (1, goal), (0, 3), textcoords="offset points", ha="right", fontsize=9, color=INK)
     ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    ax.grid(color=FAINT, linewidth=0.5)
-    _legend(ax, ax.get_legend_handles_labels()[0])
+    _grid(ax, "both")
+    _legend(ax, keys)
     return _finish(ax, "", "correlation of two jurors' being right", "accuracy of the jury", xlim=(0, 1))
 
 
@@ -718,22 +716,44 @@ def plot_jury(curves: pd.DataFrame, goal: float | None = None, ax: Axes | None =
 
 
 def _axes(ax: Axes | None, height: float) -> Axes:
-    """Return ``ax``, or the Axes of a new figure, page wide and white (legible on dark pages too)."""
-    if ax is not None:
-        return ax
-    return plt.subplots(figsize=(PAGE, height), layout="constrained", facecolor="white")[1]
+    """Return ``ax``, or the Axes of a new figure."""
+    return ax if ax is not None else _figure(1, 1, height)[1]
+
+
+def _figure(rows: int, columns: int, height: float, **options: Any) -> tuple[Figure, Any]:
+    """Return a new figure of the book, page wide, and its panels."""
+    with plt.style.context(STYLE):
+        return plt.subplots(rows, columns, figsize=(PAGE, height), **options)
 
 
 def _finish(ax: Axes, title: str, xlabel: str, ylabel: str, **limits: Any) -> Axes:
-    """Give an Axes the type sizes and the plain frame of the book."""
-    ax.set(xlabel=xlabel, ylabel=ylabel, **limits)
-    ax.xaxis.label.set_size(10)
-    ax.yaxis.label.set_size(10)
-    ax.tick_params(labelsize=9.5, colors=INK)
+    """Give an Axes the type sizes and the plain frame of the book, also one that a notebook made.
+
+    Ticks are told what the style sheet says because matplotlib makes them when it draws, outside its context.
+    """
+    ax.set(xlabel=_plain(xlabel), ylabel=_plain(ylabel), **limits)
+    ax.xaxis.label.set_size(STYLE["axes.labelsize"])
+    ax.yaxis.label.set_size(STYLE["axes.labelsize"])
+    ax.tick_params(labelsize=STYLE["xtick.labelsize"], colors=INK)
     if title:
-        ax.set_title(title, fontsize=11, color=INK, loc="left")
+        with plt.style.context(STYLE):
+            ax.set_title(_plain(title))
     ax.spines[["top", "right"]].set_visible(False)
     return ax
+
+
+def _grid(ax: Axes, axis: Literal["x", "y", "both"]) -> None:
+    ax.grid(axis=axis, color=FAINT, linewidth=STYLE["grid.linewidth"])
+
+
+def _head(figure: Figure, title: str) -> None:
+    with plt.style.context(STYLE):
+        figure.suptitle(_plain(title), color=INK)
+
+
+def _plain(text: object) -> str:
+    """Return a name so that matplotlib draws it as it is: what stands between two dollars is no formula."""
+    return str(text).replace("$", r"\$")
 
 
 def _title(voter: Any) -> str:
@@ -749,17 +769,12 @@ def _info(voter: Any) -> dict | None:
 
 
 def _legend(ax: Axes, handles: list, title: str = "") -> None:
-    """Put the legend outside at the right, where it can cover nothing."""
-    ax.legend(
-        handles=handles,
-        title=title or None,
-        loc="upper left",
-        bbox_to_anchor=(1.01, 1),
-        frameon=False,
-        fontsize=9,
-        title_fontsize=9,
-        borderaxespad=0,
-    )
+    """Put the legend outside at the right, where it can cover nothing.
+
+    Named lines come as ``handles``, for matplotlib collects none whose name begins with an underscore.
+    """
+    with plt.style.context(STYLE):
+        ax.legend(handles=handles, title=title or None, loc="upper left", bbox_to_anchor=(1.01, 1), borderaxespad=0)
 
 
 def _mono(samples: np.ndarray) -> np.ndarray:
@@ -797,8 +812,16 @@ def _plural(n: int, noun: str) -> str:
     return noun if n == 1 else noun + "s"
 
 
-def _sex(clip: str) -> str:
-    try:
-        return parse_name(clip)["sex"]
-    except SerlibError:
+def _sex(clip: str, actor: str) -> str:
+    """Return the sex of an actor whose clip is named by the rule of RAVDESS, else ""."""
+    if not _is_ravdess(clip):
         return ""
+    says = parse_name(str(clip))
+    return str(says["sex"]) if says["actor"] == str(actor) else ""
+
+
+def _is_ravdess(clip: str) -> bool:
+    try:
+        return bool(parse_name(str(clip)))
+    except SerlibError:
+        return False

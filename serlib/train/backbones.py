@@ -1,7 +1,6 @@
 """The pre-trained speech encoders of the book, one row each, and where their weights are found. See notebooks 02-08."""
 
 import json
-import os
 import re
 from dataclasses import dataclass, replace
 from functools import cache
@@ -9,6 +8,7 @@ from pathlib import Path
 from textwrap import shorten
 
 from serlib.errors import SerlibError, nearest
+from serlib.files import named_folder
 from serlib.train.weights import SAFE, digest, fault_of, key_of_folder
 
 TWINS = Path(__file__).parents[1] / "twins"
@@ -34,6 +34,11 @@ class Backbone:
     about: str
     paper_title: str = ""
     revision: str = "main"
+
+    @property
+    def original(self) -> str:
+        """The key of the model that a twin stands for; of all others their own."""
+        return Path(self.checkpoint).name if self.is_twin else self.key
 
     @property
     def is_twin(self) -> bool:
@@ -251,8 +256,8 @@ def weights_of(checkpoint: str) -> Path | str:
         return TWINS / Path(checkpoint).name
     if (folder := Path(checkpoint).expanduser()).is_dir():
         return folder
-    if shelf := os.environ.get("SERLIB_MODELS"):
-        for folder in (Path(shelf).expanduser() / checkpoint, Path(shelf).expanduser() / Path(checkpoint).name):
+    if shelf := named_folder("SERLIB_MODELS"):
+        for folder in (shelf / checkpoint, shelf / Path(checkpoint).name):
             if (folder / "config.json").is_file():
                 return folder
     return checkpoint

@@ -1,18 +1,20 @@
 """What the Trainer is fed: features of each clip, computed once, in batches of clips of like length (03)."""
 
-import hashlib
 import json
 import shutil
 from collections.abc import Iterator, Sequence
 from functools import partial
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 
 from serlib.data import audio
-from serlib.files import atomic_path, cache_dir
-from serlib.train.recipes import Work, sounds_of, weights_name
+from serlib.files import atomic_path, cache_dir, checksum, key_of
+from serlib.train.run import Work
 
+CODE = 1  # raise it when the same sound would give other features
 POOL = 50  # steps' worth of clips that are sorted by length together
 
 
@@ -67,27 +69,36 @@ def collate(
 def features_of(work: Work, encoder, extractor) -> dict:
     """Return train, validation and test as memory-mapped datasets of what the frozen ``encoder`` makes of each clip.
 
-    Without an encoder they hold what the extractor makes of it, Whisper's log-mel spectrograms.
+    Without an encoder they hold what the extractor makes of it, Whisper's log-mel spectrograms. They are kept in the
+    cache by the key of sound, weights and settings; kept features that were cut or changed are made again.
     """
     import datasets
 
     datasets.disable_progress_bars()
-    split, recipe = work.split, work.recipe
-    sounds = sounds_of(split, recipe.trim)
-    weights = weights_name(work.backbone, recipe) + (f" seed {recipe.seed}" if not recipe.pretrained else "")
-    asked = [weights, work.backbone.key, getattr(extractor, "chunk_length", None), str(sounds.__reduce__()[1])]
-    folder = cache_dir() / "features" / hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]
-    if not folder.is_dir():
-        columns = datasets.Features(
-            clip=datasets.Value("string"),
-            samples=datasets.Value("int64"),
-            features=datasets.Sequence(datasets.Value("float32")),
-        )
+    split = work.split
+    corpus = pd.concat([frame for _, frame in split.parts()])
+    sounds = audio.clips(corpus, trim=work.recipe.trim)
+    keys = audio.content_keys(corpus)
+    depends = {
+        "sound": key_of({str(clip): key for clip, key in keys.items()}),
+        "weights": work.weights,
+        "settings": {"trim": work.recipe.trim, "seconds": getattr(extractor, "chunk_length", None)},
+        "code": CODE,
+    }
+    folder = cache_dir() / "features" / key_of(depends)
+    if not _is_whole(folder):
+        shutil.rmtree(folder, ignore_errors=True)
         make = partial(_encoded, sounds=sounds, encoder=encoder, extractor=extractor)
         with atomic_path(folder, folder=True) as fresh:
+            columns = datasets.Features(
+                clip=datasets.Value("string"),
+                samples=datasets.Value("int64"),
+                features=datasets.Sequence(datasets.Value("float32")),
+            )
             made = datasets.Dataset.from_generator(make, features=columns, cache_dir=str(fresh / "making"))
             made.save_to_disk(fresh / "clips")
             shutil.rmtree(fresh / "making", ignore_errors=True)
+            (fresh / "files.json").write_text(json.dumps(_digests(fresh)), encoding="utf-8")
     whole = datasets.load_from_disk(str(folder / "clips"))
     place = {clip: i for i, clip in enumerate(whole["clip"])}
     lengths = {clip: len(sounds[clip]) for clip in place}
@@ -97,6 +108,20 @@ def features_of(work: Work, encoder, extractor) -> dict:
         clips = list(frame.index) if part == "train" else sorted(frame.index, key=lengths.get)
         parts[part] = whole.select([place[clip] for clip in clips]).with_format("numpy")
     return parts
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    """Return the digest of each file of kept features."""
+    files = sorted(path for path in (folder / "clips").rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): checksum(path) for path in files}
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether kept features are what they were when they were made."""
+    try:
+        return json.loads((folder / "files.json").read_text(encoding="utf-8")) == _digests(folder)
+    except (OSError, ValueError):
+        return False
 
 
 def _encoded(sounds: audio.Clips, encoder, extractor) -> Iterator[dict]:

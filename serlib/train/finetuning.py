@@ -1,55 +1,76 @@
-"""Fine-tuning with the Hugging Face Trainer, on one processor or several, and what it survives. See notebook 03."""
+"""Fine-tuning with the Hugging Face Trainer, on one processor or several. See notebook 03; what it survives: rescue."""
 
-import errno
 import gc
-import json
-import os
-import shutil
-import sys
-import time
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
-from importlib.util import find_spec
-from netrc import NetrcParseError, netrc
 from pathlib import Path
-from zipfile import is_zipfile
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from serlib.data.splits import Split
-from serlib.errors import SerlibError, nearest
-from serlib.files import NO_ROOM, atomic_path
+from serlib.errors import SerlibError
 from serlib.judge import predictions
-from serlib.train.backbones import extractor_of, revision_of
-from serlib.train.recipes import Recipe, Result, Work, softmax_of
+from serlib.train.backbones import Backbone, extractor_of, revision_of
+from serlib.train.heads import softmax_of
+from serlib.train.recipes import Recipe
+from serlib.train.run import Result, Run, Runs, Work, found_or_made, processes, work_on
 
-TRACKERS = ("tensorboard", "wandb")
-SECONDS = 6  # of a clip that Whisper hears when it is fine-tuned, in place of its usual 30
-
-
-def processes():
-    """Return what accelerate knows of the processes that train together: one, unless a launcher started more."""
-    import torch
-    from accelerate import PartialState
-
-    several = int(os.environ.get("WORLD_SIZE", 1)) > 1
-    return PartialState(cpu=several and not torch.cuda.is_available())
+CODE = 1  # raise it when the same recipe would give other numbers
+SECONDS = 6  # of a clip that Whisper hears at least when it is fine-tuned, in place of its usual 30
+UNWANTED = ["hidden_states", "attentions"]  # which some models hand out beside the logits
 
 
-def fine_tune(work: Work, tracker: str | None) -> Result:
-    """Train, best step first, and predict validation and test. Raises SerlibError for what stops a training.
+def fine_tune(
+    backbone: Backbone,
+    split: Split,
+    recipe: Recipe,
+    folder: Path | str | Runs,
+    name: str | None = None,
+    tracker: str | None = None,
+) -> Run:
+    """Fine-tune a backbone on a split and return the Run in ``folder/<split>/<name>``.
 
-    Memory that is not enough halves the batch and doubles the accumulation, so that a step has the same clips.
+    ``name`` tells apart runs of one backbone on one split; without one it is the backbone's key. A finished run of the
+    same sound, labels, weights and recipe is loaded, a half-finished one resumed from its last checkpoint; another run
+    of that name is kept beside it, and what changed is said. The best step is the one of highest validation accuracy,
+    the earliest of equals; test is predicted once, with it. A training that stays at chance is said so, and marked in
+    ``info["at_chance"]``. On several processes, started by ``accelerate launch -m serlib``, a step has as many clips as
+    on one (the same, if the recipe buckets). ``tracker`` is "tensorboard" or "wandb".
+
+    Resuming is exact: a run that was killed, at whatever moment, and run again has the predictions of an undisturbed
+    one, bit for bit on a CPU. Where it is not: a GPU adds in varying order, and so does a batch that had to be halved.
+    Several processes show another ``eval_loss`` in its last digits, because it is averaged over their batches.
+
+    Raises SerlibError for weights that cannot be found, clips that cannot be read or are shorter than 0.1 s, training
+    that diverged, memory that is not enough for one clip, a GPU that is gone and a full disk.
     """
+    if not isinstance(recipe, Recipe):
+        raise SerlibError(
+            f"fine_tune takes a ser.Recipe, not a {type(recipe).__name__}; a ser.Probe goes to ser.probe."
+        )
+    work = work_on(backbone, split, recipe, folder, name)
+    return found_or_made(work, CODE, partial(_train_and_close, work, tracker))
+
+
+def _train_and_close(work: Work, tracker: str | None) -> Result:
     try:
         return _train_within_memory(work, tracker)
     finally:
         if tracker == "wandb":
-            _end_wandb()
+            from serlib.train import callbacks
+
+            callbacks.end_wandb()
 
 
 def _train_within_memory(work: Work, tracker: str | None) -> Result:
+    """Train; memory that is not enough halves the batch and doubles the accumulation: a step has the same clips."""
     import torch
+
+    from serlib.train import rescue
 
     recipe, many = work.recipe, processes().num_processes
     batch = _batch_of_each(recipe, many)
@@ -62,13 +83,13 @@ def _train_within_memory(work: Work, tracker: str | None) -> Result:
             raise
         except Exception as error:
             # a process that is alone in having too little memory would leave the others waiting
-            if not _out_of_memory(error) or batch == 1 or many > 1:
-                raise _readable(work, error) from error
+            if not rescue.out_of_memory(error) or batch == 1 or many > 1:
+                raise rescue.readable(work, error) from error
         batch = batch // 2 if batch % 2 == 0 else 1
         evaluated = max(evaluated // 2, 1)  # it may have been an evaluation that was too much
         accumulation = recipe.batch_size * recipe.accumulation // batch
         print(
-            f"{work.backbone.title}: the memory was not enough, so training goes on from its last checkpoint with "
+            f"{work.title}: the memory was not enough, so training goes on from its last checkpoint with "
             f"{batch} x {accumulation} clips a step in place of {recipe.batch_size} x {recipe.accumulation}."
         )
         gc.collect()
@@ -87,53 +108,142 @@ def _batch_of_each(recipe: Recipe, many: int) -> int:
 
 
 def _train(work: Work, batch: int, accumulation: int, evaluated: int, tracker: str | None) -> Result:
-    import torch
-    from transformers import PrinterCallback, Trainer, TrainingArguments, set_seed
+    """Train from the last checkpoint or the beginning, and predict with the best step."""
+    from transformers import set_seed
 
-    from serlib.train import batches
-    from serlib.train import model as models
+    from serlib.train import batches, rescue
 
-    recipe, split, target, title = work.recipe, work.split, work.target, work.backbone.title
-    together = processes()
+    recipe, split, together = work.recipe, work.split, processes()
     set_seed(recipe.seed)
     with together.local_main_process_first():  # one process of a machine downloads, the others find it
-        model = models.load(
-            work.backbone,
-            split.labels,
-            recipe.pooling,
-            recipe.layers,
-            recipe.pretrained,
-            recipe.masking,
-            recipe.layerdrop,
-        )
-        options = {} if models.takes_waveforms(model) else {"chunk_length": SECONDS}
-        extractor = extractor_of(work.backbone, **options)
+        learner = _learner(work)
+    weights = 4 * (learner.trainable if recipe.lora else learner.parameters)
+    rescue.check_disk(work, weights, 8 * learner.trainable)
+    with together.local_main_process_first():  # after the check: a run that does not fit costs nothing
+        data = batches.features_of(work, learner.encoder, learner.extractor)
+    half = half_precision() if recipe.precision == "auto" else None
+    arguments = _arguments(work, batch, accumulation, evaluated, half, tracker)
+    trainer = _trainer(work, learner, data, arguments)
+    with together.main_process_first():
+        newest = rescue.last_whole_checkpoint(work.target / "trainer")
+    trainer.train(resume_from_checkpoint=newest, ignore_keys_for_eval=UNWANTED)
+    table = [_predicted(trainer, data, split, part) for part in ("validation", "test")]
+    history = _history(trainer.state.log_history)
+    info = {
+        **_choice(history, split),
+        "steps": int(trainer.state.global_step),
+        "parameters": learner.parameters,
+        "trainable_parameters": learner.trainable,
+        "revision": revision_of(work.backbone),
+        "processes": together.num_processes,
+        "clips_at_once": batch,
+        "half_precision": half,
+    }
+    return Result(pd.concat(table, ignore_index=True), history, info, learner.save)
+
+
+@dataclass
+class _Learner:
+    """A model as it is trained: what makes its input, the frozen convolutions that were taken out, its sizes.
+
+    ``encoder`` is None where the extractor makes all of the input (Whisper); an input has ``channels`` and at least
+    ``shortest`` frames.
+    """
+
+    model: Any
+    input_name: str
+    extractor: Any
+    encoder: Any
+    channels: int
+    shortest: int
+    parameters: int
+
+    @property
+    def trained(self) -> list[tuple[str, Any]]:
+        return [(name, p) for name, p in self.model.named_parameters() if p.requires_grad]
+
+    @property
+    def trainable(self) -> int:
+        return sum(p.numel() for _, p in self.trained)
+
+    def groups(self, recipe: Recipe) -> list[dict]:
+        """Return the optimizer's groups: the encoder, and what starts from nothing, which may learn faster."""
+        from serlib.train import model as models
+
+        def is_head(name: str) -> bool:
+            return any(part in name for part in models.HEAD)
+
+        return [
+            {"params": [p for name, p in self.trained if not is_head(name)], "lr": recipe.learning_rate},
+            {
+                "params": [p for name, p in self.trained if is_head(name)],
+                "lr": recipe.head_learning_rate or recipe.learning_rate,
+            },
+        ]
+
+    def save(self, folder: Path) -> None:
+        """Write a stock checkpoint: LoRA added to the weights, the convolutions back in their place."""
+        model = self.model.merge_and_unload() if hasattr(self.model, "merge_and_unload") else self.model
+        if self.encoder is not None:
+            model.base_model.feature_extractor = self.encoder
+        model.save_pretrained(folder)
+        self.extractor.save_pretrained(folder)
+
+
+def _learner(work: Work) -> _Learner:
+    """Return the backbone with a new head, its convolutions frozen."""
+    from serlib.train import model as models
+
+    recipe = work.recipe
+    model = models.load(
+        work.backbone,
+        work.split.labels,
+        recipe.pooling,
+        recipe.layers,
+        recipe.pretrained,
+        recipe.masking,
+        recipe.layerdrop,
+    )
     parameters = sum(p.numel() for p in model.parameters())
-    encoder = models.freeze_convolutions(model)
+    encoder, shortest = models.freeze_convolutions(model), 0
     if models.takes_waveforms(model):
         # They are frozen, so their output never changes: computed once, they are skipped ever after.
         model.base_model.feature_extractor = models.CachedFeatures()
+        extractor = extractor_of(work.backbone)
         channels, shortest = model.config.conv_dim[-1], model.config.mask_time_length
     else:
+        extractor = extractor_of(work.backbone, chunk_length=_whisper_seconds(work))
         models.shorten(model, extractor.nb_max_frames)
-        encoder, channels, shortest = None, model.config.num_mel_bins, 0
+        encoder, channels = None, model.config.num_mel_bins
     if recipe.gradient_checkpointing:
         models.forget_activations(model)
-    stock, model = model, models.with_lora(model, recipe.lora) if recipe.lora else model
-    trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
-    head = [p for name, p in trained if any(part in name for part in models.HEAD)]
-    inner = [p for name, p in trained if not any(part in name for part in models.HEAD)]
-    groups = [
-        {"params": inner, "lr": recipe.learning_rate},
-        {"params": head, "lr": recipe.head_learning_rate or recipe.learning_rate},
-    ]
-    trainable = sum(p.numel() for _, p in trained)
-    _check_disk(work, 4 * (trainable if recipe.lora else parameters), 8 * trainable)
-    with together.local_main_process_first():  # after the check: a run that does not fit costs nothing
-        data = batches.features_of(work, encoder, extractor)
-    half = half_precision() if recipe.precision == "auto" else None
-    arguments = TrainingArguments(
-        output_dir=str(target / "trainer"),
+    input_name = model.main_input_name
+    model = models.with_lora(model, recipe.lora) if recipe.lora else model
+    return _Learner(model, input_name, extractor, encoder, channels, shortest, parameters)
+
+
+def _whisper_seconds(work: Work) -> int:
+    """Return how long a clip Whisper is to hear: the longest one, at least 6 s. SerlibError above its 30 s."""
+    full = extractor_of(work.backbone).chunk_length
+    longest = pd.concat([frame["seconds"] for _, frame in work.split.parts()])
+    if longest.max() > full:
+        raise SerlibError(
+            f"Clip {longest.idxmax()} lasts {longest.max():.1f} s, and {work.title} hears {full} s; cut it "
+            "into shorter clips, or leave it out."
+        )
+    return max(SECONDS, math.ceil(longest.max()))
+
+
+def _arguments(work: Work, batch: int, accumulation: int, evaluated: int, half: str | None, tracker: str | None):
+    """Return the Trainer's arguments for a recipe, with as many clips at once as there is memory for."""
+    import torch
+    from transformers import TrainingArguments
+
+    from serlib.train import callbacks
+
+    recipe, gpu = work.recipe, torch.cuda.is_available()
+    return TrainingArguments(
+        output_dir=str(work.target / "trainer"),
         num_train_epochs=recipe.epochs,
         per_device_train_batch_size=batch,
         per_device_eval_batch_size=evaluated,
@@ -155,79 +265,68 @@ def _train(work: Work, batch: int, accumulation: int, evaluated: int, tracker: s
         bf16=half == "bf16",
         fp16=half == "fp16",
         # else it asks for a GPU that has bfloat16, and starts no second process on a CPU
-        use_cpu=(half == "bf16" or together.num_processes > 1) and not torch.cuda.is_available(),
+        use_cpu=(half == "bf16" or processes().num_processes > 1) and not gpu,
         # SpecAugment's vector and skipped layers have no gradient in a step that does without them
         ddp_find_unused_parameters=True,
-        dataloader_pin_memory=torch.cuda.is_available(),
+        dataloader_pin_memory=gpu,
         remove_unused_columns=False,
         label_names=["labels"],
-        report_to=_tracked(tracker, target),
-        run_name=f"{target.parent.parent.name} {split.name} {work.backbone.key}",
+        report_to=callbacks.trackers(tracker, work.target),
+        run_name=" ".join(filter(None, (work.runs.profile, work.split.name, work.target.name))),
         disable_tqdm=True,
         seed=recipe.seed,
     )
 
+
+def _trainer(work: Work, learner: _Learner, data: dict, arguments):
+    """Return the Trainer: batches, order, loss, measures, and two rates of learning."""
+    import torch
+    from transformers import PrinterCallback
+
+    from serlib.train import batches, callbacks
+
+    recipe, split = work.recipe, work.split
     emotions = pd.concat([frame["emotion"] for _, frame in split.parts()])
-
-    class Bucketed(Trainer):
-        def _get_train_sampler(self, train_dataset=None):
-            if not recipe.bucketing:
-                return super()._get_train_sampler(train_dataset)
-            return order
-
-    order = batches.Buckets(data["train"]["samples"], recipe.batch_size * recipe.accumulation, recipe.seed)
-    trainer = Bucketed(
-        model=model,
+    order = None
+    if recipe.bucketing:
+        order = batches.Buckets(data["train"]["samples"], recipe.batch_size * recipe.accumulation, recipe.seed)
+    trainer = callbacks.OrderedTrainer(
+        order=order,
+        model=learner.model,
         args=arguments,
         train_dataset=data["train"],
         eval_dataset=data["validation"],
         data_collator=partial(
             batches.collate,
             labels=emotions.map(split.labels.index).to_dict(),
-            name=stock.main_input_name,
-            channels=channels,
+            name=learner.input_name,
+            channels=learner.channels,
             needs_mask=work.backbone.needs_mask,
-            shortest=shortest,
+            shortest=learner.shortest,
         ),
         compute_loss_func=_loss_of(recipe, split),
         compute_metrics=_scores,
-        optimizers=(torch.optim.AdamW(groups, weight_decay=0.0), None),
+        optimizers=(torch.optim.AdamW(learner.groups(recipe), weight_decay=0.0), None),
     )
     trainer.remove_callback(PrinterCallback)
-    trainer.add_callback(_order(order))
-    trainer.add_callback(_progress(title))
-    trainer.add_callback(_watch(title, split))
-    with together.main_process_first():
-        newest = _last_whole_checkpoint(target / "trainer")
-    unwanted = ["hidden_states", "attentions"]  # which some models hand out beside the logits
-    trainer.train(resume_from_checkpoint=newest, ignore_keys_for_eval=unwanted)
-    table = []
-    for part in ("validation", "test"):
-        probabilities = softmax_of(trainer.predict(data[part], ignore_keys=unwanted).predictions)
-        rows = getattr(split, part).loc[data[part]["clip"]]
-        table.append(predictions.make(rows, probabilities, split.labels, part))
-    history = _history(trainer.state.log_history)
+    trainer.add_callback(callbacks.Progress(work.title))
+    trainer.add_callback(callbacks.Watch(work.title, split))
+    return trainer
+
+
+def _predicted(trainer, data: dict, split: Split, part: str) -> pd.DataFrame:
+    """Return the predictions frame of one part."""
+    probabilities = softmax_of(trainer.predict(data[part], ignore_keys=UNWANTED).predictions)
+    rows = getattr(split, part).loc[data[part]["clip"]]
+    return predictions.make(rows, probabilities, split.labels, part, corpus=split.attrs["name"])
+
+
+def _choice(history: pd.DataFrame, split: Split) -> dict[str, Any]:
+    """Return what run.json says of the step that was kept."""
+    from serlib.train.callbacks import chance
+
     best = history.loc[history["eval_accuracy"].idxmax()]
-    model = model.merge_and_unload() if recipe.lora else model
-    if encoder is not None:
-        model.base_model.feature_extractor = encoder
-    info = {
-        "best_step": int(best["step"]),
-        "steps": int(trainer.state.global_step),
-        "parameters": parameters,
-        "trainable_parameters": trainable,
-        "at_chance": bool(best["eval_accuracy"] <= _chance(split)),
-        "revision": revision_of(work.backbone),
-        "processes": together.num_processes,
-        "clips_at_once": batch,
-        "half_precision": half,
-    }
-
-    def save(folder: Path) -> None:
-        model.save_pretrained(folder)
-        extractor.save_pretrained(folder)
-
-    return Result(pd.concat(table, ignore_index=True), history, info, save)
+    return {"best_step": int(best["step"]), "at_chance": bool(best["eval_accuracy"] <= chance(split))}
 
 
 def half_precision() -> str | None:
@@ -240,7 +339,7 @@ def half_precision() -> str | None:
     return "bf16" if torch.cpu.get_capabilities().get("avx512_bf16") else None
 
 
-def _loss_of(recipe: Recipe, split: Split):
+def _loss_of(recipe: Recipe, split: Split) -> Callable | None:
     """Return the training loss where it is not the plain one: smoothed labels, weighted classes; None otherwise.
 
     The weights average 1 over the training clips, and a step divides by its clips in all, so that 8 x 1 is 2 x 4.
@@ -288,206 +387,3 @@ def _history(log: list[dict]) -> pd.DataFrame:
     frame = pd.DataFrame(log).groupby("step", as_index=False).first()
     columns = ["step", "epoch", "loss", "eval_loss", "eval_accuracy", "eval_uar"]
     return frame.dropna(subset="eval_accuracy").reindex(columns=columns).reset_index(drop=True)
-
-
-PATIENCE = 3  # evaluations after which a run that has learned nothing is worth a sentence
-
-
-def _chance(split: Split) -> float:
-    """Return the validation accuracy that guessing the most frequent emotion exceeds once in twenty times."""
-    from scipy.stats import binom
-
-    shares = split.validation["emotion"].value_counts(normalize=True)
-    return float(binom.ppf(0.95, len(split.validation), shares.max()) / len(split.validation))
-
-
-# --- what may happen to a run -----------------------------------------------------------------------------------
-
-
-def _check_disk(work: Work, weights: int, optimizer: int) -> None:
-    """Refuse to begin what would not fit: three checkpoints for a moment, and the model in the end. Sizes in bytes."""
-    needed = 3 * (weights + optimizer) + weights
-    free = shutil.disk_usage(work.target).free
-    if free < needed:
-        raise SerlibError(
-            f"{work.backbone.title}: checkpoints of this run take up to {needed / 1e9:.1f} GB, and the disk has "
-            f"{free / 1e9:.1f} GB free; free some, name a folder on a larger disk in SERLIB_HOME, or choose a recipe "
-            "with lora=16, whose checkpoints are small."
-        )
-
-
-def _out_of_memory(error: Exception) -> bool:
-    import torch
-
-    known = isinstance(error, torch.OutOfMemoryError | MemoryError) or getattr(error, "errno", None) == errno.ENOMEM
-    # the last two come as a "CUDA error", from libraries that find no room for their own tables
-    signs = ("can't allocate memory", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
-    return known or any(sign in str(error) for sign in signs)
-
-
-def _full_disk(error: Exception) -> bool:
-    if isinstance(error, OSError) and error.errno in NO_ROOM:
-        return True
-    # safetensors and torch write outside Python, and their errors carry the number in their text, or nothing
-    return any(f"(os error {n})" in str(error) for n in NO_ROOM) or "PytorchStreamWriter failed" in str(error)
-
-
-def _readable(work: Work, error: Exception) -> Exception:
-    """Return the error in one sentence where it is one of the known ends of a training, else itself."""
-    title = work.backbone.title
-    again = "then run this again: training goes on from its last checkpoint"
-    if _out_of_memory(error):
-        return SerlibError(
-            f"{title}: the memory is not enough even for one clip at a time; choose a recipe with lora=16 and "
-            "gradient_checkpointing=True, or a smaller backbone (ser.plan says what fits)."
-        )
-    if _full_disk(error):
-        newest = _last_whole_checkpoint(work.target / "trainer")  # which also clears what was half written
-        kept = f"step {newest.rpartition('-')[2]}" if newest else "the beginning"
-        return SerlibError(f"{title}: the disk is full, and training is kept up to {kept}; free some space, {again}.")
-    if "CUDA error" in str(error) or "cudnn" in str(error).lower():
-        return SerlibError(
-            f"{title}: the GPU no longer answers ({str(error).splitlines()[0]}); restart the runtime, {again}."
-        )
-    return error
-
-
-def _has_key(host: str) -> bool:
-    """Whether Weights & Biases can log in unasked: by its environment variable, or by what wandb login has kept."""
-    try:
-        return bool(os.environ.get("WANDB_API_KEY") or netrc().authenticators(host))
-    except (OSError, NetrcParseError):
-        return False
-
-
-def _tracked(tracker: str | None, target: Path) -> list[str]:
-    """Return the Trainer's names of the trackers to use, and see to it that none of them asks a question."""
-    if tracker is None:
-        return []
-    if tracker not in TRACKERS:
-        raise SerlibError(f"There is no tracker called {tracker!r}: {nearest(tracker, TRACKERS)}")
-    if find_spec(tracker) is None:
-        raise SerlibError(f"The tracker {tracker} is not installed: pip install {tracker}, or train without a tracker.")
-    if tracker == "tensorboard":
-        os.environ["TENSORBOARD_LOGGING_DIR"] = str(target / "tracked")
-    else:
-        os.environ.setdefault("WANDB_PROJECT", "serlib")
-        os.environ.setdefault("WANDB_SILENT", "true")
-        os.environ["WANDB_DIR"] = str(target)
-        if "WANDB_MODE" not in os.environ and not _has_key("api.wandb.ai"):
-            os.environ["WANDB_MODE"] = "offline"  # without a key it would ask for one, and wait
-            print("Weights & Biases: no key on this machine, so the run is recorded offline; wandb sync uploads it.")
-    return [tracker]
-
-
-def _end_wandb() -> None:
-    """Close the record, after a failure too, and forget its folder: a notebook's next run has one of its own."""
-    if find_spec("wandb") is not None:
-        import wandb
-
-        wandb.finish()
-        wandb.teardown()
-
-
-def _order(order):
-    """Return a Trainer callback that tells the sampler the epoch: data loaders differ in how far they pass it on."""
-    from transformers import TrainerCallback
-
-    class Order(TrainerCallback):
-        def on_epoch_begin(self, args, state, control, **_):
-            order.set_epoch(state.global_step // (len(order) // order.size))
-
-    return Order()
-
-
-def _watch(title: str, split: Split):
-    """Return a Trainer callback that says once, and early, that training does not rise above chance."""
-    from transformers import TrainerCallback
-
-    class Watch(TrainerCallback):
-        def on_evaluate(self, args, state, control, metrics, **_):
-            if not np.isfinite(metrics["eval_loss"]):
-                raise SerlibError(
-                    f"{title}: at step {state.global_step} the loss is no longer a number, so training has diverged "
-                    "and was stopped; choose a smaller learning rate or a longer warm-up."
-                )
-            seen = [row["eval_accuracy"] for row in state.log_history if "eval_accuracy" in row]
-            if state.is_world_process_zero and len(seen) == PATIENCE and max(seen) <= _chance(split):
-                print(
-                    f"{title}: after {PATIENCE} evaluations, {state.global_step} steps, validation accuracy is still "
-                    f"at chance ({max(seen):.1%}): it may have collapsed; a smaller learning rate, a warm-up or "
-                    "another seed usually helps."
-                )
-
-    return Watch()
-
-
-def _last_whole_checkpoint(folder: Path) -> str | None:
-    """Return the newest checkpoint from which training goes on as if nothing had happened; delete what is newer.
-
-    The best one so far must be whole too, for its weights are loaded in the end; the Trainer would do without it, or
-    without the optimizer's numbers, and say nothing.
-    """
-    found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
-    for checkpoint in reversed(found):
-        if _is_whole(checkpoint):
-            file = checkpoint / "trainer_state.json"
-            state = json.loads(file.read_text())
-            best = state["best_model_checkpoint"] and folder / Path(state["best_model_checkpoint"]).name
-            if best is None or _is_whole(best):
-                if str(best) != str(state["best_model_checkpoint"]):  # the folder was moved or copied since
-                    with atomic_path(file) as fresh:
-                        fresh.write_text(json.dumps(state | {"best_model_checkpoint": str(best)}))
-                return str(checkpoint)
-        shutil.rmtree(checkpoint, ignore_errors=True)
-    return None
-
-
-def _is_whole(checkpoint: Path) -> bool:
-    """Whether nothing is missing or cut short: after a kill, or on a Drive that had not yet kept every file."""
-    from safetensors import SafetensorError, safe_open
-
-    weights = next(checkpoint.glob("*model.safetensors"), None)  # the model's, or of LoRA the adapter's
-    try:
-        json.loads((checkpoint / "trainer_state.json").read_text())
-        with safe_open(weights, "pt"):  # which compares its length with what it should hold
-            pass
-    except (OSError, ValueError, TypeError, SafetensorError):
-        return False
-    draws = list(checkpoint.glob("rng_state*.pth"))  # one a process
-    parts = [checkpoint / "optimizer.pt", checkpoint / "scheduler.pt", *checkpoint.glob("scaler.pt"), *draws]
-    return bool(draws) and all(map(is_zipfile, parts))  # torch writes zip files, their table last
-
-
-def _progress(title: str):
-    """Return a Trainer callback that shows one line, rewritten in place in a notebook and gone at the end."""
-    from transformers import TrainerCallback
-
-    class Progress(TrainerCallback):
-        def __init__(self):
-            self.handle, self.start, self.shown = None, time.time(), 0.0
-
-        def _show(self, text: str) -> None:
-            if "IPython" not in sys.modules or sys.modules["IPython"].get_ipython() is None:
-                return
-            from IPython.display import HTML, display
-
-            if self.handle is None:
-                self.handle = display(HTML(text), display_id=True)
-            else:
-                self.handle.update(HTML(text))
-
-        def on_step_end(self, args, state, control, **_):
-            now = time.time()
-            if now - self.shown > 2:
-                self.shown = now
-                left = (now - self.start) / max(state.global_step, 1) * (state.max_steps - state.global_step)
-                self._show(
-                    f'<progress value="{state.global_step}" max="{state.max_steps}" aria-label="training"></progress> '
-                    f"{title}: step {state.global_step} of {state.max_steps}, about {left / 60:.1f} minutes left"
-                )
-
-        def on_train_end(self, args, state, control, **_):
-            self._show(f"{title}: {state.max_steps} steps done.")
-
-    return Progress()

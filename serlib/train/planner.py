@@ -114,8 +114,8 @@ def plan(backbone: Backbone, recipe: Recipe, device: str | Device = "here", spli
     Without a ``split`` the clips are RAVDESS's, split like the book's. Raises SerlibError for what is not fine-tuned:
     a frozen recipe, or an encoder of another kind than wav2vec 2.0's.
     """
-    if recipe.freeze == "all":
-        raise SerlibError('The planner knows fine-tuning only; choose a recipe with freeze="cnn".')
+    if not isinstance(recipe, Recipe):
+        raise SerlibError("The planner knows fine-tuning only; give a ser.Recipe.")
     shape = _shape(backbone, recipe)
     place = device if isinstance(device, Device) else _device(device, shape["hidden"])
     remedy = {}

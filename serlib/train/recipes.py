@@ -1,38 +1,74 @@
-"""How a backbone is trained, and what a training takes and gives. Notebooks 02 to 08 explain the settings."""
+"""How a backbone is used: a Recipe fine-tunes it, a Probe fits a linear head on it as it is. Notebooks 02 to 08."""
 
-import json
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
+import math
+import numbers
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 import numpy as np
-import pandas as pd
 
-from serlib.data import audio
 from serlib.data.splits import Split
-from serlib.errors import SerlibError
-from serlib.train.backbones import TWINS, Backbone
+from serlib.errors import SerlibError, nearest
+from serlib.train.heads import Fitted, Logistic
+
+
+def setting(default: Any, rule: str, **bounds: Any) -> Any:
+    """Return a dataclass field that knows what may stand in it: a rule of ``_RULES``, and its bounds or choices."""
+    return field(default=default, metadata={"rule": rule, **bounds})
+
+
+def _check_settings(settings: Any, kind: str) -> None:
+    """Raise SerlibError in one sentence for the first field that holds what its ``setting`` does not allow."""
+    for one in fields(settings):
+        value, rule = getattr(settings, one.name), dict(one.metadata)
+        if not rule:
+            continue
+        fault = _RULES[rule.pop("rule")](value, **rule)
+        if fault:
+            raise SerlibError(f"The {kind}'s {one.name} is {value!r}; it must be {fault}.")
+
+
+def _whole(value: Any, least: int) -> str:
+    right = isinstance(value, numbers.Integral) and not isinstance(value, bool) and value >= least
+    return "" if right else f"a whole number, {least} or more"
+
+
+def _positive(value: Any, optional: bool = False) -> str:
+    right = _is_real(value) and value > 0 or (optional and value is None)
+    return "" if right else "a number greater than 0" + ", or None" * optional
+
+
+def _share(value: Any, optional: bool = False) -> str:
+    right = _is_real(value) and 0 <= value < 1 or (optional and value is None)
+    return "" if right else "a share, from 0 to below 1" + ", or None" * optional
+
+
+def _one_of(value: Any, choices: Sequence[str]) -> str:
+    if isinstance(value, str) and value in choices:
+        return ""
+    listed = " or ".join(f'"{choice}"' for choice in choices)
+    return f"{listed} ({nearest(value, choices)})" if isinstance(value, str) else listed
+
+
+def _switch(value: Any) -> str:
+    return "" if isinstance(value, bool) else "True or False"
+
+
+def _is_real(value: Any) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
+
+
+_RULES = {"whole": _whole, "positive": _positive, "share": _share, "one of": _one_of, "switch": _switch}
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a backbone is trained; the defaults are the paper's (section 5.3, Table 2).
+    """How a backbone is fine-tuned; the defaults are the paper's (section 5.3, Table 2). The convolutions stay frozen.
 
     ``learning_rate`` is the encoder's, ``head_learning_rate`` the new head's (None: the same). ``warmup`` is a share
-    of all steps, ``eval_every`` a number of optimizer steps. ``freeze`` is "cnn" (fine-tune all but the convolutions,
-    as the paper does) or "all" (a frozen encoder: averages of its layers and a ``head`` on them). ``pooling`` is
-    "mean", "sum" or "max"; a frozen encoder also knows "mean+std". ``layers`` is "last", "weighted" or, frozen, "all".
-
-    A frozen encoder's own settings (`make leaderboard` says what each is worth):
-
-    * ``head``: "logistic" or "kernel ridge" (regression on one-hot emotions, Gaussian kernel; serlib/train/ridge.py).
-    * ``pooling="loudness"``: mean and standard deviation in which loud frames count more (Stevens 1957, doi
-      10.1037/h0046162), for emotion is in the voice and not in the silence around it.
-    * ``layers="first"``: what the convolutions hand to the transformer.
-    * ``speeds``: copies of each clip to average over, such as (0.9, 1.0, 1.1) (speed perturbation: Ko et al. 2015,
-      doi 10.21437/Interspeech.2015-711).
-    * ``centered``: subtract the mean of the training voice that a clip sounds like, if the test voices are known
-      from training (else it does nothing). Kernel ridge only. Who speaks in a test clip is never read.
+    of all steps, ``eval_every`` a number of optimizer steps. ``pooling`` over time is "mean", "sum" or "max", and
+    ``layers`` is "last" or "weighted". Raises SerlibError, when made, for a setting that could not be carried out.
 
     What makes a large encoder fit, or helps a small corpus, each with its source:
 
@@ -64,60 +100,29 @@ class Recipe:
     Gradients are always clipped at norm 1, as the Trainer does unasked (Pascanu et al. 2013, arXiv 1211.5063).
     """
 
-    epochs: int = 10
-    batch_size: int = 4
-    accumulation: int = 2
-    learning_rate: float = 1e-4
-    head_learning_rate: float | None = None
-    warmup: float = 0.0
-    eval_every: int = 100
-    pooling: str = "mean"
-    layers: str = "last"
-    freeze: str = "cnn"
-    trim: bool = False
-    pretrained: bool = True
-    seed: int = 101
-    precision: str = "auto"
-    gradient_checkpointing: bool = False
-    lora: int = 0
-    label_smoothing: float = 0.0
-    class_weights: bool = False
-    masking: float | None = None
-    layerdrop: float | None = 0.0
-    bucketing: bool = True
-    head: str = "logistic"
-    speeds: tuple[float, ...] = (1.0,)
-    centered: bool = False
+    epochs: int = setting(10, "whole", least=1)
+    batch_size: int = setting(4, "whole", least=1)
+    accumulation: int = setting(2, "whole", least=1)
+    learning_rate: float = setting(1e-4, "positive")
+    head_learning_rate: float | None = setting(None, "positive", optional=True)
+    warmup: float = setting(0.0, "share")
+    eval_every: int = setting(100, "whole", least=1)
+    pooling: str = setting("mean", "one of", choices=("mean", "sum", "max"))
+    layers: str = setting("last", "one of", choices=("last", "weighted"))
+    trim: bool = setting(False, "switch")
+    pretrained: bool = setting(True, "switch")
+    seed: int = setting(101, "whole", least=0)
+    precision: str = setting("auto", "one of", choices=("auto", "fp32"))
+    gradient_checkpointing: bool = setting(False, "switch")
+    lora: int = setting(0, "whole", least=0)
+    label_smoothing: float = setting(0.0, "share")
+    class_weights: bool = setting(False, "switch")
+    masking: float | None = setting(None, "share", optional=True)
+    layerdrop: float | None = setting(0.0, "share", optional=True)
+    bucketing: bool = setting(True, "switch")
 
     def __post_init__(self):
-        object.__setattr__(self, "speeds", tuple(self.speeds))  # run.json knows lists only
-        for name in ("epochs", "batch_size", "accumulation", "learning_rate", "eval_every"):
-            if getattr(self, name) <= 0:
-                raise SerlibError(f"The recipe's {name} is {getattr(self, name)}; it must be greater than 0.")
-        if self.freeze not in ("cnn", "all"):
-            raise SerlibError(f'The recipe\'s freeze is {self.freeze!r}; it must be "cnn" or "all".')
-        if self.precision not in ("auto", "fp32"):
-            raise SerlibError(f'The recipe\'s precision is {self.precision!r}; it must be "auto" or "fp32".')
-        for name in ("label_smoothing", "masking", "layerdrop"):
-            if not 0 <= (getattr(self, name) or 0) < 1:
-                raise SerlibError(f"The recipe's {name} is {getattr(self, name)}; it is a share, from 0 to below 1.")
-        if self.head not in ("logistic", "kernel ridge"):
-            raise SerlibError(f'The recipe\'s head is {self.head!r}; it must be "logistic" or "kernel ridge".')
-        if not self.speeds or min(self.speeds) <= 0:
-            raise SerlibError(f"The recipe's speeds are {self.speeds}; give at least one, each greater than 0.")
-        if self.centered and self.head != "kernel ridge":
-            raise SerlibError('The recipe is centered; only head="kernel ridge" knows that.')
-        odd = {
-            "head": self.head != "logistic",
-            "speeds": self.speeds != (1.0,),
-            "pooling": self.pooling == "loudness",
-            "layers": self.layers == "first",
-        }
-        if self.freeze != "all" and any(odd.values()):
-            name = next(name for name in odd if odd[name])
-            raise SerlibError(f'The recipe\'s {name} is for a frozen encoder; set freeze="all" too.')
-        if self.lora < 0:
-            raise SerlibError(f"The recipe's lora is {self.lora}; it is a rank, such as 16, or 0 for none.")
+        _check_settings(self, "recipe")
         if self.layers == "weighted" and (self.lora or self.layerdrop != 0):
             raise SerlibError(
                 'The recipe\'s layers are "weighted": that learned sum needs every layer and its own weights, so set '
@@ -125,14 +130,6 @@ class Recipe:
             )
 
     def __str__(self) -> str:
-        if self.freeze == "all":
-            speeds = ", ".join(f"{speed:g}" for speed in self.speeds)
-            return (
-                f"frozen encoder, {self.pooling} of {self.layers} layers, {self.head} regression"
-                + f", speeds {speeds}" * (self.speeds != (1.0,))
-                + ", centered by voice" * self.centered
-                + ", trimmed" * self.trim
-            )
         return (
             f"{self.epochs} epochs, batch {self.batch_size} x {self.accumulation}, learning rate {self.learning_rate:g}"
             + (f" (head {self.head_learning_rate:g})" if self.head_learning_rate else "")
@@ -151,46 +148,60 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class Work:
-    """What is to be trained, and the folder that it goes to."""
+class Probe:
+    """How a frozen encoder is probed (02): layers averaged over time, and logistic regression on the averages.
 
-    backbone: Backbone
-    split: Split
-    recipe: Recipe
-    target: Path
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a training hands over: predictions of validation and test, its history, facts for run.json.
-
-    ``save`` writes the checkpoint into an empty folder.
+    ``pooling`` is "mean" or "mean+std" (standard deviations beside the means), ``layers`` "all" or "last". Linear
+    probes: Alain and Bengio (2017, arXiv 1610.01644); on speech emotion, Pepino et al. (2021, arXiv 2104.03502). Raises
+    SerlibError, when made, for a setting that could not be carried out. `make leaderboard` has a probe of its own with
+    another head: a subclass that says how to ``pool`` a clip and which ``head`` to ``fit``.
     """
 
-    predictions: pd.DataFrame
-    history: pd.DataFrame
-    info: dict
-    save: Callable[[Path], None]
+    pooling: str = setting("mean+std", "one of", choices=("mean", "mean+std"))
+    layers: str = setting("all", "one of", choices=("last", "all"))
+    trim: bool = setting(False, "switch")
+    pretrained: bool = setting(True, "switch")
+    seed: int = setting(101, "whole", least=0)
+
+    head = Logistic
+    speeds = (1.0,)  # at which a clip is heard; the averages of its copies are averaged
+
+    def __post_init__(self):
+        _check_settings(self, "probe")
+
+    def __str__(self) -> str:
+        return f"frozen encoder, {self.pooling} of {self.layers} layers, logistic regression" + ", trimmed" * self.trim
+
+    def averaged_layers(self, layers: int) -> list[int]:
+        """Return the numbers of the layers that are averaged, of an encoder with this many; 0 is what enters them."""
+        return list(range(layers + 1)) if self.layers == "all" else [layers]
+
+    def pool(self, layers: np.ndarray, samples: np.ndarray) -> np.ndarray:
+        """Return the averages over time of one clip's (layers, frames, hidden) as one row.
+
+        All means stand before all standard deviations. ``samples`` are the clip's own, mono at 16 kHz.
+        """
+        parts = [layers.mean(1), layers.std(1)][: 1 + (self.pooling == "mean+std")]
+        return np.concatenate([part.ravel() for part in parts]).astype(np.float32)
+
+    def fit(self, x: dict[str, np.ndarray], y: dict[str, np.ndarray], split: Split) -> Fitted:
+        """Fit the head to the parts "train" and "validation" of the averages ``x`` and class numbers ``y``."""
+        return self.head.choose(x, y)
+
+    @property
+    def measures(self) -> dict[str, Any]:
+        """The settings on which the averages depend, whatever is fitted to them."""
+        seed = 0 if self.pretrained else self.seed
+        return {"pooling": self.pooling, "layers": self.layers, "trim": self.trim, "speeds": self.speeds, "seed": seed}
 
 
-def sounds_of(split: Split, trim: bool) -> audio.Clips:
-    """Return the decoded clips of all three parts."""
-    whole = pd.concat([frame for _, frame in split.parts()])
-    return audio.clips(whole, trim=trim)
-
-
-def weights_name(backbone: Backbone, recipe: Recipe) -> str:
-    """Return where the weights come from, exact enough to tell whether two runs began alike."""
-    if not recipe.pretrained:
-        return f"random, in the shape of {backbone.checkpoint}"
-    if backbone.is_twin:
-        digest = json.loads((TWINS / Path(backbone.checkpoint).name / "recipe.json").read_text())["sha256"]
-        return f"shipped with serlib, sha256 {digest[:12]}"
-    return backbone.checkpoint
-
-
-def softmax_of(logits: np.ndarray) -> np.ndarray:
-    """Return probabilities, in float64 along the last axis, so that they sum to 1 in the CSV too."""
-    from scipy.special import softmax
-
-    return softmax(np.asarray(logits, dtype=np.float64), axis=-1)
+def recipe_from(info: Mapping[str, Any]) -> Recipe | Probe:
+    """Return the recipe that a run's record holds. SerlibError for one that this serlib does not know."""
+    kinds = {"fine-tuned": Recipe, "probe": Probe}
+    try:
+        return kinds[info["kind"]](**info["recipe"])
+    except (KeyError, TypeError) as error:
+        raise SerlibError(
+            f"The run {info.get('name', '')} was made by a recipe that serlib itself does not have; classify with the "
+            "program that made it."
+        ) from error

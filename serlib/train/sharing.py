@@ -29,7 +29,8 @@ def model_card(run: Any) -> str:
     n = info["clips"]["test"]
     low, high = wilson_interval(round(right * n), n)
     source = SOURCES.get(info["corpus"], f"{info['corpus']}, a corpus of its user's")
-    on_hub = info["weights"] == info["checkpoint"] and not Path(info["checkpoint"]).is_absolute()
+    place = Path(info["checkpoint"])  # owner/name on the hub, or a folder of the user's, or a twin
+    on_hub = len(place.parts) == 2 and not place.is_absolute()
     results = [
         EvalResult(
             "audio-classification", info["corpus"], info["corpus"], kind, round(value, 4), dataset_split=info["split"]
@@ -92,7 +93,7 @@ def push_to_hub(run: Any, repo: str, private: bool = True) -> str:
     checkpoint = run.folder / "checkpoint"
     if not checkpoint.is_dir():
         raise SerlibError(f"The run of {run.name} holds predictions but no checkpoint; run its notebook to train one.")
-    if run.info["recipe"]["freeze"] == "all" or run.info["recipe"]["pooling"] != "mean":
+    if run.info["kind"] == "probe" or run.info["recipe"]["pooling"] != "mean":
         raise SerlibError(
             f"{run.name} would not load in plain transformers, which knows fine-tuned models with mean pooling only; "
             "upload one of these."

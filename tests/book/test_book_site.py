@@ -1,7 +1,6 @@
 """The built book as its readers meet it: every page in headless Chromium, with no network but the site itself."""
 
 import re
-import shutil
 import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -17,7 +16,6 @@ PAGES = sorted(page.relative_to(SITE).as_posix() for page in SITE.rglob("*.html"
 DECKS = [page for page in PAGES if page.startswith("slides/") and not page[7].isdigit()]
 # The front page only forwards; the index is empty, since the glossary is the book's index.
 CHAPTERS = [page for page in PAGES if page.startswith(("book/", "notebooks/"))]
-CHROMIUM = next(filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])), None)
 MEGABYTE = 1_000_000
 PHONE = {"width": 390, "height": 844}
 DESKTOP = {"width": 1280, "height": 900}
@@ -32,10 +30,7 @@ DEBRIS = re.compile(
     ])
 )  # fmt: skip
 
-pytestmark = [
-    pytest.mark.skipif(not PAGES, reason="needs the built book: make book"),
-    pytest.mark.skipif(not CHROMIUM, reason="needs Chromium on the PATH"),
-]
+pytestmark = pytest.mark.skipif(not PAGES, reason="needs the built book: make book")
 
 
 def soup(page: str) -> BeautifulSoup:
@@ -53,16 +48,6 @@ def origin():
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as driver:
-        options = ["--no-sandbox", "--autoplay-policy=no-user-gesture-required", "--mute-audio"]
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=options)
-        yield browser
-        browser.close()
 
 
 class Visit:

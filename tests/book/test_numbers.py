@@ -1,7 +1,7 @@
 """Numbers in prose: one that claims a result of ours names the predictions it comes from, and agrees with them.
 
 The name is a comment behind the number, which no reader sees, in a chapter, a README or a notebook's Markdown:
-``76.1 % <!-- results/laptop/luna-jimenez-fold*/whisper-tiny.en-frozen accuracy -->``. A star stands for the digit of a
+``76.1 % <!-- results/laptop/luna-jimenez-fold*/whisper-tiny.en-probe accuracy -->``. A star stands for the digit of a
 fold, and pools the folds.
 """
 
@@ -89,7 +89,7 @@ def test_results_are_claimed_somewhere():
 
 
 def test_a_wrong_and_a_bare_number_are_found():
-    where = "laptop/stratified/whisper-tiny.en-frozen"
+    where = "laptop/stratified/whisper-tiny.en-probe"
     true = f"{100 * measured(where, 'accuracy'):.1f}"
     mark = f"<!-- results/{where} accuracy -->"
     assert faults(f"The probe reaches {true} % {mark} on RAVDESS.") == []

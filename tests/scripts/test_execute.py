@@ -1,7 +1,9 @@
 """`make execute` and `make setup` in a copy with three tiny notebooks and a one-line serlib."""
 
+import ast
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -17,8 +19,8 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 ROOT = Path(__file__).parents[2]
 COPIED = ["Makefile", "requirements.lock", "pyproject.toml", "scripts"]
 # What make would take over from the make that runs these tests, or from the user's shell.
-FOREIGN = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "PROFILE", "ONLY", "PARAMS", "LAUNCH", "PYTHON", "RAVDESS_DIR",
-           "SERLIB_MODELS", "PYTHONPATH", "OMP_NUM_THREADS")  # fmt: skip
+FOREIGN = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "PROFILE", "ONLY", "PARAMS", "LAUNCH", "PYTHON", "RAVDESS_DIR", "WITH",
+           "SERLIB_MODELS", "SERLIB_CACHE", "SERLIB_HOME", "HF_HOME", "PYTHONPATH", "OMP_NUM_THREADS")  # fmt: skip
 SHOWN = "EPOCHS, PROFILE, serlib.VALUE, os.environ.get('LAUNCHED')"
 THREADS = "os.environ.get('OMP_NUM_THREADS')"
 
@@ -62,12 +64,13 @@ class Project:
         environment = {key: value for key, value in os.environ.items() if key not in FOREIGN}
         return {"args": ["make", *arguments], "cwd": self.folder, "env": environment, "text": True}
 
-    def make(self, *arguments: str) -> subprocess.CompletedProcess:
-        return subprocess.run(**self.command(*arguments), capture_output=True, timeout=120)
+    def make(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
+        command = self.command(*arguments)
+        return subprocess.run(**command | {"env": command["env"] | environment}, capture_output=True, timeout=120)
 
-    def execute(self, *arguments: str) -> list[str]:
+    def execute(self, *arguments: str, **environment: str) -> list[str]:
         """Make execute, which must succeed; return the numbers of the notebooks that ran, in their order."""
-        result = self.make("execute", *arguments)
+        result = self.make("execute", *arguments, **environment)
         assert result.returncode == 0, result.stdout + result.stderr
         return self.ran()
 
@@ -177,9 +180,131 @@ def test_notebooks_side_by_side_share_the_cores(project):
 
 
 def test_only_a_known_notebook(project):
-    result = project.make("execute", "ONLY=77")
-    assert result.returncode
-    assert "ONLY=77 names no notebook; there are 00_first 03_train 09_judge" in result.stderr
+    for only in ("77", "03 77"):
+        result = project.make("execute", f"ONLY={only}")
+        assert result.returncode and project.ran() == []
+        assert "ONLY=77 names no notebook; there are 00_first 03_train 09_judge" in result.stderr
+
+
+def test_folders_are_those_of_where_make_is_called(project):
+    """Papermill runs a kernel beside its notebook, where data/rav is another folder; ~ may be no shell's to expand."""
+    names = ("RAVDESS_DIR", "SERLIB_MODELS", "SERLIB_CACHE", "SERLIB_HOME", "HF_HOME")
+    project.notebook("00_first", f"[os.environ.get(name) for name in {names}]")
+    home = str(project.folder / "home")
+    given = ["RAVDESS_DIR=data/rav", "SERLIB_MODELS=~/models", "SERLIB_CACHE=../kept", f"SERLIB_HOME={home}"]
+    assert project.execute("ONLY=00", *given, HOME=home) == ["00"]
+    above = project.folder
+    expected = [str(above / "data/rav"), f"{home}/models", str(above.parent / "kept"), home, None]
+    assert ast.literal_eval(project.shown("00_first")) == expected
+    project.notebook("00_first", f"[os.environ.get(name) for name in {names}], 2")
+    assert project.execute("ONLY=00", RAVDESS_DIR="data/rav", HF_HOME="hub") == ["00"]
+    assert ast.literal_eval(project.shown("00_first")) == ([expected[0], None, None, None, str(above / "hub")], 2)
+
+
+def test_every_folder_that_serlib_takes_from_the_environment_is_meant():
+    """The list of scripts/execute.py, against what the package asks for."""
+    code = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "serlib").rglob("*.py"))
+    asked = set(re.findall(r'named_folder\("(\w+)"\)', code))
+    script = ast.parse((ROOT / "scripts" / "execute.py").read_text(encoding="utf-8"))
+    (listed,) = (ast.literal_eval(node.value) for node in script.body
+                 if isinstance(node, ast.Assign) and node.targets[0].id == "FOLDERS")  # fmt: skip
+    assert {"RAVDESS_DIR", "SERLIB_MODELS", "SERLIB_CACHE", "SERLIB_HOME"} <= asked <= set(listed)
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert asked <= set(re.search(r"^VALUES := (.+)", makefile, re.MULTILINE)[1].split())
+
+
+HOSTILE = """a 'b' "c" $(touch x1) $(shell touch x2) `touch x3`; touch x4 & -j4;touch${IFS}x5 # $HOME \\ $$ %"""
+
+
+@pytest.mark.parametrize("way", ["command line", "environment"])
+def test_a_value_is_nobodys_text(project, way):
+    """A folder may be called anything: neither make nor the shell runs what is in its name."""
+    project.notebook("00_first", "os.environ['RAVDESS_DIR'], EPOCHS")
+    params = f"-p EPOCHS '{HOSTILE.replace(chr(39), '')}'"
+    values = {"PROFILE": "laptop", "RAVDESS_DIR": f"/data/{HOSTILE}", "PARAMS": params}
+    if way == "environment":
+        assert project.execute("ONLY=00", **values) == ["00"]
+    else:
+        assert project.execute("ONLY=00", *(f"{name}={value}" for name, value in values.items())) == ["00"]
+    shown = ast.literal_eval(project.shown("00_first", "laptop"))
+    assert shown == (f"/data/{HOSTILE}", HOSTILE.replace("'", ""))
+    assert not [*project.folder.rglob("x[1-5]*")]
+    assert project.execute("ONLY=00", **values) == [], "the same value is the same input"
+
+
+@pytest.mark.parametrize("way", ["command line", "environment"])
+@pytest.mark.parametrize("name", ["PROFILE", "WITH", "ONLY"])
+@pytest.mark.parametrize(
+    "value", ["../../out", "..", "a/b", "$(shell touch x1)", "`touch x2`", "a;touch x3", "a b", "ä"]
+)
+def test_a_name_that_would_leave_build_is_refused(first, way, name, value):
+    """Nothing is made, so all share the first project."""
+    project = first[0]
+    given = ([f"{name}={value}"], {}) if way == "command line" else ([], {name: value})
+    result = project.make("execute", "--dry-run", *given[0], **given[1])
+    assert result.returncode and f"{name}=" in result.stderr, result.stdout
+    assert not [*project.folder.glob("x[1-3]*")]
+
+
+def test_ports_and_addresses_are_values_too(project):
+    project.write("scripts/address.py", "import sys; print(sys.argv[1:])")
+    result = project.make("address", f"PYTHON={sys.executable}", f"URL={HOSTILE}")
+    assert result.returncode == 0 and result.stdout.strip() == repr([HOSTILE])
+    (project.folder / "build" / "site").mkdir(parents=True)
+    result = project.make("serve", f"PORT={HOSTILE}")
+    assert result.returncode and f"http://localhost:{HOSTILE} - stop" in result.stdout
+    assert not [*project.folder.rglob("x[1-5]*")]
+
+
+def test_a_clone_may_lie_anywhere(project):
+    """Where the folder itself is called such a thing, too."""
+    moved = project.folder.with_name(HOSTILE.replace("/", "").replace("%", "")[:100])
+    project.folder.rename(moved)
+    project.folder = moved
+    project.write_environment()
+    assert "--editable" not in project.make("--dry-run", "setup").stdout
+    project.write(".venv/.complete", "another folder\n")
+    assert "--editable" in project.make("--dry-run", "setup").stdout
+    assert not [*moved.glob("x[1-5]*")]
+
+
+@pytest.mark.parametrize(
+    ("params", "sentence"),
+    [
+        (
+            "-p EPOCH 2",
+            "notebooks/00_first.ipynb has no parameter EPOCH, nor has another notebook; did you mean EPOCHS?",
+        ),
+        ("-p epochs 2", "did you mean EPOCHS?"),
+        ("-p SEED 2", "did you mean EPOCHS or PROFILE or STEPS?"),
+        ("-p EPOCHS", "expected 2 arguments"),
+        ("-p EPOCHS '2", "PARAMS=-p EPOCHS '2 cannot be read (No closing quotation)"),
+        ("EPOCHS=2", "unrecognized arguments: EPOCHS=2"),
+    ],
+)
+def test_an_unknown_parameter_stops_the_run(project, params, sentence):
+    """Once it was a line on stderr, and the default was trained for hours."""
+    add_steps(project)
+    result = project.make("execute", "ONLY=00", f"PARAMS={params}")
+    assert result.returncode and sentence in result.stderr and "Traceback" not in result.stderr
+    assert project.ran() == []
+
+
+def add_steps(project):
+    cell = new_code_cell("STEPS: int = 5  # of pre-training", metadata={"tags": ["parameters"]})
+    cells = [cell, new_code_cell("print('03', file=open('../ran', 'a'))"), new_code_cell("STEPS")]
+    nbformat.write(new_notebook(cells=cells), project.folder / "notebooks" / "03_train.ipynb")
+
+
+def test_a_parameter_of_another_notebook_is_passed_over_with_a_line(project):
+    """PARAMS goes to all notebooks, and few of them have each parameter."""
+    add_steps(project)
+    result = project.make("execute", "PARAMS=-p STEPS 7")
+    assert result.returncode == 0, result.stderr
+    assert project.ran()[-1] == "09" and project.shown("03_train") == "7"
+    for name in ("00_first", "09_judge"):
+        assert f"notebooks/{name}.ipynb has no parameter STEPS and runs without it" in result.stdout
+    assert "03_train.ipynb has no" not in result.stdout.replace("has no parameter PROFILE", "")
 
 
 def test_a_failing_notebook_is_named_kept_and_gone_on_from(project):
@@ -215,8 +340,14 @@ def test_a_killed_execution_leaves_nothing_taken_for_whole(project, signal_):
     os.killpg(process.pid, signal_)
     assert process.wait(timeout=30) != 0
     assert project.ran() == ["00"]
-    left = {path.name for path in project.executed("00_first").parent.glob("*")}
-    assert left <= ({"00_first.partial.ipynb"} if signal_ == signal.SIGKILL else set())
+    allowed = {"00_first.partial.ipynb"} if signal_ == signal.SIGKILL else set()
+
+    def left() -> set[str]:
+        return {path.name for path in project.executed("00_first").parent.glob("*")}
+
+    while not left() <= allowed and time.monotonic() < deadline:  # make goes before what it has started
+        time.sleep(0.1)
+    assert left() <= allowed
     project.notebook("00_first")
     assert project.execute("ONLY=00") == ["00"]
     assert project.executed("00_first").exists()

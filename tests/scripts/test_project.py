@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tomllib
 from functools import cache
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 ROOT = Path(__file__).parents[2]
+ARCHITECTURE = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 PACKAGE = ROOT / "serlib"
 MODULES = {
@@ -31,18 +33,6 @@ IMPORTED_AS = {
     "lazy-loader": "lazy_loader",
     "praat-parselmouth": "parselmouth",
     "scikit-learn": "sklearn",
-}
-# What a room may know besides itself: the design's arrows. A module at the top of the package is a room of its own.
-KNOWS = {
-    "errors": set(),
-    "files": {"errors"},
-    "data": {"errors", "files"},
-    "judge": {"errors", "files"},
-    "train": {"data", "judge", "errors", "files"},
-    "show": {"data", "judge", "errors", "files"},
-    "exercises": {"data", "judge", "errors", "files"},
-    "lesson": {"train", "data", "judge", "errors", "files"},
-    "__main__": {"lesson", "train", "data", "judge", "errors", "files"},
 }
 
 
@@ -69,6 +59,22 @@ def room(module: str) -> str:
     return module.split(".")[0]
 
 
+def rows(heading: str) -> dict[str, list[str]]:
+    """The rows of the first table below a heading of ARCHITECTURE.md by their first cell, a name in backticks."""
+    table = re.search(rf"^## {re.escape(heading)}\n.*?\n\n(\|.*?)\n\n", ARCHITECTURE, re.MULTILINE | re.DOTALL)[1]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]]
+    return {first.strip("`"): others for first, *others in cells}
+
+
+def in_backticks(text: str) -> set[str]:
+    return set(re.findall(r"`([^`]+)`", text))
+
+
+# What a room may know besides itself, and the libraries that stay out of it.
+KNOWS = {name: in_backticks(knows) for name, (_, knows, _) in rows("Rooms and arrows").items()}
+WITHOUT = {name: in_backticks(without) for name, (*_, without) in rows("Rooms and arrows").items()}
+
+
 def own_imports(path: Path) -> set[str]:
     """The modules of serlib that a module imports, at its top or inside a function."""
     named = set()
@@ -78,6 +84,17 @@ def own_imports(path: Path) -> set[str]:
         elif isinstance(node, ast.Import):
             named |= {alias.name for alias in node.names}
     return {name.removeprefix("serlib.") for name in named} & set(MODULES)
+
+
+def libraries(path: Path) -> set[str]:
+    """What a module imports that is not serlib's, at its top or inside a function."""
+    imported = set()
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            imported |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            imported.add(node.module.split(".")[0])
+    return imported - {"serlib"}
 
 
 def notebook_code() -> str:
@@ -132,15 +149,27 @@ def test_the_lock_is_exact_and_names_no_place():
         assert line.startswith("#") or re.fullmatch(r"[\w.-]+==[\w.]+( ; [\w =\"<>.]+)?", line), line
 
 
+def test_the_lock_has_all_that_its_own_packages_need():
+    """They are installed without their dependencies, so what the lock forgets is missing until somebody imports it."""
+    locked = lock()
+    for name in locked:
+        try:
+            needed = map(Requirement, metadata.requires(name) or [])
+        except metadata.PackageNotFoundError:  # another system's, or of a newer lock than this environment's
+            continue
+        for requirement in needed:
+            if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+                found = locked.get(canonicalize_name(requirement.name))
+                assert found, f"{name} needs {requirement}"
+                version = str(found.specifier).removeprefix("==")
+                assert requirement.specifier.contains(version, prereleases=True), f"{name} needs {requirement}"
+
+
 def test_serlib_imports_what_it_declares_and_nothing_else():
     imported = set()
     for path in [*MODULES.values(), *PACKAGE.rglob("__init__.py")]:
-        for node in ast.walk(tree(path)):
-            if isinstance(node, ast.Import):
-                imported |= {alias.name.split(".")[0] for alias in node.names}
-            elif isinstance(node, ast.ImportFrom) and not node.level:
-                imported.add(node.module.split(".")[0])
-    imported -= set(sys.stdlib_module_names) | {"serlib", "google"}  # google.colab is Colab's own
+        imported |= libraries(path)
+    imported -= {*sys.stdlib_module_names, "google"}  # google.colab is Colab's own
     declared = {Requirement(line).name for line in PROJECT["dependencies"]}
     modules = {IMPORTED_AS.get(name, name) for name in declared}
     trackers = {Requirement(line).name for line in PROJECT["optional-dependencies"]["track"]}
@@ -152,9 +181,53 @@ def test_serlib_imports_what_it_declares_and_nothing_else():
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_arrows_point_the_way_of_the_design(module):
-    rooms = {room(name) for name in own_imports(MODULES[module])}
-    assert not rooms - KNOWS[room(module)] - {room(module)}
+def test_arrows_point_the_way_that_the_page_on_architecture_draws(module):
+    own = room(module)
+    assert not {room(name) for name in own_imports(MODULES[module])} - KNOWS[own] - {own}
+    assert not libraries(MODULES[module]) & WITHOUT[own]
+
+
+def test_the_page_on_architecture_has_every_room_and_draws_no_circle():
+    assert set(KNOWS) == {room(module) for module in MODULES}
+    assert set().union(*KNOWS.values()) <= set(KNOWS)
+    assert set().union(*WITHOUT.values()) <= {IMPORTED_AS.get(name, name) for name in floors()}
+    for name, known in KNOWS.items():
+        assert all(name not in KNOWS[other] and KNOWS[other] <= known for other in known), name
+
+
+def test_the_page_on_architecture_lists_every_module_and_script_once():
+    listed = ARCHITECTURE[ARCHITECTURE.index("\n## Every module\n") : ARCHITECTURE.index("\n## From a clip")]
+    names = re.findall(r"\]\(([^)]+)\)", listed)
+    there = [*MODULES.values(), *(ROOT / "scripts").rglob("*.py")]
+    assert sorted(names) == sorted(path.relative_to(ROOT).as_posix() for path in there)
+
+
+def test_the_page_on_architecture_has_every_profile():
+    from serlib.lesson import PROFILES
+
+    assert list(rows("Profiles")) == list(PROFILES)
+
+
+# A file as prose, comments and commands name it, without a link; a pattern with a star or a NAME is none.
+FOLDERS = "tests|scripts|serlib|book|notebooks|results"
+FILE = re.compile(rf"(?<![\w./-])(?:{FOLDERS})/(?!\S*(?:NAME|NN))[\w./-]*\.(?:py|md|sh|csv|ipynb)\b(?!\*)")
+
+
+def test_every_file_that_a_page_or_a_comment_names_is_there():
+    """Tests make files of their own, which are not asked for."""
+    for path in tracked():
+        written = path.suffix in {".md", ".py", ".toml", ".yml", ".sh"} or path.name in {"Makefile", "run"}
+        if written and (ROOT / "tests") not in path.parents:
+            named = set(FILE.findall(path.read_text(encoding="utf-8")))
+            lost = {name for name in named if not (ROOT / name).exists()}
+            assert not lost, path.relative_to(ROOT)
+
+
+def test_every_link_of_a_page_of_the_repository_leads_to_a_file():
+    for page in ROOT.glob("*.md"):
+        links = re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
+        lost = [link for link in links if "://" not in link and not (ROOT / link).exists()]
+        assert not lost, page.name
 
 
 def test_no_circle_of_modules():
@@ -179,7 +252,7 @@ def test_every_public_name_is_used_outside_its_module(module):
     tables = [node.value for node in tree(MODULES[module]).body if isinstance(node, ast.Assign)]
     handed_out = {name for node in notes + tables for name in re.findall(r"\w+", ast.unparse(node))}
     used = names_used(ast.parse(notebook_code())) | handed_out
-    for path in [*MODULES.values(), *(ROOT / "scripts").glob("*.py")]:
+    for path in [*MODULES.values(), *(ROOT / "scripts").rglob("*.py")]:
         if path != MODULES[module]:
             used |= names_used(tree(path))
     dead = public - used
@@ -216,6 +289,17 @@ def test_every_make_command_of_a_page_exists(page):
 def test_help_lists_every_target():
     result = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True)
     assert set(re.findall(r"^make ([a-z-]+) +\S", result.stdout, re.MULTILINE)) == targets()
+
+
+def test_the_hooks_before_a_commit_are_make_lint_and_download_nothing():
+    repositories = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    assert [repository["repo"] for repository in repositories] == ["local"]
+    hooks = repositories[0]["hooks"]
+    assert {hook["language"] for hook in hooks} == {"system"}
+    recipe = re.search(r"^lint:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), re.MULTILINE)[1]
+    linted = re.findall(r"\$\(VENV\) (-m ruff \w+|-m \w+|\S+)", recipe)
+    hooked = [re.match(r"\.venv/bin/python (-m ruff \w+|-m \w+|\S+)", hook["entry"])[1] for hook in hooks]
+    assert hooked == linted and len(linted) == 4
 
 
 def test_address_changes_everywhere_and_back(tmp_path, address):

@@ -4,7 +4,6 @@ import base64
 import importlib.util
 import io
 import re
-import shutil
 import sys
 from pathlib import Path
 
@@ -19,7 +18,6 @@ from serlib.show import players
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
-CHROMIUM = next(filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])), None)
 
 
 @pytest.fixture(scope="module")
@@ -235,30 +233,25 @@ def test_all_notebooks_together_give_the_decks_of_the_book_and_of_its_plans(slid
     assert set(re.findall(r"/slides/(\w+)\.html", kit)) == {*minutes, "index"}
 
 
-def test_a_deck_opens_alone_turns_by_key_and_prints_a_slide_a_page(slides, notebook, tmp_path):
-    if not CHROMIUM:
-        pytest.skip("needs Chromium on the PATH")
-    playwright = pytest.importorskip("playwright.sync_api")
+def test_a_deck_opens_alone_turns_by_key_and_prints_a_slide_a_page(slides, notebook, tmp_path, browser):
     nbformat.write(notebook, tmp_path / "00_tone.ipynb")
     sys.argv = ["slides.py", str(tmp_path / "slides"), str(tmp_path / "00_tone.ipynb")]
     slides.main()
     asked, faults = [], []
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1280, "height": 720}, reduced_motion="reduce")
-        page.on("request", lambda request: asked.append(request.url))
-        page.on("pageerror", lambda error: faults.append(str(error)))
-        page.goto((tmp_path / "slides" / "00_tone.html").as_uri())
-        assert [url for url in asked if not url.startswith(("data:", "file:"))] == [] and faults == []
-        assert len([url for url in asked if url.startswith("file:")]) == 1
-        # The formula and the figure are there, and a slide fits into a window.
-        assert page.evaluate("[...document.images].every(image => image.complete && image.naturalWidth > 10)")
-        assert page.locator("img.math").count() == 1
-        for key, slide in (("ArrowRight", 1), ("ArrowRight", 2), ("ArrowLeft", 1)):
-            page.keyboard.press(key)
-            page.wait_for_function(
-                "i => Math.abs(document.querySelectorAll('section')[i].getBoundingClientRect().top) < 2", arg=slide
-            )
-        page.pdf(path=tmp_path / "deck.pdf", prefer_css_page_size=True)
-        browser.close()
+    page = browser.new_page(viewport={"width": 1280, "height": 720}, reduced_motion="reduce")
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.goto((tmp_path / "slides" / "00_tone.html").as_uri())
+    assert [url for url in asked if not url.startswith(("data:", "file:"))] == [] and faults == []
+    assert len([url for url in asked if url.startswith("file:")]) == 1
+    # The formula and the figure are there, and a slide fits into a window.
+    assert page.evaluate("[...document.images].every(image => image.complete && image.naturalWidth > 10)")
+    assert page.locator("img.math").count() == 1
+    for key, slide in (("ArrowRight", 1), ("ArrowRight", 2), ("ArrowLeft", 1)):
+        page.keyboard.press(key)
+        page.wait_for_function(
+            "i => Math.abs(document.querySelectorAll('section')[i].getBoundingClientRect().top) < 2", arg=slide
+        )
+    page.pdf(path=tmp_path / "deck.pdf", prefer_css_page_size=True)
+    page.close()
     assert (tmp_path / "deck.pdf").read_bytes().count(b"/Type /Page\n") == 5

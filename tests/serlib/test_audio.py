@@ -6,7 +6,6 @@ import pickle
 import resource
 import shutil
 import signal
-import struct
 import subprocess
 import sys
 import time
@@ -125,9 +124,9 @@ BAD = {
     text: "no sound file",
     header_only: "no sound file",
     truncated_wav: "cut off, 10,000 bytes",
-    truncated_flac: "cut off|damaged",
-    truncated_mp3: "cut off after",
-    damaged_flac: "cut off|damaged",
+    truncated_flac: "cut off or damaged",
+    truncated_mp3: "cut off",
+    damaged_flac: "cut off or damaged",
     nan: "NaN",
     infinite: "infinity",
     no_samples: "0 samples",
@@ -143,16 +142,6 @@ def test_bad_files_are_refused_in_one_sentence(tmp_path, make, sentence):
     with pytest.raises(SerlibError, match=sentence) as caught:
         audio.read(path)
     assert "a.wav" in str(caught.value) and "\n" not in str(caught.value)
-
-
-def test_wavs_with_other_chunks_and_of_unknown_length_are_whole(tmp_path):
-    plain = wav(tmp_path / "plain.wav").read_bytes()
-    at = plain.index(b"data")
-    odd = b"LIST" + struct.pack("<I", 5) + b"INFOx" + b"\0"
-    (tmp_path / "list.wav").write_bytes(plain[:at] + odd + plain[at:])
-    (tmp_path / "pipe.wav").write_bytes(plain[: at + 4] + b"\xff" * 4 + plain[at + 8 :])
-    for name in ("list", "pipe"):
-        assert np.array_equal(audio.read(tmp_path / f"{name}.wav"), audio.read(tmp_path / "plain.wav"))
 
 
 def test_a_clip_of_50_ms(tmp_path):
@@ -178,9 +167,70 @@ def test_trim_by_hand():
     assert audio.active_span(noisy, -35)[0] == 0
 
 
-def test_silence_is_left_alone():
-    assert audio.active_span(np.zeros(16_000)) == (0, 0)
-    assert len(audio.trim(np.zeros(16_000, np.float32))) == 16_000
+@pytest.mark.parametrize("level", [0, 0.1, -1])
+def test_silence_is_left_alone(level):
+    silence = np.full(16_000, level, np.float32)
+    assert audio.active_span(silence) == (0, 0)
+    assert len(audio.trim(silence)) == 16_000
+
+
+def voice(rate: int = 16_000, level: float = 0.3, noise: float = 1e-4) -> np.ndarray:
+    """Half a second of silence, 0.8 s of a tone that comes and goes, 0.7 s of silence; all above faint noise."""
+    tone = np.hanning(int(0.8 * rate)) * sine(rate, 0.8)
+    clip = np.concatenate([np.zeros(int(0.5 * rate)), 2 * level * tone, np.zeros(int(0.7 * rate))])
+    return (clip + noise * np.random.default_rng(0).standard_normal(len(clip))).astype(np.float32)
+
+
+@pytest.mark.parametrize("rate", [16_000, 48_000])
+@pytest.mark.parametrize("offset", [0.01, -0.05, 0.5])
+def test_an_offset_is_no_sound(rate, offset):
+    clip = voice(rate)
+    span = audio.active_span(clip, rate=rate)
+    assert 0.45 * rate < span[0] < 0.7 * rate < 1.1 * rate < span[1] < 1.35 * rate
+    assert audio.active_span(clip + np.float32(offset), rate=rate) == span
+    if rate == audio.RATE:
+        trimmed = audio.trim(clip + np.float32(offset))
+        assert np.array_equal(trimmed, (clip + np.float32(offset))[slice(*span)]), "the samples stay as they are"
+
+
+@pytest.mark.parametrize("offset", [0, 0.002, 0.02, 0.2])
+@pytest.mark.parametrize("at", [0, 15_000, 31_000, 31_960])
+def test_a_click_does_not_stand_for_the_clip(at, offset):
+    """2.5 ms, 50 dB louder than the voice: the voice is still found, and the click is a part of what is heard."""
+    clip = voice(level=2e-3, noise=1e-6)
+    start, stop = audio.active_span(clip)
+    clip[at : at + 40] += 0.9 * np.sign(np.sin(np.arange(40)))
+    found = audio.active_span(clip + np.float32(offset))
+    assert found[0] <= min(start, at) + 160 and found[1] >= max(stop, at + 40) - 160
+    assert found[0] >= min(start, at) - 400 and found[1] <= max(stop, at + 40) + 400
+
+
+def test_a_click_and_nothing_else_is_what_there_is():
+    clip = np.zeros(16_000, np.float32)
+    clip[8_000:8_040] = 0.5
+    start, stop = audio.active_span(clip)
+    assert start <= 8_000 and stop >= 8_040 and stop - start < audio.SHORTEST * audio.RATE
+
+
+def plain_span(samples: np.ndarray, threshold_db: float, rate: int) -> tuple[int, int]:
+    """What ``active_span`` says of a clip without offset and click, and said of every clip before."""
+    starts = np.arange(0, max(len(samples) - rate // 40, 0) + rate // 100, rate // 100)
+    starts = starts[starts < len(samples)]
+    stops = np.minimum(starts + rate // 40, len(samples))
+    energy = np.concatenate([[0.0], np.cumsum(np.square(samples, dtype=np.float64))])
+    power = energy[stops] - energy[starts]
+    active = np.flatnonzero(power > power.max() * 10 ** (threshold_db / 10))
+    return starts[active[0]], stops[active[-1]]
+
+
+def test_spans_of_real_recordings_stay_where_they_were(ravdess_dir):
+    """Every number of a model that was trained on trimmed clips depends on these."""
+    from serlib.data.ravdess import ravdess
+
+    for path in ravdess(ravdess_dir)["path"]:
+        sounds, rate = audio.decode(path)
+        for samples, threshold_db, at in ((audio.read(path), -35, audio.RATE), (sounds.mean(axis=1), -30, rate)):
+            assert audio.active_span(samples, threshold_db, at) == plain_span(samples, threshold_db, at), path
 
 
 def test_clips_hold_what_read_gives(tiny_corpus, own_cache):
@@ -223,28 +273,150 @@ def test_clips_travel_as_an_address(tiny_corpus):
     assert np.array_equal(pickle.loads(packed)[tiny_corpus.index[3]], clips[tiny_corpus.index[3]])
 
 
-@pytest.mark.parametrize("harm", ["cut samples", "no samples", "cut index", "other index"])
-def test_a_damaged_cache_is_made_again(tiny_corpus, own_cache, harm):
-    before = np.array(audio.clips(tiny_corpus)[tiny_corpus.index[-1]])
-    samples, index = (next((own_cache / "audio").glob(f"*.{suffix}")) for suffix in ("npy", "json"))
-    if harm == "cut samples":
-        samples.write_bytes(samples.read_bytes()[:-4_000])
-    elif harm == "no samples":
-        samples.unlink()
-    elif harm == "cut index":
-        index.write_text(index.read_text()[:100])
-    else:
-        index.write_text(json.dumps({"clips": [["a", 0, 10]]}))
-    assert np.array_equal(audio.clips(tiny_corpus)[tiny_corpus.index[-1]], before)
+def edited(change):
+    """Return what changes the JSON of an index or of the notes on files."""
+
+    def harm(path: Path):
+        kept = json.loads(path.read_text())
+        change(kept)
+        path.write_text(json.dumps(kept))
+
+    return harm
+
+
+def zeroed(path: Path) -> None:
+    """Put zeros in the place of the last bytes, and give the file its old time."""
+    stat, data = path.stat(), path.read_bytes()
+    path.write_bytes(data[:-40_000] + bytes(40_000))
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+
+HARMS = {
+    "cut": lambda path: path.write_bytes(path.read_bytes()[:-100]),
+    "empty": lambda path: path.write_bytes(b""),
+    "gone": Path.unlink,
+    "zip": lambda path: path.write_bytes(b"PK\x03\x04" + bytes(100)),
+}
+OF_SAMPLES = HARMS | {"zeroed": zeroed}
+OF_INDEX = HARMS | {
+    "null": lambda path: path.write_text("null"),
+    "list": lambda path: path.write_text("[[1, 2], [3]]"),
+    "text": lambda path: path.write_text('"text"'),
+    "no key": edited(lambda kept: kept.pop("key")),
+    "of an older version": lambda path: path.write_text(json.dumps({"clips": [["a", 0, 10]]})),
+}
+
+
+@pytest.mark.parametrize(
+    ("ending", "harm"),
+    [pytest.param("npy", harm, id=f"samples {name}") for name, harm in OF_SAMPLES.items()]
+    + [pytest.param("json", harm, id=f"index {name}") for name, harm in OF_INDEX.items()]
+    + [pytest.param("json", edited(lambda kept: kept["value"]["clips"][-1].__setitem__(1, 0)), id="index other spans")],
+)
+def test_a_damaged_cache_is_made_again(tiny_corpus, own_cache, ending, harm):
+    last = tiny_corpus.index[-1]
+    before = np.array(audio.clips(tiny_corpus)[last])
+    harm(next((own_cache / "audio").glob(f"*.{ending}")))
+    assert np.array_equal(audio.clips(tiny_corpus)[last], before)
+    assert np.array_equal(audio.clips(tiny_corpus)[last], before)
+
+
+# The content of a sound
+
+
+def test_keys_are_those_of_the_sound_whatever_name_place_and_format(tmp_path):
+    (tmp_path / "there").mkdir()
+    samples = (sine(16_000) * 2**15).astype(np.int16)
+    paths = [tmp_path / "a.wav", tmp_path / "there" / "b.wav", tmp_path / "c.flac", tmp_path / "d.wav"]
+    for path in paths[:3]:
+        soundfile.write(path, samples, 16_000, subtype="PCM_16")
+    soundfile.write(paths[3], samples, 8_000, subtype="PCM_16")  # the same numbers are another sound when read slower
+    keys = audio.content_keys(corpus_of(paths))
+    assert keys.index.tolist() == ["a", "b", "c", "d"] and keys.str.fullmatch("[0-9a-f]{16}").all()
+    assert keys["a"] == keys["b"] == keys["c"] != keys["d"]
+    soundfile.write(paths[1], np.stack([samples, samples], axis=1), 16_000, subtype="PCM_16")
+    assert audio.content_keys(corpus_of(paths))["b"] != keys["a"]
+
+
+@pytest.fixture
+def decoded(monkeypatch) -> list[str]:
+    """The names of the files that were decoded, in any order."""
+    names, decode = [], audio.decode
+
+    def spy(path):
+        names.append(Path(path).name)
+        return decode(path)
+
+    monkeypatch.setattr(audio, "decode", spy)
+    monkeypatch.setattr(audio, "FRESH", 0)
+    return names
+
+
+def test_keys_are_made_once_and_again_where_a_file_changed(tmp_path, decoded):
+    paths = [wav(tmp_path / f"{name}.wav") for name in "abc"]
+    corpus = corpus_of(paths)
+    keys = audio.content_keys(corpus)
+    assert sorted(decoded) == ["a.wav", "b.wav", "c.wav"]
+    decoded.clear()
+    assert audio.content_keys(corpus).equals(keys) and audio.content_keys(corpus[1:]).equals(keys[1:])
+    assert decoded == []
+    stat = paths[1].stat()
+    soundfile.write(paths[1], -sine(16_000), 16_000, subtype="PCM_16")
+    os.utime(paths[1], ns=(stat.st_atime_ns, stat.st_mtime_ns))  # as a copy does that keeps the time of the original
+    assert paths[1].stat().st_size == stat.st_size
+    again = audio.content_keys(corpus)
+    assert decoded == ["b.wav"] and list(again != keys) == [False, True, False]
+
+
+def test_a_file_as_new_as_its_key_is_not_trusted(tmp_path, decoded, monkeypatch):
+    """Two changes within one tick of a disk's clock leave the same size and time behind."""
+    monkeypatch.setattr(audio, "FRESH", 3_600_000_000_000)
+    corpus = corpus_of([wav(tmp_path / "a.wav")])
+    audio.content_keys(corpus)
+    audio.content_keys(corpus)
+    assert decoded == ["a.wav", "a.wav"]
+
+
+@pytest.mark.parametrize("name", OF_INDEX)
+def test_damaged_notes_on_files_are_made_again(tmp_path, own_cache, decoded, name):
+    corpus = corpus_of([wav(tmp_path / "a.wav")])
+    keys = audio.content_keys(corpus)
+    OF_INDEX[name](next((own_cache / "sounds").glob("*.json")))
+    assert audio.content_keys(corpus).equals(keys) and len(decoded) == 2
+    assert audio.content_keys(corpus).equals(keys) and len(decoded) == 2
+
+
+def test_a_forged_key_is_not_believed(tmp_path, own_cache, decoded):
+    corpus = corpus_of([wav(tmp_path / "a.wav")])
+    keys = audio.content_keys(corpus)
+    notes = next((own_cache / "sounds").glob("*.json"))
+    notes.write_text(notes.read_text().replace(keys["a"], "0" * 16))
+    assert audio.content_keys(corpus).equals(keys)
+
+
+# What cannot be used
+
+
+def test_a_clip_of_which_trimming_leaves_nothing_is_named(tiny_corpus, tmp_path):
+    blip = np.zeros(16_000)
+    blip[5_000:5_040] = 0.5
+    soundfile.write(tmp_path / "blip.wav", blip, 16_000)
+    corpus = pd.concat([tiny_corpus, corpus_of([tmp_path / "blip.wav"])])
+    with pytest.raises(SerlibError, match=r"1 of 17 clips.*blip.wav has less than 0.1 s of sound.*leave it out"):
+        audio.clips(corpus, trim=True)
+    assert len(audio.clips(corpus)["blip"]) == 16_000
+    with pytest.raises(SerlibError, match="^blip.wav has less than 0.1 s"):
+        audio.heard(tmp_path / "blip.wav", trimmed=True)
+    assert len(audio.heard(tmp_path / "blip.wav")) == 16_000
 
 
 def test_bad_files_in_a_corpus_are_counted_and_leave_no_cache(tmp_path, own_cache):
     paths = [wav(tmp_path / "a.wav"), tmp_path / "b.wav", tmp_path / "c.wav"]
     zero_byte(paths[1])
     nan(paths[2])
-    with pytest.raises(SerlibError, match="2 of 3 clips cannot be read, the first: .*b.wav is empty"):
+    with pytest.raises(SerlibError, match="2 of 3 clips cannot be used, the first: .*b.wav is empty"):
         audio.clips(corpus_of(paths))
-    assert not list((own_cache / "audio").iterdir())
+    assert not list(own_cache.rglob("*.npy")) and not list(own_cache.rglob("*.json"))
     with pytest.raises(SerlibError, match="no file .*d.wav for clip d"):
         audio.clips(corpus_of([tmp_path / "d.wav"]))
     with pytest.raises(SerlibError, match="has no clips"):
@@ -288,8 +460,10 @@ def test_a_kill_while_caching_leaves_nothing_that_is_taken_for_whole(long_folder
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     assert not list((own_cache / "audio").glob("*.npy")) and not list((own_cache / "audio").glob("*.json"))
+    assert list((own_cache / "audio").glob(".*.partial"))
     paths = sorted(long_folder.glob("*.wav"))
     clips = audio.clips(corpus_of(paths))
+    assert sorted(path.suffix for path in (own_cache / "audio").iterdir()) == [".json", ".npy"], "leftovers are swept"
     assert len(clips) == 200 and np.array_equal(clips["199"], audio.read(paths[0]))
 
 
@@ -323,6 +497,46 @@ def test_a_full_disk_while_caching_is_said_and_leaves_nothing(long_folder, tmp_p
     assert left == []
 
 
+@pytest.mark.parametrize("how", ["mount", "user", "file"])
+def test_a_cache_that_cannot_be_written_is_said(tiny_dir, tmp_path, how):
+    (tmp_path / "all").mkdir()
+    for path in tiny_dir.rglob("*.wav"):
+        shutil.copy(path, tmp_path / "all")
+    cache = tmp_path / "closed"
+    cache.mkdir()
+    if how == "mount":
+        mount = ["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", str(cache)]
+        if not shutil.which("mount") or subprocess.run(mount, capture_output=True).returncode:
+            pytest.skip("this user may not mount a disk")
+    elif how == "user":
+        cache.chmod(0o555)
+        if os.access(cache, os.W_OK):
+            pytest.skip("this user may write everywhere")
+    else:
+        (cache / "sounds").write_text("a file where a folder should be")
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", CACHE_FOLDER, str(tmp_path / "all")],
+            env=os.environ | {"SERLIB_CACHE": str(cache)},
+            capture_output=True,
+            text=True,
+        )
+    finally:
+        if how == "mount":
+            subprocess.run(["umount", str(cache)], check=True)
+    assert done.stdout.startswith("SerlibError: cannot ") and str(cache) in done.stdout, done.stderr
+    assert "SERLIB_CACHE" in done.stdout
+
+
+def test_a_whole_cache_needs_no_writing(tiny_corpus, own_cache, monkeypatch):
+    """A class may share one that the teacher made and nobody else may write to."""
+    monkeypatch.setattr(audio, "FRESH", 0)
+    audio.clips(tiny_corpus)
+    monkeypatch.setattr(audio, "sole_maker", None)
+    monkeypatch.setattr(audio, "atomic_path", None)
+    assert len(audio.clips(tiny_corpus)) == 16
+
+
 def test_two_processes_that_cache_at_once_both_get_it_right(tiny_dir, tmp_path, own_cache):
     (tmp_path / "all").mkdir()
     for path in tiny_dir.rglob("*.wav"):
@@ -333,17 +547,18 @@ def test_two_processes_that_cache_at_once_both_get_it_right(tiny_dir, tmp_path, 
     assert len(list((own_cache / "audio").iterdir())) == 2
 
 
-def test_all_of_ravdess_within_the_time_promised(ravdess_dir):
+def test_all_of_ravdess_is_decoded_once(ravdess_dir, monkeypatch):
     from serlib.data.ravdess import ravdess
 
     corpus = ravdess(ravdess_dir)
     start = time.perf_counter()
     audio.clips(corpus)
     decoding = time.perf_counter() - start
+    monkeypatch.setattr(audio, "decode", None)
     start = time.perf_counter()
     clips = audio.clips(ravdess(ravdess_dir))
     total = sum(len(clips[clip]) for clip in clips)
     loading = time.perf_counter() - start
     print(f"decoded {len(corpus):,} clips in {decoding:.1f} s, loaded them again in {loading:.2f} s")
     assert total / audio.RATE == pytest.approx(corpus["seconds"].sum(), rel=1e-3)
-    assert decoding < 15 and loading < 1
+    assert loading < decoding / 5

@@ -64,7 +64,8 @@ def test_audit_says_synthetic(tiny_corpus):
 
 
 def test_audit_measures_silence_by_hand(tmp_path):
-    clip = np.concatenate([np.zeros(8_000), 0.5 * np.ones(16_000), np.zeros(4_000)])
+    tone = 0.5 * np.sin(2 * np.pi * 200 * np.arange(16_000) / 16_000)
+    clip = np.concatenate([np.zeros(8_000), tone, np.zeros(4_000)])
     path = tmp_path / "Actor_01" / "03-01-03-01-01-01-01.wav"
     path.parent.mkdir()
     soundfile.write(path, clip, 16_000)

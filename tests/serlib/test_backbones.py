@@ -33,14 +33,14 @@ KINDS = {
 WHISPERS = [key for key, row in BACKBONES.items() if row.family == "whisper"]
 
 
-@pytest.mark.parametrize("key", SIX)
+@pytest.mark.parametrize("key", [key for key in BACKBONES if key not in WHISPERS])
 def test_parameter_count_is_that_of_the_real_architecture(key):
     row = BACKBONES[key]
     kind, build = KINDS[row.family]
     norm = "layer" if row.needs_mask else "group"
     config = kind(
         hidden_size=row.hidden, num_hidden_layers=row.layers, intermediate_size=4 * row.hidden,
-        num_attention_heads={768: 12, 1024: 16, 1280: 16}[row.hidden], feat_extract_norm=norm,
+        num_attention_heads=row.hidden // 64, feat_extract_norm=norm,
         do_stable_layer_norm=row.needs_mask, conv_bias=row.needs_mask,
     )  # fmt: skip
     with torch.device("meta"):

@@ -47,14 +47,15 @@ def test_features_are_on_the_disk_once_and_each_clip_has_its_label(spoken, tmp_p
 
     from serlib.train import batches, model
     from serlib.train.backbones import TWINS, backbone
-    from serlib.train.recipes import Recipe, Work
+    from serlib.train.recipes import Recipe
+    from serlib.train.run import work_on
 
     twin = backbone("hubert-base-mini")
     extractor = AutoFeatureExtractor.from_pretrained(TWINS / "hubert-base")
     encoder = model.load(twin, ("a", "b")).base_model.feature_extractor
     for seed in (1, 2):
         split = stratified_split(spoken, test_size=0.25, validation_size=0.2, random_state=seed)
-        data = batches.features_of(Work(twin, split, Recipe(), tmp_path), encoder, extractor)
+        data = batches.features_of(work_on(twin, split, Recipe(), tmp_path, None), encoder, extractor)
         assert [str(clip) for clip in data["train"]["clip"]] == list(split.train.index)
         labels = {clip: split.labels.index(emotion) for clip, emotion in split.train["emotion"].items()}
         batch = batches.collate([data["train"][i] for i in range(5)], labels, "input_values", 64, needs_mask=False)

@@ -14,10 +14,11 @@ import pytest
 
 from serlib.data.splits import stratified_split
 from serlib.errors import SerlibError
-from serlib.train import finetuning
+from serlib.train import callbacks, finetuning, rescue
 from serlib.train.backbones import TWINS, backbone
-from serlib.train.recipes import Recipe, Work
-from serlib.train.training import fine_tune, load_run
+from serlib.train.finetuning import fine_tune
+from serlib.train.recipes import Recipe
+from serlib.train.run import load_run, work_on
 
 QUICK = Recipe(epochs=2, batch_size=8, accumulation=2, learning_rate=1e-3, eval_every=4, precision="fp32")
 
@@ -28,9 +29,9 @@ from serlib.data.ravdess import ravdess
 from serlib.data.splits import stratified_split
 from serlib.train.backbones import backbone
 from serlib.train.recipes import Recipe
-from serlib.train.training import fine_tune
+from serlib.train.finetuning import fine_tune
 corpus = ravdess(sys.argv[1])
-corpus.attrs |= {"name": "spoken", "synthetic": True}
+corpus.attrs |= {"name": "mini", "synthetic": True}
 split = stratified_split(corpus, test_size=0.25, validation_size=0.2)
 """
 
@@ -283,7 +284,7 @@ def cut_off(split, tmp_path, monkeypatch) -> Path:
                 raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(finetuning, "_progress", lambda title: Stop())
+        patch.setattr(callbacks, "Progress", lambda title: Stop())
         fine_tune(backbone("hubert-base-mini"), split, OFTEN, tmp_path / "here")
     return tmp_path / "here" / "stratified" / "hubert-base-mini"
 
@@ -309,7 +310,7 @@ def test_a_checkpoint_that_lost_something_is_passed_over(cut_off, tmp_path):
                 file.unlink()
             else:
                 file.write_bytes(file.read_bytes()[: file.stat().st_size // 2 if how == "cut" else 0])
-            assert finetuning._last_whole_checkpoint(folder) == str(folder / f"checkpoint-{older}"), folder.name
+            assert rescue.last_whole_checkpoint(folder) == str(folder / f"checkpoint-{older}"), folder.name
             assert steps_of(folder) == [older]
 
 
@@ -320,15 +321,15 @@ def test_without_the_best_checkpoint_training_goes_back_to_where_another_was_bes
         file = folder / f"checkpoint-{step}" / "trainer_state.json"
         best = {"best_model_checkpoint": str(folder / f"checkpoint-{older}")}
         file.write_text(json.dumps(json.loads(file.read_text()) | best))
-    assert finetuning._last_whole_checkpoint(folder) == str(folder / f"checkpoint-{newer}")
+    assert rescue.last_whole_checkpoint(folder) == str(folder / f"checkpoint-{newer}")
     (folder / f"checkpoint-{older}" / "model.safetensors").unlink()
-    assert finetuning._last_whole_checkpoint(folder) is None, "neither can end with the best weights"
+    assert rescue.last_whole_checkpoint(folder) is None, "neither can end with the best weights"
 
 
 def test_a_run_whose_folder_was_moved_ends_as_undisturbed(cut_off, split, tmp_path):
     """The Trainer knows the best checkpoint by its old place, and without it ends with the last one, silently."""
     (tmp_path / "here").rename(tmp_path / "there")
-    newest = finetuning._last_whole_checkpoint(tmp_path / "there" / cut_off.relative_to(tmp_path / "here") / "trainer")
+    newest = rescue.last_whole_checkpoint(tmp_path / "there" / cut_off.relative_to(tmp_path / "here") / "trainer")
     best = json.loads((Path(newest) / "trainer_state.json").read_text())["best_model_checkpoint"]
     assert Path(best).is_relative_to(tmp_path / "there") and Path(best).is_dir()
     run = fine_tune(backbone("hubert-base-mini"), split, OFTEN, tmp_path / "there")
@@ -337,11 +338,12 @@ def test_a_run_whose_folder_was_moved_ends_as_undisturbed(cut_off, split, tmp_pa
 
 
 def test_a_run_that_would_not_fit_on_the_disk_is_refused(split, tmp_path):
-    work = Work(backbone("hubert-base-mini"), split, QUICK, tmp_path)
-    finetuning._check_disk(work, 1_000, 2_000)
+    work = work_on(backbone("hubert-base-mini"), split, QUICK, tmp_path, None)
+    work.target.mkdir(parents=True)
+    rescue.check_disk(work, 1_000, 2_000)
     free = shutil.disk_usage(tmp_path).free
     with pytest.raises(SerlibError, match="the disk has .* GB free"):
-        finetuning._check_disk(work, free // 4, free // 8)
+        rescue.check_disk(work, free // 4, free // 8)
 
 
 @pytest.mark.parametrize(
@@ -354,13 +356,13 @@ def test_a_run_that_would_not_fit_on_the_disk_is_refused(split, tmp_path):
     ],
 )
 def test_the_end_of_a_training_is_one_sentence(split, tmp_path, error, sentence):
-    said = finetuning._readable(Work(backbone("hubert-base-mini"), split, QUICK, tmp_path), error)
+    said = rescue.readable(work_on(backbone("hubert-base-mini"), split, QUICK, tmp_path, None), error)
     assert isinstance(said, SerlibError) and sentence in str(said) and "\n" not in str(said)
 
 
 def test_other_errors_stay_what_they_are(split, tmp_path):
     error = KeyError("a fault of ours")
-    assert finetuning._readable(Work(backbone("hubert-base-mini"), split, QUICK, tmp_path), error) is error
+    assert rescue.readable(work_on(backbone("hubert-base-mini"), split, QUICK, tmp_path, None), error) is error
 
 
 def test_tensorboard_holds_the_history(split, tmp_path):

@@ -1,6 +1,7 @@
 """Starting a lesson: the right profile, the right backbones, runs found in runs/ before results/."""
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -13,8 +14,8 @@ from serlib.errors import SerlibError
 from serlib.judge import predictions
 from serlib.lesson import PROFILES, start
 from serlib.train.backbones import SIX
+from serlib.train.probing import probe
 from serlib.train.recipes import Recipe
-from serlib.train.training import fine_tune
 
 
 @pytest.fixture(autouse=True)
@@ -35,12 +36,31 @@ def test_unknown_profile_offers_the_nearest():
         start("labtop")
 
 
+@pytest.mark.parametrize("odd", [None, 3, ["mini"], "MINI"])
+def test_what_is_no_profile_is_said(odd):
+    with pytest.raises(SerlibError, match="no profile called"):
+        start(odd)
+
+
+@pytest.mark.parametrize("odd", [0, -1, 2.5, "two", "2", True])
+def test_odd_numbers_of_epochs_are_refused(odd):
+    """0 was taken for None, and text ended raw."""
+    with pytest.raises(SerlibError, match=f"epochs is {odd!r}; it must be a whole number, 1 or more"):
+        start("mini", epochs=odd)
+
+
+def test_the_home_of_runs_may_be_written_from_the_home_folder(home, monkeypatch):
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("SERLIB_HOME", "~/mine")
+    assert start("mini").home == home / "mine"
+
+
 @pytest.mark.parametrize("profile", PROFILES)
 def test_each_profile_knows_its_six(profile):
     lesson = start(profile)
     keys = [lesson.backbone(key).key for key in SIX]
     assert keys == [f"{key}-mini" if PROFILES[profile].twins else key for key in SIX]
-    assert lesson.runs.name == profile
+    assert lesson.runs.folder.name == lesson.runs.profile == profile
 
 
 def test_paper_profile_is_the_papers_recipe():
@@ -72,14 +92,22 @@ def test_runs_are_found_in_runs_then_in_results(home, spoken):
         lesson.run("hubert-base")
     assert lesson.finished() == []
     split = stratified_split(spoken, test_size=0.25, validation_size=0.2)
-    probe = Recipe(freeze="all", layers="all")
-    run = fine_tune(lesson.backbone("frozen"), split, probe, lesson.runs)
+    run = probe(lesson.backbone("frozen"), split, lesson.probe_recipe, lesson.runs)
     assert lesson.run("frozen").folder == run.folder
-    shelf = home / "results" / "mini" / "stratified" / "hubert-base-mini-frozen"
+    shelf = home / "results" / "mini" / "stratified" / "hubert-base-mini-probe"
     shelf.parent.mkdir(parents=True)
     shutil.move(run.folder, shelf)
     assert lesson.run("frozen").folder == shelf
     assert [found.folder for found in lesson.finished()] == [shelf]
+
+
+def test_a_run_is_found_whatever_its_split_is_called(spoken):
+    """Its folder has a safe name, which is not always that of the split."""
+    lesson = start("mini")
+    split = replace(stratified_split(spoken, test_size=0.25, validation_size=0.2), name="Ann/../..")
+    run = probe(lesson.backbone("frozen"), split, lesson.probe_recipe, lesson.runs)
+    assert run.folder.parents[1] == lesson.runs.folder
+    assert lesson.run("frozen", "Ann/../..").folder == run.folder
 
 
 def test_runs_live_on_drive_where_it_is_mounted(tmp_path, monkeypatch, capsys):
@@ -88,11 +116,11 @@ def test_runs_live_on_drive_where_it_is_mounted(tmp_path, monkeypatch, capsys):
     session.mkdir()
     monkeypatch.chdir(session)
     monkeypatch.setattr(profiles, "DRIVE", drive)
-    assert start("mini").runs.is_relative_to(tmp_path) and "Drive" not in capsys.readouterr().out
+    assert start("mini").runs.folder.is_relative_to(tmp_path) and "Drive" not in capsys.readouterr().out
     monkeypatch.delenv("SERLIB_HOME")
     assert start("mini").home == session
     drive.mkdir(parents=True)
-    assert start("mini").runs == drive / "ser-book" / "runs" / "mini"
+    assert start("mini").runs.folder == drive / "ser-book" / "runs" / "mini"
     assert "runs are kept on Drive" in capsys.readouterr().out
     (session / "_toc.yml").touch()
     assert start("mini").home == session

@@ -22,7 +22,7 @@ from serlib.lesson import PROFILES, start
 from serlib.train import model, planner
 from serlib.train.backbones import BACKBONES, SIX, backbone
 from serlib.train.planner import DEVICES, plan, plan_all
-from serlib.train.recipes import Recipe
+from serlib.train.recipes import Probe, Recipe
 
 KINDS = {
     "wav2vec2": (Wav2Vec2Config, Wav2Vec2ForSequenceClassification),
@@ -204,8 +204,8 @@ def test_very_short_clips_are_planned_too(spoken):
 
 
 def test_what_is_not_fine_tuned_is_refused(tmp_path):
-    with pytest.raises(SerlibError, match="freeze"):
-        plan(BACKBONES["hubert-base"], Recipe(freeze="all"), "T4")
+    with pytest.raises(SerlibError, match="give a ser.Recipe"):
+        plan(BACKBONES["hubert-base"], Probe(), "T4")
     with pytest.raises(SerlibError, match="A100-40"):
         plan(BACKBONES["hubert-base"], Recipe(), "A100")
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "whisper", "d_model": 64, "encoder_layers": 2}))

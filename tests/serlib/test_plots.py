@@ -10,6 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib import mathtext
 from matplotlib.colors import to_rgb
 
 from serlib.data.ravdess import EMOTIONS, parse_name
@@ -119,8 +120,35 @@ def test_any_two_emotions_stay_apart(sight):
 
 
 def test_every_color_stands_out_on_white():
-    for color in [*plots.EMOTION_COLORS.values(), plots.INK, plots.GRAY, plots.ACCENT]:
+    for color in [*plots.EMOTION_COLORS.values(), *plots.OTHER_COLORS, plots.INK, plots.GRAY, plots.ACCENT]:
         assert 1.05 / (linear(color) @ [0.2126, 0.7152, 0.0722] + 0.05) > 2.9
+
+
+@pytest.mark.parametrize("sight", DEFICIENCIES)
+def test_labels_of_another_corpus_stay_apart_from_each_emotion_and_from_each_other(sight):
+    def seen(colors):
+        return np.array([oklab(np.array(DEFICIENCIES[sight]) @ linear(c)) for c in colors])
+
+    others = [f"label {i}" for i in range(12)]
+    found = seen(plots.colors([*EMOTIONS, *others])[name] for name in others)
+    emotions = seen([*plots.EMOTION_COLORS.values(), plots.ACCENT])
+    assert np.linalg.norm(found[:, None] - emotions, axis=-1).min() > 0.06  # twice what Okabe and Ito's eight reach
+    assert min(np.linalg.norm(a - b) for i, a in enumerate(found) for b in found[:i]) > 0.06
+
+
+def test_no_label_has_the_color_of_an_emotion_that_it_is_not():
+    """Also where the emotions themselves are absent, and for more labels than there are colors to tell apart."""
+    found = plots.colors(f"label {i}" for i in range(40))
+    assert len(set(found.values())) == 40 and not set(found.values()) & set(plots.EMOTION_COLORS.values())
+    assert plots.colors(["anger", "sad"])["anger"] != plots.EMOTION_COLORS["angry"]
+    ax = plots.plot_balance(corpus().assign(emotion="anger"))
+    assert {to_rgb(bar.get_facecolor()) for bar in ax.patches} == {to_rgb(plots.colors(["anger"])["anger"])}
+
+
+def test_a_clip_of_an_unknown_emotion_has_the_color_of_none():
+    """Alone it has no place among the labels of its corpus, where it may have any of the other colors."""
+    assert plots.plot_waveform(TONE, RATE, emotion="anger").lines[0].get_color() == plots.ACCENT
+    assert plots.plot_pitch(TONE, RATE, emotion="anger").lines[0].get_color() == plots.ACCENT
 
 
 def test_colors_are_fixed_per_emotion_and_distinct_for_others():
@@ -475,3 +503,67 @@ def test_jury_draws_a_line_each_and_marks_the_goal():
     ax = plots.plot_jury(curves, goal=0.85)
     assert [line.get_label() for line in ax.lines[:2]] == ["three", "five"]
     assert [text.get_text() for text in ax.texts] == ["85.0%"]
+
+
+# ---------------------------------------------------------------- names that mean something to matplotlib
+
+NAMES = ("$a_b$", r"$\nosuch{$", "_under", "100 % {x}", "$", r"back\slash $", "^ & # ~", "two\nlines")
+
+
+def renamed(frame: pd.DataFrame) -> pd.DataFrame:
+    """Predictions whose eight emotions and actors have the names above."""
+    new = dict(zip(EMOTIONS, NAMES, strict=True))
+    frame = frame.replace({"emotion": new, "predicted": new})
+    frame = frame.rename(columns={f"p_{old}": f"p_{name}" for old, name in new.items()})
+    return frame.assign(actor=[NAMES[int(actor)] for actor in frame["actor"]])
+
+
+def voter_named(name: str, seed: int) -> SimpleNamespace:
+    run = voter(name, 2, seed)
+    run.predictions = renamed(run.predictions)
+    return run
+
+
+ODD = [voter_named(name, i) for i, name in enumerate(NAMES)]
+ODD_CORPUS = corpus().replace({"emotion": dict(zip(EMOTIONS, NAMES, strict=True))})
+INTERVALS = pd.DataFrame({"points": 0.1, "low": 0.0, "high": 0.2}, index=NAMES)
+ROW = PAPER.iloc[[0]].assign(title=NAMES[0])
+
+
+def with_history(run: SimpleNamespace) -> SimpleNamespace:
+    run.history = run_with_history().history
+    return run
+
+
+# What each figure is given, and the names that are to be read in it.
+FIGURES = {
+    "plot_waveform": (lambda: plots.plot_waveform(TONE, RATE, NAMES[1], NAMES[0]), NAMES[1:2]),
+    "plot_spectrogram": (lambda: plots.plot_spectrogram(TONE, RATE, NAMES[1]), NAMES[1:2]),
+    "plot_pitch": (lambda: plots.plot_pitch(TONE, RATE, NAMES[1], NAMES[0]), NAMES[1:2]),
+    "plot_balance": (lambda: plots.plot_balance(ODD_CORPUS), NAMES),
+    "plot_prosody": (lambda: plots.plot_prosody(ODD_CORPUS.assign(**{NAMES[1]: 1.0}), NAMES[1]), NAMES),
+    "plot_history": (lambda: plots.plot_history(with_history(voter_named(NAMES[1], 1))), NAMES[1:2]),
+    "plot_confusion": (lambda: plots.plot_confusion(ODD[1]), NAMES),
+    "plot_probabilities": (
+        lambda: plots.plot_probabilities({name: pd.Series(1 / 8, index=NAMES) for name in NAMES}, NAMES[0]),
+        NAMES,
+    ),
+    "plot_votes": (lambda: plots.plot_votes(ODD, voting.majority_vote(ODD, name=NAMES[1])), NAMES),
+    "plot_subsets": (lambda: plots.plot_subsets(voting.every_vote(ODD[:3])), ()),  # names nobody
+    "plot_per_actor": (lambda: plots.plot_per_actor(ODD[1]), NAMES[1:7]),
+    "plot_against_paper": (lambda: plots.plot_against_paper({KEYS[0]: voter(NAMES[1], 2, 0)}, ROW), NAMES[:2]),
+    "plot_agreement": (lambda: plots.plot_agreement(ODD), NAMES),
+    "plot_intervals": (lambda: plots.plot_intervals(INTERVALS, "points", NAMES[1]), NAMES),
+    "plot_reliability": (lambda: plots.plot_reliability({NAMES[1]: metrics.reliability(ODD[0])}), NAMES[1:2]),
+    "plot_jury": (lambda: plots.plot_jury(pd.DataFrame(0.5, index=[0.0, 1.0], columns=NAMES)), NAMES),
+}
+
+
+@pytest.mark.parametrize("name", [name for name in vars(plots) if name.startswith("plot_")])
+def test_a_name_is_drawn_as_it_is(name, monkeypatch):
+    """No name becomes a formula, and none is left out, whatever matplotlib reads into its letters."""
+    formulas = []
+    monkeypatch.setattr(mathtext.MathTextParser, "parse", lambda self, text, *args: formulas.append(text))
+    draw, names = FIGURES[name]
+    text = "\n".join(shown(draw())).replace(r"\$", "$")
+    assert formulas == [] and all(one.replace("_", " ") in text.replace("_", " ") for one in names)

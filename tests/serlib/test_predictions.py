@@ -40,7 +40,7 @@ def test_make_takes_the_most_probable_label_and_puts_classes_in_order():
     p = np.array([[0.7, 0.1, 0.2], [0.2, 0.5, 0.3]])
     frame = predictions.make(corpus_rows(2, ("sad", "angry")), p, ["sad", "happy", "angry"], "test")
     assert list(frame.columns) == [
-        "clip", "actor", "emotion", "predicted", "part", "p_angry", "p_happy", "p_sad",
+        "clip", "actor", "emotion", "predicted", "part", "corpus", "p_angry", "p_happy", "p_sad",
     ]  # fmt: skip
     assert list(frame["predicted"]) == ["sad", "happy"]
     assert frame.loc[0, ["p_angry", "p_happy", "p_sad"]].tolist() == [0.2, 0.1, 0.7]
@@ -308,10 +308,59 @@ def test_committed_prices_are_of_test_clips_and_of_the_committed_runs(ravdess_na
             assert set(prices[name]["part"]) == {"test"} and len(truth) == len(prices[name]), name
             assert (truth.to_numpy(str) == parts[part][["actor", "emotion"]].to_numpy(str)).all(), name
     for name, key, plans in (
-        ("probe", "whisper-tiny.en-frozen", [random]),
-        ("probe-new-voices", "whisper-tiny.en-frozen", folds),
+        ("probe", "whisper-tiny.en-probe", [random]),
+        ("probe-new-voices", "whisper-tiny.en-probe", folds),
         ("tuned", "hubert-base-mini", [random]),
         ("tuned-new-voices", "hubert-base-mini", folds[:1]),
     ):
         files = [laptop / plan.name / key / "predictions.csv" for plan in plans]
         pd.testing.assert_frame_equal(prices[name], predictions.pool([predictions.read(file) for file in files], name))
+
+
+def run_like(corpus: str, name: str, sounds: dict | None = None) -> SimpleNamespace:
+    rows = corpus_rows(16)
+    p = np.random.default_rng(len(name)).dirichlet(np.ones(8), size=16)
+    frame = predictions.make(rows, p, EMOTIONS, "test", corpus)
+    return SimpleNamespace(predictions=frame, name=name, info={"sounds": sounds} if sounds else {})
+
+
+def test_voters_of_two_corpora_are_never_mixed(tmp_path):
+    """Real and synthetic clips have the same names and emotions: only the corpus tells them apart."""
+    from serlib.judge import metrics, voting
+
+    real, made = run_like("ravdess", "real"), run_like("mini", "made")
+    for mix in (voting.soft_vote, voting.majority_vote, voting.diversity, predictions.align):
+        with pytest.raises(
+            SerlibError, match=r"real and made disagree about the corpus of clip .* \(ravdess and mini\)"
+        ):
+            mix([real, made])
+    for pair in (metrics.compare, metrics.difference):
+        with pytest.raises(SerlibError, match="corpus"):
+            pair(real, made)
+    other = made.predictions.assign(clip="other-" + made.predictions["clip"])
+    with pytest.raises(SerlibError, match=r"the folds of svm heard different corpora \(mini, ravdess\)"):
+        predictions.pool([real, other], "svm")
+    again = predictions.read(predictions.write(made.predictions, tmp_path / "predictions.csv"))
+    assert set(again["corpus"]) == {"mini"}, "the file says it too"
+    vote = voting.soft_vote([real, run_like("ravdess", "twin"), run_like("ravdess", "third")])
+    assert set(vote.predictions["corpus"]) == {"ravdess"}
+
+
+def test_runs_that_heard_other_recordings_under_the_same_names_are_not_mixed():
+    one, same = run_like("mine", "one", {"test": "a1"}), run_like("mine", "same", {"test": "a1"})
+    other = run_like("mine", "other", {"test": "b2"})
+    assert len(predictions.align([one, same, run_like("mine", "bare")])) == 3
+    with pytest.raises(SerlibError, match="one and other heard other recordings under the same names"):
+        predictions.align([one, other])
+
+
+def test_a_table_of_another_program_has_an_unnamed_corpus(tmp_path):
+    frame = some(4).drop(columns="corpus")
+    frame.to_csv(tmp_path / "predictions.csv", index=False)
+    assert set(predictions.read(tmp_path / "predictions.csv")["corpus"]) == {"unnamed"}
+
+
+@pytest.mark.parametrize("folds", [[], some(4)])
+def test_pool_wants_a_list_of_folds(folds):
+    with pytest.raises(SerlibError, match="folds"):
+        predictions.pool(folds, "svm")

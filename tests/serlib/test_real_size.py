@@ -16,8 +16,9 @@ from serlib.data import audio
 from serlib.data.splits import stratified_split
 from serlib.train import batches, model
 from serlib.train.backbones import SIX, TWINS, backbone
-from serlib.train.recipes import Recipe, Work
-from serlib.train.training import fine_tune
+from serlib.train.finetuning import fine_tune
+from serlib.train.recipes import Recipe
+from serlib.train.run import work_on
 
 PLAIN = Recipe(epochs=2, learning_rate=5e-4, eval_every=4, bucketing=False, precision="fp32")
 
@@ -71,7 +72,7 @@ def stepped(split, tmp_path, batch_size: int, accumulation: int) -> tuple[float,
     for module in net.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
-    work = Work(backbone("wav2vec2-large-mini"), split, PLAIN, tmp_path)
+    work = work_on(backbone("wav2vec2-large-mini"), split, PLAIN, tmp_path, None)
     from transformers import AutoFeatureExtractor
 
     extractor = AutoFeatureExtractor.from_pretrained(TWINS / "wav2vec2-large")

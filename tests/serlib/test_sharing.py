@@ -15,9 +15,10 @@ from serlib.data.ravdess import ravdess
 from serlib.data.splits import stratified_split
 from serlib.errors import SerlibError
 from serlib.train.backbones import backbone
+from serlib.train.finetuning import fine_tune
 from serlib.train.recipes import Recipe
+from serlib.train.run import load_run
 from serlib.train.sharing import model_card
-from serlib.train.training import fine_tune, load_run
 
 QUICK = Recipe(epochs=1, batch_size=8, accumulation=1, learning_rate=1e-3, eval_every=4, trim=True)
 

@@ -1,5 +1,6 @@
 """The paper's split to the clip, actors kept apart, and leakage counted; mostly on RAVDESS's names alone."""
 
+import ast
 from itertools import combinations
 from math import comb
 
@@ -18,6 +19,7 @@ from serlib.data.splits import (
     leave_one_actor_out,
     leave_one_statement_out,
     stratified_split,
+    write_split_csvs,
 )
 from serlib.errors import SerlibError
 
@@ -224,7 +226,9 @@ def test_a_class_too_small_to_share_is_refused(ravdess_names):
 
 
 def test_a_split_that_leaves_a_class_out_is_refused(ravdess_names):
-    with pytest.raises(SerlibError, match="train part of split mine has no clip of sad"):
+    with pytest.raises(
+        SerlibError, match="train part of split mine has no clip of sad; make the other parts smaller or"
+    ):
         Split("mine", *(ravdess_names.query(f"{rule}") for rule in
                         ("emotion != 'sad' and actor > '02'", "actor == '01'", "actor == '02'")))  # fmt: skip
     only_some = ravdess_names[~(ravdess_names["actor"].isin(["02", "05", "14", "15", "16"])
@@ -243,13 +247,157 @@ def test_a_clip_in_two_parts_or_twice_in_a_corpus_is_refused(ravdess_names):
 def test_actors_that_do_not_fit_are_refused(ravdess_names, tiny_corpus):
     with pytest.raises(SerlibError, match="did you mean emobox"):
         actor_folds(ravdess_names, "emo-box")
-    with pytest.raises(SerlibError, match="same actors"):
+    with pytest.raises(
+        SerlibError, match="folds luna-jimenez are of RAVDESS's 24 actors, .* no 05, .* and 15 more"
+    ) as said:
         actor_folds(tiny_corpus)
-    with pytest.raises(SerlibError, match="look at 24"):
+    offered = ast.literal_eval(str(said.value).partition("like ")[2].rstrip("."))
+    assert len(actor_folds(tiny_corpus, offered)) == 2, "what the sentence offers works"
+    with pytest.raises(SerlibError, match="the folds given leave out actor 24"):
         actor_folds(ravdess_names, [list(range(1, 13)), list(range(13, 24))])
-    with pytest.raises(SerlibError, match="look at 01"):
+    with pytest.raises(SerlibError, match="name actor 01 more than once"):
         actor_folds(ravdess_names, [list(range(1, 13)), [1, *range(13, 25)]])
+    with pytest.raises(SerlibError, match="name 25, ann, and the corpus has no such actor"):
+        actor_folds(ravdess_names, [list(range(1, 13)), [*range(13, 26), "ann"]])
+    for odd in ([1, 2, 3], ["01", "02"], None, 5):
+        with pytest.raises(SerlibError, match="folds are lists of actors, like"):
+            actor_folds(ravdess_names, odd)
     with pytest.raises(SerlibError, match="leave none for training"):
-        actor_split(tiny_corpus)
+        actor_split(tiny_corpus, 3, 1)
     with pytest.raises(SerlibError, match="no actor"):
         actor_split(ravdess_names.assign(actor=""))
+
+
+def test_actors_are_named_as_the_corpus_names_them(ravdess_names):
+    few = ravdess_names.query("actor <= '04'")
+    plain = few.assign(actor=few["actor"].str.lstrip("0"))
+    for corpus, first in ((few, ["01", "02"]), (plain, ["1", "2"])):
+        for folds in ([[1, 2], [3, 4]], (map(str, group) for group in ((1, 2), (3, 4))), [["01", 2], ["3", "04"]]):
+            splits = actor_folds(corpus, folds)
+            assert sorted(splits[0].test["actor"].unique()) == first
+    letters = few.assign(actor="actor " + few["actor"])
+    with pytest.raises(SerlibError, match="name 1, 2, 3, 4, and the corpus has no such actor"):
+        actor_folds(letters, [[1, 2], [3, 4]])
+
+
+@pytest.mark.parametrize("actors", [24, 9, 4, 3])
+def test_a_split_by_actor_takes_shares_of_the_actors(ravdess_names, actors):
+    split = actor_split(ravdess_names[ravdess_names["actor"].astype(int) <= actors])
+    counts = [frame["actor"].nunique() for _, frame in split.parts()]
+    assert counts == {24: [16, 3, 5], 9: [6, 1, 2], 4: [2, 1, 1], 3: [1, 1, 1]}[actors]
+
+
+def test_validation_can_be_made_larger(ravdess_names):
+    assert {s.validation["actor"].nunique() for s in actor_folds(ravdess_names, n_validation=6)} == {6}
+    assert leave_one_statement_out(ravdess_names, n_validation=4)[0].validation["actor"].nunique() == 4
+    for odd in (19, 0, -1, 2.0, "two", True):
+        with pytest.raises(SerlibError, match="n_validation is .*; it is a number of actors, from 1 to 1[89] of the"):
+            actor_folds(ravdess_names, n_validation=odd)
+
+
+def test_a_part_that_lacks_a_class_says_what_would_help(ravdess_names):
+    """And it does help."""
+    rare = ravdess_names.query("emotion != 'sad' or repetition == 1 and statement == 1 and actor <= '06'")  # 12 of sad
+    with pytest.raises(SerlibError, match="validation part .* no clip of sad; make validation_size larger or leave"):
+        stratified_split(rare, validation_size=0.02)
+    assert "sad" in set(stratified_split(rare, validation_size=0.2).validation["emotion"])
+    with pytest.raises(SerlibError, match="(test|validation) part .* make n_(test|validation) larger or leave"):
+        actor_split(rare, 1, 1)
+    assert "sad" in set(actor_split(rare, 10, 8).test["emotion"])
+    groups = [list(range(k, 25, 4)) for k in range(1, 5)]
+    with pytest.raises(SerlibError, match="validation part .* no clip of sad; make n_validation larger or leave"):
+        actor_folds(rare, groups)
+    assert len(actor_folds(rare, groups, n_validation=12)) == 4
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        *(
+            {name: share}
+            for name in ("test_size", "validation_size")
+            for share in (1.5, 0, -1, np.nan, "0.2", None, True)
+        ),
+        *({"random_state": seed} for seed in (-1, 1.0, "1", None, np.nan, 2**32, True)),
+    ],
+    ids=str,
+)
+def test_odd_shares_and_seeds_are_named(ravdess_names, odd):
+    ((name, value),) = odd.items()
+    with pytest.raises(SerlibError, match=f"{name} is {value!r}; it is a"):
+        stratified_split(ravdess_names, **odd)
+    if name == "random_state":
+        for verb in (actor_split, actor_folds, leave_one_actor_out, leave_one_statement_out):
+            with pytest.raises(SerlibError, match="random_state is"):
+                verb(ravdess_names, random_state=value)
+
+
+@pytest.mark.parametrize("name", ["n_test", "n_validation"])
+@pytest.mark.parametrize("odd", [0, -1, 2.0, "2", np.nan, True])
+def test_odd_numbers_of_actors_are_named(ravdess_names, name, odd):
+    with pytest.raises(SerlibError, match=f"{name} is {odd!r}; it is a number of actors, 1 or more"):
+        actor_split(ravdess_names, **{name: odd})
+
+
+CORPUS_VERBS = (stratified_split, actor_split, actor_folds, leave_one_actor_out, leave_one_statement_out)
+ODD = [None, "ravdess", ["a.wav"], [], 3, (k for k in "ab"), pd.DataFrame(), pd.DataFrame({"path": ["a.wav"]})]
+
+
+@pytest.mark.parametrize("odd", ODD, ids=lambda odd: type(odd).__name__)
+def test_what_is_no_corpus_is_said(odd, ravdess_names, tmp_path):
+    for verb in CORPUS_VERBS:
+        with pytest.raises(SerlibError, match="a corpus"):
+            verb(odd)
+        with pytest.raises(SerlibError, match="this is a Split"):
+            verb(stratified_split(ravdess_names))
+    for part in PARTS:
+        parts = {"train": ravdess_names[:720], "validation": ravdess_names[:0], "test": ravdess_names[720:]}
+        with pytest.raises(SerlibError, match="a corpus"):
+            Split("mine", **parts | {part: odd if part == "train" or odd is not ODD[6] else None})
+    with pytest.raises(SerlibError, match="a split is called by text"):
+        Split(None, **parts)
+
+
+@pytest.mark.parametrize("odd", [*ODD, "corpus"], ids=lambda odd: type(odd).__name__)
+def test_what_is_no_split_is_said(odd, ravdess_names, tmp_path):
+    odd = ravdess_names if isinstance(odd, str) and odd == "corpus" else odd
+    with pytest.raises(SerlibError, match=f"leakage looks at a split, and this is a {type(odd).__name__}"):
+        leakage(odd)
+    with pytest.raises(SerlibError, match=f"write_split_csvs writes a split, and this is a {type(odd).__name__}"):
+        write_split_csvs(odd, tmp_path)
+    with pytest.raises(SerlibError, match="a path is text"):
+        write_split_csvs(stratified_split(ravdess_names), None)
+
+
+@pytest.mark.parametrize("odd", ["c1", ["c1", "c2"], 3, [1, 2], pd.DataFrame({"a": [1]})], ids=str)
+def test_what_are_no_groups_of_clips_is_said(odd, ravdess_names):
+    with pytest.raises(SerlibError, match="identical is groups of clips"):
+        leakage(stratified_split(ravdess_names), odd)
+
+
+def test_nothing_leaks_into_an_empty_test_part(ravdess_names):
+    half = Split("half", ravdess_names[::2], ravdess_names[1::2], ravdess_names[:0])
+    with pytest.raises(SerlibError, match="test part of split half has no clips"):
+        leakage(half)
+
+
+def test_any_tables_make_a_split(ravdess_names, tiny_corpus):
+    """One's own Split goes the way of all others: what pandas dropped is filled in before anything is trained."""
+    plain = ravdess_names[["path", "emotion", "seconds"]]
+    plain.attrs = {}
+    split = Split("mine", plain[::2], plain[1::2], tiny_corpus.rename(index="tiny-{}".format))
+    assert set(split.train["actor"]) == {""} and split.train.index.name == "clip"
+    assert split.attrs["name"] == "unnamed and tiny" and split.attrs["synthetic"] is True
+    assert stratified_split(ravdess_names).attrs["name"] == "ravdess"
+
+
+def test_a_hostile_name_is_text_in_the_page(ravdess_names):
+    """Titles and clips of somebody's CSV stand in the table of leakage."""
+    hostile = "<img src=x onerror=alert(1)>"
+    named = ravdess_names.rename(index={ravdess_names.index[0]: hostile})
+    named.attrs |= {"name": hostile}
+    whole = stratified_split(named)
+    other = next(clip for clip in whole.test.index if clip != hostile)
+    parts = Split(hostile, named.drop(index=other), named[:0], named.loc[[other]])
+    page = leakage(parts, [(hostile, other)])._repr_html_()
+    assert page.count("&lt;img") == 2 and "<img" not in page

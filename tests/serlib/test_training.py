@@ -23,13 +23,16 @@ from serlib.data.splits import stratified_split
 from serlib.errors import SerlibError
 from serlib.files import cache_dir
 from serlib.judge.metrics import accuracy
-from serlib.train import finetuning, probing
+from serlib.train import callbacks, finetuning, heads, probing
 from serlib.train.backbones import backbone, weights_of
-from serlib.train.recipes import Recipe
-from serlib.train.training import classify, fine_tune, load_run
+from serlib.train.classify import classify
+from serlib.train.finetuning import fine_tune
+from serlib.train.probing import probe
+from serlib.train.recipes import Probe, Recipe
+from serlib.train.run import Runs, load_run
 
 QUICK = Recipe(epochs=2, batch_size=8, accumulation=1, learning_rate=1e-3, eval_every=4, trim=True, precision="fp32")
-PROBE = Recipe(freeze="all", layers="all")
+PROBE = Probe(pooling="mean")
 
 
 @pytest.fixture
@@ -39,7 +42,7 @@ def split(spoken):
 
 @pytest.fixture
 def run(split, tmp_path):
-    return fine_tune(backbone("wav2vec2-large-mini"), split, QUICK, tmp_path / "runs" / "mini")
+    return fine_tune(backbone("wav2vec2-large-mini"), split, QUICK, Runs(tmp_path / "runs" / "mini", "mini"))
 
 
 def test_run_folder_is_complete(run, split, tmp_path):
@@ -126,9 +129,9 @@ from serlib.data.ravdess import ravdess
 from serlib.data.splits import stratified_split
 from serlib.train.backbones import backbone
 from serlib.train.recipes import Recipe
-from serlib.train.training import fine_tune
+from serlib.train.finetuning import fine_tune
 corpus = ravdess(sys.argv[1])
-corpus.attrs |= {"name": "spoken", "synthetic": True}
+corpus.attrs |= {"name": "mini", "synthetic": True}
 recipe = Recipe(epochs=12, batch_size=8, accumulation=1, learning_rate=1e-3, eval_every=4, trim=True, precision="fp32")
 split = stratified_split(corpus, test_size=0.25, validation_size=0.2)
 fine_tune(backbone("hubert-base-mini"), split, recipe, sys.argv[2])
@@ -163,7 +166,7 @@ def test_killed_run_resumes_and_nothing_half_written_is_taken_for_whole(spoken_d
 
 
 def test_probe_is_scikit_learns_logistic_regression(split, tmp_path):
-    run = fine_tune(backbone("hubert-base-mini"), split, PROBE, tmp_path)
+    run = probe(backbone("hubert-base-mini"), split, PROBE, tmp_path)
     assert len(list(cache_dir().glob("features/*.npz"))) == 1
     features = probing.layer_averages(backbone("hubert-base-mini"), split, PROBE)
     features.columns = range(features.shape[1])  # scikit-learn wants plain names
@@ -177,7 +180,7 @@ def test_probe_is_scikit_learns_logistic_regression(split, tmp_path):
         c: log_loss(
             split.validation["emotion"], fitted(c, split.train).predict_proba(features.loc[split.validation.index])
         )
-        for c in probing.REGULARIZATION
+        for c in heads.REGULARIZATION
     }
     best = min(losses, key=losses.get)
     assert run.info["regularization"] == best
@@ -208,14 +211,14 @@ def test_layer_averages_are_the_layers_of_a_plain_encoder(split):
 
 
 def test_pretraining_can_be_switched_off(split, tmp_path):
-    run = fine_tune(backbone("hubert-base-mini"), split, dataclasses.replace(PROBE, pretrained=False), tmp_path)
-    assert run.folder.name == "hubert-base-mini-frozen-random"
+    run = probe(backbone("hubert-base-mini"), split, dataclasses.replace(PROBE, pretrained=False), tmp_path)
+    assert run.folder.name == "hubert-base-mini-probe-random"
     assert run.name.endswith("not pre-trained") and run.info["weights"].startswith("random")
 
 
 def test_whisper_probe_reads_a_clip_alike_alone_and_in_company(whisper_dir, split, tmp_path, monkeypatch):
     monkeypatch.setenv("SERLIB_MODELS", str(whisper_dir.parent))
-    run = fine_tune(backbone("whisper-tiny.en"), split, PROBE, tmp_path)
+    run = probe(backbone("whisper-tiny.en"), split, PROBE, tmp_path)
     written = run.predictions.set_index("clip").loc[split.test.index, [f"p_{label}" for label in split.labels]]
     again = classify(run, list(split.test["path"][:3]))
     assert np.abs(written.to_numpy()[:3] - again.to_numpy()).max() < 5e-3
@@ -279,7 +282,6 @@ def test_damaged_run_is_named(run):
     [
         {"epochs": 0},
         {"learning_rate": -1.0},
-        {"freeze": "half"},
         {"precision": "fp8"},
         {"label_smoothing": 1.0},
         {"masking": -0.1},
@@ -302,7 +304,7 @@ def interrupted(monkeypatch, at: int):
             if state.global_step == at:
                 raise KeyboardInterrupt
 
-    monkeypatch.setattr(finetuning, "_progress", lambda title: Stop())
+    monkeypatch.setattr(callbacks, "Progress", lambda title: Stop())
 
 
 def test_lora_trains_little_resumes_exactly_and_leaves_a_stock_checkpoint(split, tmp_path, monkeypatch):
@@ -352,7 +354,7 @@ def test_divergence_stops_with_a_sentence(split, tmp_path):
 def test_chance_is_what_guessing_seldom_exceeds(split):
     counts = split.validation["emotion"].value_counts()
     draws = np.random.default_rng(0).binomial(counts.sum(), counts.max() / counts.sum(), 100_000) / counts.sum()
-    assert (draws > finetuning._chance(split)).mean() < 0.05 < (draws >= finetuning._chance(split)).mean()
+    assert (draws > callbacks.chance(split)).mean() < 0.05 < (draws >= callbacks.chance(split)).mean()
 
 
 def test_smoothed_weighted_loss_is_the_written_out_one_however_the_step_is_cut(split):

@@ -1,0 +1,60 @@
+"""What a trained model hears in any sound file (12)."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from serlib.data import audio
+from serlib.errors import SerlibError
+from serlib.train.heads import softmax_of
+from serlib.train.recipes import Probe, recipe_from
+from serlib.train.run import Run
+
+
+def classify(run: Run, paths: Sequence[Path | str]) -> pd.DataFrame:
+    """Return the probability of each emotion for sound files of any rate: one row a file, one column a label.
+
+    A clip that is longer than the model hears at once (Whisper: 30 s, fine-tuned the length that it was trained on) is
+    heard in equal windows: the probabilities of a fine-tuned model, the averages of a probe are averaged over them.
+    Raises SerlibError for files that cannot be read, and for a run whose checkpoint is not on this machine (runs in
+    results/ keep their predictions only).
+    """
+    from serlib.train import backbones, probing
+    from serlib.train import model as models
+
+    if not isinstance(run, Run):
+        raise SerlibError(f"classify takes a run and files, and this is a {type(run).__name__}; train or load one.")
+    if isinstance(paths, str | Path):
+        raise SerlibError(f"give the files as a list, like [{str(paths)!r}].")
+    checkpoint, paths = run.folder / "checkpoint", list(paths)
+    if not checkpoint.is_dir():
+        raise SerlibError(f"The run of {run.name} holds predictions but no checkpoint; run its notebook to train one.")
+    recipe = recipe_from(run.info)
+    cut = audio.trim if recipe.trim else (lambda samples: samples)
+    sounds = [cut(audio.read(path)) for path in paths]
+    for path, samples in zip(paths, sounds, strict=True):
+        if len(samples) < audio.SHORTEST * audio.RATE:
+            raise SerlibError(f"{Path(path).name} has less than {audio.SHORTEST} s of sound; record a little more.")
+    model, extractor = models.load_trained(checkpoint), backbones.extractor_from(checkpoint)
+    if isinstance(recipe, Probe):
+        features = probing.averages_of((model, extractor), sounds, recipe)
+        table = recipe.head.read(checkpoint / "probe.npz").probabilities(features)
+    else:
+        table = np.stack([_probabilities(model, extractor, samples) for samples in sounds])
+    return pd.DataFrame(table, index=[Path(path).stem for path in paths], columns=run.info["labels"])
+
+
+def _probabilities(model, extractor, samples: np.ndarray) -> np.ndarray:
+    """Return the probabilities of one clip, (classes,)."""
+    import torch
+
+    from serlib.train import probing
+
+    logits = []
+    for window in probing.windows(samples, extractor):
+        values = extractor(np.array(window), sampling_rate=audio.RATE, return_tensors="pt")[model.main_input_name]
+        with torch.inference_mode():
+            logits.append(model(values).logits[0].numpy())
+    return softmax_of(np.stack(logits)).mean(axis=0)

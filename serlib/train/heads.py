@@ -1,0 +1,104 @@
+"""What a probe fits to the averages of a frozen encoder: a logistic regression as plain arrays (02)."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+REGULARIZATION = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)  # values of C to choose from, on validation
+
+
+def softmax_of(logits: np.ndarray) -> np.ndarray:
+    """Return probabilities, in float64 along the last axis, so that they sum to 1 in the CSV too."""
+    from scipy.special import softmax
+
+    return softmax(np.asarray(logits, dtype=np.float64), axis=-1)
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A head whose settings were chosen: ``trial`` was fitted to train, ``final`` to train and validation.
+
+    ``rows`` are the history, a row for each choice, ``best`` the number of the chosen one, ``settings`` go to run.json.
+    """
+
+    trial: Any
+    final: Any
+    rows: list[dict]
+    best: int
+    settings: dict
+
+
+@dataclass(frozen=True)
+class Logistic:
+    """Standardization and logistic regression as plain arrays, so that nothing needs unpickling."""
+
+    mean: np.ndarray
+    scale: np.ndarray
+    weights: np.ndarray
+    bias: np.ndarray
+
+    @classmethod
+    def fit(cls, features: np.ndarray, labels: np.ndarray, c: float) -> "Logistic":
+        """Fit (clips, features) to class numbers (clips,), with scikit-learn's C."""
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.preprocessing import StandardScaler
+        from threadpoolctl import threadpool_limits
+
+        scaler = StandardScaler().fit(features)
+        with threadpool_limits(1):  # many small products: threads would spend their time waiting for each other
+            fitted = LogisticRegression(C=c, max_iter=2000).fit(scaler.transform(features), labels)
+        weights, bias = fitted.coef_, fitted.intercept_
+        if len(weights) == 1:  # two classes: scikit-learn keeps one row, the other is its mirror
+            weights, bias = np.vstack([-weights, weights]) / 2, np.concatenate([-bias, bias]) / 2
+        return cls(scaler.mean_, scaler.scale_, weights, bias)
+
+    @classmethod
+    def choose(cls, x: dict[str, np.ndarray], y: dict[str, np.ndarray]) -> Fitted:
+        """Fit to the parts "train" and "validation" of features and class numbers, with C by the loss on validation.
+
+        By loss, because among a hundred clips several values of C are equally often right, and only the loss tells
+        them apart. The chosen C stands then, so that the validation clips may teach too, as in any nested protocol.
+        """
+        trials = [cls.fit(x["train"], y["train"], c) for c in REGULARIZATION]
+        rows = []
+        for step, (c, trial) in enumerate(zip(REGULARIZATION, trials, strict=True), 1):
+            own, guess = (trial.probabilities(x[part]) for part in ("train", "validation"))
+            rows.append(history_row(step, c, own, y["train"], guess, y["validation"]))
+        best = int(np.argmin([row["eval_loss"] for row in rows]))
+        both = (np.concatenate([part["train"], part["validation"]]) for part in (x, y))
+        final = cls.fit(*both, REGULARIZATION[best])
+        return Fitted(trials[best], final, rows, best, {"regularization": REGULARIZATION[best]})
+
+    def probabilities(self, features: np.ndarray) -> np.ndarray:
+        """Return (clips, classes) of (clips, features)."""
+        return softmax_of((features - self.mean) / self.scale @ self.weights.T + self.bias)
+
+    def write(self, path: Path) -> None:
+        """Keep the arrays in one .npz file."""
+        np.savez(path, **{name: value.astype(np.float32) for name, value in asdict(self).items()})
+
+    @classmethod
+    def read(cls, path: Path) -> "Logistic":
+        """Return what ``write`` kept."""
+        with np.load(path, allow_pickle=False) as kept:
+            return cls(**kept)
+
+
+def history_row(
+    step: int, epoch: float, own: np.ndarray, taught: np.ndarray, guess: np.ndarray, truth: np.ndarray
+) -> dict:
+    """Return one row of a history: the loss on what was taught, and all measures on what was held out.
+
+    ``own`` and ``guess`` are probabilities (clips, classes), ``taught`` and ``truth`` class numbers (clips,).
+    """
+    right = guess.argmax(1) == truth
+    return {
+        "step": step,
+        "epoch": epoch,
+        "loss": -np.log(own[np.arange(len(own)), taught]).mean(),
+        "eval_loss": -np.log(guess[np.arange(len(guess)), truth]).mean(),
+        "eval_accuracy": right.mean(),
+        "eval_uar": np.mean([right[truth == k].mean() for k in set(truth)]),
+    }

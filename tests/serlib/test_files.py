@@ -1,0 +1,92 @@
+"""Folders that the environment names, paths as people write them, and names that no text can abuse."""
+
+import os
+import re
+from itertools import combinations
+from pathlib import Path
+
+import pytest
+
+from serlib import files
+from serlib.errors import SerlibError
+from serlib.files import cache_dir, given_path, named_folder, safe_name
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("way", ["a b", "./a b", "~/a b", "x/../a b", "a b/"])
+def test_a_path_is_absolute_however_it_is_written(home, way):
+    assert given_path(way) == given_path(Path(way)) == home / "a b"
+
+
+@pytest.mark.parametrize("odd", [None, 3, ["a"], float("nan")])
+def test_what_is_no_path_is_said(odd):
+    with pytest.raises(SerlibError, match=f"a path is text .* and this is {re.escape(repr(odd))}"):
+        given_path(odd)
+
+
+def test_a_folder_named_in_the_environment(home, monkeypatch):
+    monkeypatch.delenv("SOME_FOLDER", raising=False)
+    assert named_folder("SOME_FOLDER") is None
+    for value, folder in (("", None), ("~/data", home / "data"), ("data", home / "data"), ("~", home)):
+        monkeypatch.setenv("SOME_FOLDER", value)
+        assert named_folder("SOME_FOLDER") == folder
+
+
+def test_the_cache_lies_in_the_home_or_where_it_is_put(home, monkeypatch):
+    monkeypatch.setenv("SERLIB_CACHE", "~/kept")
+    assert cache_dir() == home / "kept" and (home / "kept").is_dir()
+    monkeypatch.delenv("SERLIB_CACHE")
+    assert cache_dir() == home / ".cache" / "serlib" and cache_dir().is_dir()
+
+
+def test_a_home_that_is_none_is_said_with_the_way_out(home, monkeypatch):
+    (home / "file").touch()
+    monkeypatch.delenv("SERLIB_CACHE")
+    monkeypatch.setenv("HOME", str(home / "file"))
+    with pytest.raises(SerlibError, match="file/.cache/serlib cannot be made .*set SERLIB_CACHE to a folder"):
+        cache_dir()
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # as for an account that no list knows
+    with pytest.raises(SerlibError, match="no home folder; set SERLIB_CACHE"):
+        cache_dir()
+    assert [path.name for path in home.iterdir()] == ["file"]
+
+
+PLAIN = [
+    "luna-jimenez-fold1",
+    "whisper-tiny.en",
+    "03-01-06-01-02-01-12",
+    "six actors, seed 102",
+    "müde",
+    "a_b",
+    "-probe",
+]
+ODD = ["", ".", "..", "../x", "x/../../..", "/etc/passwd", "a/b", "a\\b", "a:b", "a\0b", "a\nb", "x.", " x", "x ",
+       "\ud800", "nul", "NUL", "nul.txt", "com1", "Ann", "ANN", "a" * 300, "é" * 200, "$(touch x)", "`x`", "a;b", '"',
+       "'", "<b>", "outside-62ca1d92", safe_name("../outside"), "deadbeef", "\u0301", "*"]  # fmt: skip
+
+
+def test_a_harmless_name_stays(record_property):
+    assert [safe_name(text) for text in PLAIN] == PLAIN
+
+
+@pytest.mark.parametrize("text", ODD, ids=lambda text: ascii(text)[:30])
+def test_a_name_stays_in_its_folder_and_is_one_that_every_disk_takes(text, tmp_path):
+    name = safe_name(text)
+    assert name != text and name.strip(" .") == name and len(name.encode()) < 128
+    assert not set(name) & set('/\\:*?"<>|$`;\0\n') and name.split(".")[0].lower() not in files._DEVICES
+    (tmp_path / name).mkdir()
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert safe_name(text) == name
+
+
+def test_no_two_texts_share_a_name():
+    """Also where a disk does not tell large letters from small ones."""
+    texts = {*PLAIN, *ODD, "ann", "a_b", "a b"}
+    for one, other in combinations(sorted(texts), 2):
+        assert safe_name(one).lower() != safe_name(other).lower(), (one, other)
