@@ -143,12 +143,15 @@ BACKBONES = {
 SIX = tuple(key for key, row in BACKBONES.items() if row.paper_title)
 
 
-def backbone(name: str) -> Backbone:
+def backbone(name: str | Path) -> Backbone:
     """Return the backbone of a key ("hubert-base"), of a twin ("hubert-base-mini"), a hub id, or a local folder.
 
     Any encoder of the wav2vec 2.0 family or of Whisper that transformers knows by itself will do. Raises SerlibError
     with the nearest names for anything else.
     """
+    if not isinstance(name, str | Path):
+        raise SerlibError(f"A backbone is found by its name, such as 'hubert-base', and {name!r} is none.")
+    name = str(name)
     if name in BACKBONES:
         return BACKBONES[name]
     if name.removesuffix("-mini") in SIX and name.endswith("-mini"):

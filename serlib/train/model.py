@@ -75,6 +75,8 @@ def load(
     Of the encoder every weight comes from the checkpoint. A prefix before all of their names, as a wrapper leaves it,
     is taken off, and said. Raises SerlibError when the weights can be found nowhere, are broken, or are not all there.
     """
+    if not isinstance(backbone, Backbone):
+        raise SerlibError(f"load takes a backbone, and {backbone!r} is none; make one by ser.backbone(name).")
     if pooling not in POOLINGS:
         raise SerlibError(f"There is no pooling called {pooling!r}: {nearest(pooling, POOLINGS)}")
     if layers not in ("last", "weighted"):
@@ -99,9 +101,10 @@ def load(
     vars(config).pop("serlib_pooling", None)  # of a checkpoint that was trained here before
     if pooling != "mean":
         config.serlib_pooling = pooling
+    kind = _kind_of(config)
     if not pretrained:
         try:
-            model = _kind_of(config)(config)
+            model = kind(config)
         except Exception as error:
             raise missing_weights(backbone.checkpoint, error) from error
     else:
@@ -131,6 +134,8 @@ def _kind_of(config) -> type[nn.Module]:
 
     kind = AutoModelForAudioClassification._model_mapping[type(config)]
     pooling = getattr(config, "serlib_pooling", "mean")
+    if pooling not in POOLINGS:
+        raise SerlibError(f"A config.json says serlib_pooling {pooling!r}: {nearest(str(pooling), POOLINGS)}")
     return kind if pooling == "mean" else type(f"{pooling.title()}{kind.__name__}", (_OtherPooling, kind), {})
 
 
@@ -152,8 +157,9 @@ def _read(source: Path | str, name: str, config, revision: str) -> nn.Module:
 def _from_pretrained(source: Path | str, name: str, config, revision: str = "main", prefix: str = ""):
     """Return (model in float32, report): what transformers found missing, left over, and of another size."""
     hush()
+    kind = _kind_of(config)
     try:
-        model, report = _kind_of(config).from_pretrained(
+        model, report = kind.from_pretrained(
             source,
             config=config,
             dtype=torch.float32,

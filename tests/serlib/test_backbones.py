@@ -111,6 +111,12 @@ def test_unknown_name_offers_the_nearest():
         backbone("hubert_base")
 
 
+@pytest.mark.parametrize("name", [None, 3, ["hubert-base"], BACKBONES["hubert-base"]])
+def test_what_is_no_name_is_refused(name):
+    with pytest.raises(SerlibError, match="found by its name"):
+        backbone(name)
+
+
 def test_checkpoint_that_is_nowhere_says_how_to_get_it(monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # read from the environment at import
     with pytest.raises(SerlibError, match="SERLIB_MODELS"):

@@ -93,3 +93,13 @@ def test_unknown_choices_offer_the_known():
         model.load(backbone("hubert-base-mini"), LABELS, pooling="means")
     with pytest.raises(SerlibError, match="weighted"):
         model.load(backbone("hubert-base-mini"), LABELS, layers="weigthed")
+    with pytest.raises(SerlibError, match="ser.backbone"):
+        model.load("hubert-base-mini", LABELS)
+
+
+def test_a_trained_model_of_an_unknown_pooling_is_refused(tmp_path):
+    net = model.load(backbone("hubert-base-mini"), LABELS, pooling="max")
+    net.config.serlib_pooling = "maximum"
+    net.save_pretrained(tmp_path)
+    with pytest.raises(SerlibError, match="did you mean max"):
+        model.load_trained(tmp_path)
