@@ -1,11 +1,16 @@
 """Measure the slow steps on this machine, each from an empty cache (with RAVDESS_DIR also the real clips)."""
 
 import os
-import resource
+import sys
 import tempfile
 import time
 from collections.abc import Callable
 from typing import Any
+
+try:
+    import resource
+except ImportError:
+    sys.exit("Memory is measured as Unix counts it: run this on Linux, on a Mac, or in WSL.")
 
 
 def measured(what: str, step: Callable[[], Any]) -> Any:

@@ -110,7 +110,10 @@ def usual(key: str, split, folder: Path) -> None:
 
 def measure(key: str, trick: str, folder: Path) -> None:
     """Train with the tricks up to this one, and write clips a second and peak memory as JSON."""
-    import resource
+    try:
+        import resource
+    except ImportError:
+        sys.exit("Memory is measured as Unix counts it: run this on Linux, on a Mac, or in WSL.")
 
     from transformers.trainer import DEFAULT_CALLBACKS
 

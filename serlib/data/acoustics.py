@@ -32,7 +32,9 @@ def describe(samples: np.ndarray) -> dict[str, float]:
     from parselmouth.praat import call
 
     if not isinstance(samples, np.ndarray) or samples.ndim != 1 or samples.dtype.kind != "f":
-        raise SerlibError(f"the samples of a clip are a row of numbers, as ser.read gives them, and this is {samples!r:.60}.")
+        raise SerlibError(
+            f"the samples of a clip are a row of numbers, as ser.read gives them, and this is {samples!r:.60}."
+        )
     if len(samples) < SHORTEST * audio.RATE:
         raise SerlibError(f"{len(samples)} samples are too short for a pitch; give {SHORTEST} s at least.")
     sound = parselmouth.Sound(np.asarray(samples, dtype=np.float64), audio.RATE)
@@ -92,8 +94,8 @@ def acoustic_features(corpus: pd.DataFrame) -> pd.DataFrame:
         short = [clip for clip in clips if len(sounds[clip]) < SHORTEST * audio.RATE]
         if short:
             raise SerlibError(
-                f"{len(short)} clip(s) are shorter than {SHORTEST} s, the first: {short[0]}; their pitch cannot be measured, "
-                "so leave them out."
+                f"{len(short)} clip(s) are shorter than {SHORTEST} s, the first: {short[0]}; their pitch cannot be "
+                "measured, so leave them out."
             )
         with multiprocessing.get_context("spawn").Pool(min(os.cpu_count() or 1, 8)) as pool:
             rows = pool.map(_describe, [sounds[clip] for clip in clips], chunksize=30)

@@ -51,8 +51,8 @@ def corpus_of(rows: dict[str, dict], attrs: dict) -> pd.DataFrame:
 def as_corpus(frame: pd.DataFrame) -> pd.DataFrame:
     """Return any table of clips as a corpus; a corpus comes back as it is.
 
-    Columns ``path`` and ``emotion`` are enough. What else is missing is filled in ("" or 0 for unknown; a ``speaker`` is
-    an actor), seconds are read from the files, numbers become names where names belong, clips are named after their
+    Columns ``path`` and ``emotion`` are enough. What else is missing is filled in ("" or 0 for unknown; a ``speaker``
+    is an actor), seconds are read from the files, numbers become names where names belong, clips are named after their
     files where the index has no names, and the corpus is called "unnamed" where pandas has lost what it was called
     (``concat`` and ``merge`` do that). Raises SerlibError that says why something is no corpus.
     """

@@ -11,7 +11,9 @@ from serlib.errors import SerlibError
 
 
 @pytest.mark.parametrize(
-    "odd", [None, "a.wav", [0.0] * RATE, np.zeros((RATE, 2)), np.zeros(RATE, int), pd.Series([0.0])], ids=lambda o: str(type(o))
+    "odd",
+    [None, "a.wav", [0.0] * RATE, np.zeros((RATE, 2)), np.zeros(RATE, int), pd.Series([0.0])],
+    ids=lambda o: str(type(o)),
 )
 def test_what_are_no_samples_is_said(odd):
     with pytest.raises(SerlibError, match="the samples of a clip are a row of numbers"):
