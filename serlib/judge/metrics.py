@@ -50,7 +50,8 @@ class Report(pd.DataFrame):
 
     def _repr_html_(self) -> str:
         shares = [column for column in self if column != "support"]
-        return self.style.format("{:.1%}", subset=shares, na_rep="", escape="html")._repr_html_()
+        shown = self.style.format("{:.1%}", subset=shares, na_rep="")
+        return shown.format_index(escape="html")._repr_html_()  # which are labels of anybody's
 
 
 def report(voter: Any, part: str = "test") -> Report:

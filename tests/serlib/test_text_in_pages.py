@@ -21,7 +21,7 @@ from IPython.display import HTML
 
 from serlib.data import audio, splits
 from serlib.data.audit import audit
-from serlib.judge import predictions
+from serlib.judge import metrics, predictions
 from serlib.show import players
 from serlib.train import callbacks
 
@@ -106,6 +106,10 @@ def of_leakage(corpus, voter) -> HTML:
     return HTML(splits.leakage(split, [[train.index[1], rest.index[1]]])._repr_html_())
 
 
+def of_report(corpus, voter) -> HTML:
+    return HTML(metrics.report(voter)._repr_html_())
+
+
 def of_progress(corpus, voter) -> HTML:
     lines: list[str] = []
     progress = callbacks.Progress(ALL_AT_ONCE)
@@ -124,6 +128,7 @@ PAGES = {
     "show.players.explorable": [],  # takes nothing but one of two names
     "data.audit.Audit": [of_audit],
     "data.splits.Leakage": [of_leakage],
+    "judge.metrics.Report": [of_report],
     "train.callbacks.Progress": [of_progress],
 }
 
