@@ -93,7 +93,11 @@ def _not_ours(folder: Path, error: OSError) -> SerlibError:
 
 @contextmanager
 def sole_maker(folder: Path) -> Iterator[None]:
-    """Let one program at a time make things in a folder of the cache, and remove what killed ones left half made."""
+    """Let one program at a time make a folder of the cache, or things in it; remove what killed ones left half made.
+
+    What else is being made beside the folder is left alone, since others hold its lock. Raises SerlibError where
+    nothing can be locked, such as in a cache that may only be read.
+    """
     try:
         lock = FileLock(cache_dir() / "locks" / f"{folder.name}.lock")
         Path(lock.lock_file).parent.mkdir(exist_ok=True)
@@ -104,14 +108,15 @@ def sole_maker(folder: Path) -> Iterator[None]:
         ) from error
     try:
         sweep(folder)
+        sweep(folder.parent, folder.name)
         yield
     finally:
         lock.release()
 
 
-def sweep(folder: Path) -> None:
-    """Remove what a killed ``atomic_path`` left in a folder in which nobody else is writing."""
-    for left in folder.glob(".*.partial"):
+def sweep(folder: Path, name: str = "*") -> None:
+    """Remove what a killed ``atomic_path`` left in a folder, of one name or of all; nobody else may be making it."""
+    for left in folder.glob(f".{name}.*.partial"):
         shutil.rmtree(left, ignore_errors=True)
 
 

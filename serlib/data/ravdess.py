@@ -82,19 +82,23 @@ def ravdess(folder: Path | str | None = None) -> pd.DataFrame:
 def mini() -> pd.DataFrame:
     """Return the embedded corpus: synthetic speech in RAVDESS's layout, spoken on first use.
 
-    Warns in one sentence where this machine speaks otherwise than the one that made the book's results.
+    Warns in one sentence where this machine speaks otherwise than the one that made the book's results;
+    ``attrs["as_in_the_book"]`` keeps which it is.
     """
     from serlib.data import synth
 
     clips = {name: parse_name(name) for name in _official_names()}
     folder = synth.corpus_folder(clips, STATEMENTS)
-    if not synth.is_the_books(folder):
+    alike = synth.is_the_books(folder)
+    if not alike:
         warnings.warn(
             "this machine speaks the synthetic corpus slightly otherwise than the one that made the book's results, so "
             "your numbers will differ from those in the text.",
             stacklevel=2,
         )
-    return _from_folder(folder, "mini", "remove it to speak it again", synthetic=True)
+    corpus = _from_folder(folder, "mini", "remove it to speak it again", synthetic=True)
+    corpus.attrs["as_in_the_book"] = alike
+    return corpus
 
 
 def _official_names() -> list[str]:

@@ -37,15 +37,14 @@ from pathlib import Path
 
 import numpy as np
 import soundfile as sf
-from filelock import FileLock
 
 from serlib.errors import SerlibError
-from serlib.files import atomic_path, cache_dir, sweep
+from serlib.files import atomic_path, cache_dir, sole_maker
 
 RATE = 16_000
 VERSION = 2  # raise it whenever a clip would sound different
 SEED = 1  # of voices and takes, which outlived the first version
-# The digest of the whole corpus where the book's results were made.
+# The digest of the whole corpus where the book's results were made: Linux, whose C library draws numbers of its own.
 SPOKEN = "c2379b53bc771f11b0322e7a38ce9938cca95ffd4b39cbd3689aa07a49d58fe1"
 
 
@@ -294,9 +293,11 @@ def _colour(samples: np.ndarray, voice: Voice, prosody: Prosody, rng: np.random.
 def _each_alone(work: Callable, items: Iterable) -> list:
     """Return the work of each item, done in a process that has said nothing yet.
 
-    Praat's synthesizer keeps the state of its random numbers from one utterance to the next, and nothing sets it back:
-    a clip would depend on what its worker had said before. A process that is forked from one that only loaded Praat
-    costs a few hundredths of a second; Windows has no fork, starts each from nothing, and takes several times as long.
+    espeak lets the pitch flutter by a table of 368 steps, and an utterance goes on from the step where the last one
+    ended; even its length differs. The breath of Female2, Female3 and Female5 is drawn from the random numbers of the
+    C library besides. Neither a new synthesizer nor a sentence in between sets the table back: a clip would depend on
+    what its worker had said before. A process that is forked from one that only loaded Praat costs a few hundredths of
+    a second; Windows has no fork, starts each from nothing, and takes several times as long.
     """
     method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
     context = multiprocessing.get_context(method)
@@ -328,12 +329,14 @@ def corpus_folder(clips: Mapping[str, dict], statements: Sequence[str]) -> Path:
     ``clips`` maps a name to its actor, emotion, intensity and statement; each sounds as its name says, whatever the
     others are. The layout is RAVDESS's, ``Actor_01/03-01-01-01-01-01-01.wav``, 16 kHz mono. ``manifest.json`` holds a
     SHA-256 over all clips; a folder that no longer matches it is spoken anew. Of two programs that want it, one waits
-    for the other. Raises SerlibError where it cannot be written.
+    for the other; a whole one is read without a lock, as from a cache that may only be read. Raises SerlibError that
+    names the place where it cannot be written.
     """
     folder = cache_dir() / f"mini-v{VERSION}"
-    with FileLock(folder.with_name(f".{folder.name}.lock")):
-        if not _is_whole(folder):
-            sweep(folder.parent)
+    if _is_whole(folder):
+        return folder
+    with sole_maker(folder):
+        if not _is_whole(folder):  # else another program has spoken it by now
             with atomic_path(folder, folder=True) as fresh:
                 for actor in sorted({row["actor"] for row in clips.values()}):
                     (fresh / f"Actor_{actor}").mkdir()

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 
 import numpy as np
 import parselmouth
@@ -42,6 +43,15 @@ def test_a_clip_depends_on_its_name_alone(monkeypatch, tmp_path):
         assert spoken_in([name], 1, tmp_path / name, monkeypatch) == {name: whole[name]}
 
 
+def test_breath_depends_on_the_name_alone(monkeypatch, tmp_path):
+    """Three voices draw their breath from the C library's random numbers, which outlast a clip as the flutter does."""
+    breathy = [actor for actor in range(1, 25) if synth._actor_voice(actor).name in {"Female2", "Female3", "Female5"}]
+    assert breathy, "no actor has such a voice any more: this test checks nothing"
+    names = sorted(some_clips(actors=breathy[:2]))
+    whole = spoken_in(names, 2, tmp_path / "two", monkeypatch)
+    assert spoken_in(names[1::2] + names[::2], 1, tmp_path / "one", monkeypatch) == whole
+
+
 def test_speech_is_the_same_after_other_speech():
     """What this process has said before is of no account to ``recite``."""
     before = [utterance.samples for utterance in synth.recite(3)]
@@ -68,6 +78,28 @@ def test_a_folder_that_cannot_be_written_is_named(monkeypatch, tmp_path):
     monkeypatch.setenv("SERLIB_CACHE", str(tmp_path / "cache"))
     with pytest.raises(SerlibError, match="SERLIB_CACHE"):
         synth.corpus_folder(some_clips(), STATEMENTS)
+
+
+def test_speaking_sweeps_its_own_leftovers_and_no_others(monkeypatch, tmp_path):
+    """What is being unpacked beside the corpus has a lock of its own, and was once swept away half made."""
+    monkeypatch.setenv("SERLIB_CACHE", str(tmp_path))
+    killed, others = tmp_path / f".mini-v{synth.VERSION}.abc.partial", tmp_path / ".ravdess.abc.partial"
+    killed.mkdir()
+    others.mkdir()
+    synth.corpus_folder(some_clips(actors=(1,)), STATEMENTS)
+    assert not killed.exists() and others.is_dir()
+
+
+def test_a_whole_corpus_needs_no_lock_and_speaking_one_does(monkeypatch, tmp_path):
+    monkeypatch.setenv("SERLIB_CACHE", str(tmp_path))
+    clips = some_clips(actors=(1,))
+    folder = synth.corpus_folder(clips, STATEMENTS)
+    shutil.rmtree(tmp_path / "locks")
+    (tmp_path / "locks").write_text("no folder, so nothing can be locked, not even by root")
+    assert synth.corpus_folder(clips, STATEMENTS) == folder
+    (folder / "manifest.json").unlink()
+    with pytest.raises(SerlibError, match=re.escape(str(folder))):
+        synth.corpus_folder(clips, STATEMENTS)
 
 
 def test_clips_are_neither_silent_nor_clipped(spoken_dir):
