@@ -14,6 +14,7 @@ from .data.audit import audit as audit
 from .data.corpus import from_csv as from_csv
 from .data.corpus import regroup_by_emotion as regroup_by_emotion
 from .data.ravdess import EMOTIONS as EMOTIONS
+from .data.ravdess import STATEMENTS as STATEMENTS
 from .data.ravdess import mini as mini
 from .data.ravdess import parse_name as parse_name
 from .data.ravdess import ravdess as ravdess

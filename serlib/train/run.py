@@ -131,9 +131,8 @@ class Work:
     @property
     def weights(self) -> str:
         """What the weights are that training starts from, by content."""
-        if self.recipe.pretrained:
-            return weights_key(self.backbone)
-        return f"random, in the shape of {self.backbone.checkpoint}, seed {self.recipe.seed}"
+        key = weights_key(self.backbone)
+        return key if self.recipe.pretrained else f"random, in the shape of {key}, seed {self.recipe.seed}"
 
 
 @dataclass(frozen=True)
