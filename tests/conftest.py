@@ -11,6 +11,15 @@ import soundfile
 import yaml
 
 ROOT = Path(__file__).parents[1]
+# What these fixtures do takes seconds, and so does every test that asks for one of them.
+SLOW = {"browser", "ravdess_dir", "spoken_dir", "whisper_dir"}
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest looks which marks are asked for
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if SLOW & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session")
