@@ -29,8 +29,8 @@ WITHIN = {"memory": 0.15, "seconds": 0.30}
 MEMORY = 20 * 1.074  # GB that any of the six may take with the recipe named above
 
 
-def write_checkpoint(key: str, folder: Path) -> None:
-    """Write random weights of one of the six into folder as the hub would hold them."""
+def write_checkpoint(key: str, folder: Path, tiny: bool = False) -> None:
+    """Write random weights of one of the six into folder as the hub would hold them, or of a tiny network like it."""
     import torch
     from safetensors.torch import save_file
     from transformers import AutoConfig, AutoModel, AutoModelForCTC, Wav2Vec2FeatureExtractor
@@ -39,11 +39,13 @@ def write_checkpoint(key: str, folder: Path) -> None:
 
     row = ser.backbone(key)
     name, half, task, *_ = CASES[key]
+    hidden, channels = (48, 32) if tiny else (row.hidden, 512)
     config = AutoConfig.for_model(
         row.family,
-        hidden_size=row.hidden,
-        num_hidden_layers=row.layers,
-        intermediate_size=4 * row.hidden,
+        hidden_size=hidden,
+        num_hidden_layers=2 if tiny else row.layers,
+        conv_dim=[channels] * 7,
+        intermediate_size=4 * hidden,
         num_attention_heads=16 if row.layers > 12 else 12,
         feat_extract_norm="layer" if row.needs_mask else "group",
         do_stable_layer_norm=row.needs_mask,
@@ -56,12 +58,12 @@ def write_checkpoint(key: str, folder: Path) -> None:
     for part, shape in ((part, tensor.shape) for part, tensor in net.state_dict().items()):
         old = part.replace("parametrizations.weight.original0", "weight_g")
         old = old.replace("parametrizations.weight.original1", "weight_v")
-        values = torch.empty(shape, dtype=torch.float16 if half else torch.float32)
+        values = torch.empty(shape)
         if "norm" in part:
             values.fill_(float(part.endswith("weight")))
         else:
             values.normal_(std=0.02).add_(float("original0" in part))
-        weights[old] = values
+        weights[old] = values.half() if half else values  # drawn in float32: in float16 it takes ten times as long
     folder.mkdir(parents=True)
     config.save_pretrained(folder)
     Wav2Vec2FeatureExtractor(return_attention_mask=row.needs_mask).save_pretrained(folder)

@@ -65,8 +65,8 @@ def step_clock() -> type:
     return Ends
 
 
-def usual(key: str, split, folder: Path) -> None:
-    """Train as the example of transformers does."""
+def usual(key: str, split, folder: Path, **options) -> None:
+    """Train as the example of transformers does; ``options`` are the Trainer's."""
     import soundfile
     import soxr
     import torch
@@ -94,15 +94,16 @@ def usual(key: str, split, folder: Path) -> None:
             return soxr.resample(samples.mean(1), rate, 16_000), split.labels.index(row["emotion"])
 
     def collate(clips):
-        options = {} if net.config.model_type == "whisper" else {"padding": True}
-        made = extractor([c[0] for c in clips], sampling_rate=16_000, return_tensors="pt", **options)
+        padding = {} if net.config.model_type == "whisper" else {"padding": True}
+        made = extractor([c[0] for c in clips], sampling_rate=16_000, return_tensors="pt", **padding)
         return {**made, "labels": torch.tensor([c[1] for c in clips])}
 
+    here = {"dataloader_pin_memory": False, "use_cpu": True} | options
     arguments = TrainingArguments(
         output_dir=str(folder / "usual"), num_train_epochs=1, per_device_train_batch_size=4,
         gradient_accumulation_steps=2, learning_rate=1e-4, eval_strategy="epoch", save_strategy="epoch",
         load_best_model_at_end=True, label_names=["labels"], remove_unused_columns=False, report_to="none",
-        disable_tqdm=True, dataloader_pin_memory=False, use_cpu=True,
+        disable_tqdm=True, **here,
     )  # fmt: skip
     files = {"train_dataset": Files(split.train), "eval_dataset": Files(split.validation)}
     Trainer(model=net, args=arguments, data_collator=collate, **files).train()
