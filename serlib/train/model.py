@@ -23,7 +23,6 @@ LACKING = "masked_spec_embed"  # what hides a frame in training: a checkpoint tr
 FAMILIES = {
     "data2vec_audio", "hubert", "sew", "sew_d", "unispeech", "unispeech_sat", "wav2vec2", "wav2vec2_conformer", "wavlm"
 }  # fmt: skip
-PROJECTION = 256  # what all checkpoints of these families have by default; the twins follow
 
 
 class _OtherPooling:
