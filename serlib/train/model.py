@@ -7,7 +7,7 @@ Linear(256, classes): the paper's "mean merge strategy" (section 5.2). Sum and m
 import re
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -23,7 +23,6 @@ LACKING = "masked_spec_embed"  # what hides a frame in training: a checkpoint tr
 FAMILIES = {
     "data2vec_audio", "hubert", "sew", "sew_d", "unispeech", "unispeech_sat", "wav2vec2", "wav2vec2_conformer", "wavlm"
 }  # fmt: skip
-PROJECTION = 256  # what all checkpoints of these families have by default; the twins follow
 
 
 class _OtherPooling:
@@ -293,11 +292,14 @@ def with_lora(model: nn.Module, rank: int) -> nn.Module:
         return get_peft_model(model, config)
 
 
-def forget_activations(model: nn.Module) -> None:
-    """Switch gradient checkpointing on: each layer is computed again on the way back."""
+def forget_activations(model: nn.Module, contexts: Callable | None = None) -> None:
+    """Switch gradient checkpointing on: each layer is computed again on the way back.
+
+    ``contexts`` gives two context managers, for the way ahead and for what is computed again (torch's ``context_fn``).
+    """
     # the newer name first: transformers 5.23 warns of the older, which is all that 5.15 has
     switch = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
-    switch({"use_reentrant": False})
+    switch({"use_reentrant": False} | ({"context_fn": contexts} if contexts else {}))
 
 
 class CachedFeatures(nn.Module):

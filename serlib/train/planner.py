@@ -1,8 +1,7 @@
 """What a training run will take, before it starts: memory, operations, minutes and disk. See notebook 06.
 
-All of it follows from shapes: how many weights a layer has, how many numbers it must keep for the way back, how many
-multiplications a frame needs. No weights are loaded. What a GPU makes of it is predicted, not measured; on a CPU, a
-few steps with one and with three layers give the speed.
+Weights, operations and memory are counted on the real model, built of its config.json without weights (see counting).
+What a GPU makes of it is predicted, not measured; on a CPU, a few steps with one and with three layers give the speed.
 """
 
 import json
@@ -20,11 +19,12 @@ from serlib.data import audio
 from serlib.data.splits import Split
 from serlib.errors import SerlibError, nearest
 from serlib.train.backbones import SIX, Backbone, backbone, config_of, weights_of
+from serlib.train.counting import Counts, Pass, Setup, convolution_operations, count
 from serlib.train.finetuning import half_precision
-from serlib.train.model import PROJECTION
 from serlib.train.recipes import Recipe
 
 GB = 1e9
+CONFIGS = Path(__file__).parent / "configs"  # of the six, what their config.json on the hub says of their shape
 STARTING = 20  # seconds to load libraries, weights and clips, whatever the run
 FRAMES = 50  # frames a second that leave the convolutions
 SHORTEST = 10  # frames that SpecAugment needs; training pads to them
@@ -38,8 +38,7 @@ _CLIPS = {"train": 1036, "validation": 116, "test": 288}
 class Device:
     """Where one trains: memory in GB, operations a second in full and in mixed precision, bytes a second.
 
-    ``start`` is the memory that is gone before the model comes, ``layer`` the seconds that the commands of one layer
-    take, there and back, however small the batch is. ``half`` says whether there is mixed precision at all.
+    ``start`` is the memory that is gone before the model comes. ``half`` says whether there is mixed precision at all.
     """
 
     name: str
@@ -48,7 +47,6 @@ class Device:
     mixed: float
     bandwidth: float
     start: float = 0.8
-    layer: float = 1.5e-3
     measured: bool = False
     half: bool = True
 
@@ -64,6 +62,8 @@ DEVICES = {
     )
 }
 REACHED = {"full": 0.7, "mixed": 0.4, "bandwidth": 0.7}  # of the peaks above, in layers of this size
+LAUNCH = 10e-6  # seconds until Python and the driver have started a kernel, however small: assumed, not measured
+AHEAD = 1.3  # on a CPU, what the way ahead takes of its share of operations, for which weights are made halves
 
 
 @dataclass(frozen=True)
@@ -116,12 +116,11 @@ def plan(backbone: Backbone, recipe: Recipe, device: str | Device = "here", spli
     """
     if not isinstance(recipe, Recipe):
         raise SerlibError("The planner knows fine-tuning only; give a ser.Recipe.")
-    shape = _shape(backbone, recipe)
-    place = device if isinstance(device, Device) else _device(device, shape["hidden"])
+    place = device if isinstance(device, Device) else _device(device, backbone.hidden)
     remedy = {}
-    predicted = _predict(backbone, shape, recipe, place, split)
+    predicted = _predict(backbone, recipe, place, split)
     if not predicted.fits:
-        remedy = _remedy(recipe, lambda other: _predict(backbone, shape, other, place, split).fits)
+        remedy = _remedy(recipe, lambda other: _predict(backbone, other, place, split).fits)
     return replace(predicted, remedy=remedy)
 
 
@@ -158,43 +157,87 @@ def _minutes(minutes: float) -> str:
     return f"{minutes / 60:.0f} hours"
 
 
-# --- what a model is made of --------------------------------------------------------------------------------------
+# --- what a step takes --------------------------------------------------------------------------------------------
 
 
-def _shape(backbone: Backbone, recipe: Recipe) -> dict:
-    """Return the numbers of a checkpoint's config.json that decide its cost, at the families' defaults where unsaid."""
+def _config(backbone: Backbone, recipe: Recipe, labels: int) -> str:
+    """Return the config.json of a backbone as it is trained: its own, the recipe's settings in it, as sorted text."""
     source = weights_of(backbone.checkpoint)
-    if isinstance(source, Path):
-        config = json.loads((source / "config.json").read_text(encoding="utf-8"))
-    elif backbone.key in SIX:  # what the hub's configs say, so that the planner needs no network
-        config = {}
+    if backbone.key in SIX and not isinstance(source, Path):  # shipped, so that the planner needs no network
+        config = json.loads((CONFIGS / f"{backbone.key}.json").read_text(encoding="utf-8"))
     else:
-        config = config_of(source).to_dict()
-    if config.get("model_type", backbone.family) not in ("wav2vec2", "hubert", "unispeech"):
+        config = config_of(source, backbone.revision).to_dict()
+    if config["model_type"] not in ("wav2vec2", "hubert", "unispeech"):
         raise SerlibError(f"The planner knows encoders like wav2vec 2.0's, and {backbone.title} is none of them.")
-    hidden = config.get("hidden_size", backbone.hidden)
-    norm = config.get("feat_extract_norm", "layer" if backbone.needs_mask else "group")
-    # The x-large has 16 heads of 80; all others have heads of 64
-    heads = config.get("num_attention_heads", 16 if hidden == 1280 else hidden // 64)
-    attention_dropout = config.get("attention_dropout", 0.1)
-    return {
-        "file": _file_bytes(source),
-        "hidden": hidden,
-        "inner": config.get("intermediate_size", 4 * hidden),
-        "layers": config.get("num_hidden_layers", backbone.layers),
-        "heads": heads,
-        "channels": config.get("conv_dim", [512] * 7),
-        "kernels": config.get("conv_kernel", [10, 3, 3, 3, 3, 2, 2]),
-        "strides": config.get("conv_stride", [5, 2, 2, 2, 2, 2, 2]),
-        "conv_bias": config.get("conv_bias", norm == "layer"),
-        "layer_norm": norm == "layer",
-        "position": config.get("num_conv_pos_embeddings", 128),
-        "groups": config.get("num_conv_pos_embedding_groups", 16),
-        "masked": (config.get("mask_time_prob", 0.05) if recipe.masking is None else recipe.masking) > 0,
-        "attention_dropout": attention_dropout > 0,
-        "inner_dropout": config.get("activation_dropout", 0.1) > 0,
-        "hidden_dropout": config.get("hidden_dropout", 0.1) > 0,
-    }
+    # the names of labels only as many as there are, and half of the file's numbers are no half in training
+    for name in ("id2label", "label2id", "dtype", "torch_dtype"):
+        config.pop(name, None)
+    config |= {"num_labels": labels, "use_weighted_layer_sum": recipe.layers == "weighted"}
+    if recipe.masking is not None:  # without masks there is no vector that hides a frame
+        config["mask_time_prob"] = recipe.masking
+    return json.dumps(config, sort_keys=True)
+
+
+def _predict(backbone: Backbone, recipe: Recipe, device: Device, split: Split | None) -> Cost:
+    seconds = _seconds(recipe, split)
+    config = _config(backbone, recipe, len(split.labels) if split else 8)
+    mixed = recipe.precision == "auto" and device.half
+    setup = Setup(config, recipe.lora, recipe.gradient_checkpointing, mixed, gpu=not device.measured)
+    batches = _padded_frames(seconds["train"], recipe)
+    looked = replace(recipe, batch_size=max(recipe.batch_size, 8), bucketing=True)
+    evaluated, tested = (_padded_frames(seconds[part], looked) for part in ("validation", "test"))
+    usual = batches[0][0], round(float(np.mean([frames for _, frames in batches])))
+    clips, frames = max(batches)
+    counts = count(setup, clips, frames)
+    forward, backward = (n.scaled(usual[0] / clips, usual[1] / frames) for n in (counts.forward, counts.backward))
+    parameters, trainable = round(counts.parameters), round(counts.trainable)
+
+    steps = len(batches) * recipe.epochs / recipe.accumulation
+    step_operations = recipe.accumulation * forward.plus(backward).operations
+    sizes = [clips * frames / (usual[0] * usual[1]) for clips, frames in [*evaluated, *tested]]
+    # validation every so many steps, then validation and test with the best of them
+    looks = steps / recipe.eval_every * sum(sizes[: len(evaluated)]) + sum(sizes)  # in usual batches
+    sound = float(sum(lengths.sum() for lengths in seconds.values()))  # in seconds
+    convolving = sound * convolution_operations(config)
+
+    ahead, both = _batch_seconds(forward, backward, setup, device, usual)
+    # Adam reads and writes weight, gradient and averages; the gradient is cleared, and measured to be clipped
+    update = 4 * 11 * trainable / (device.bandwidth * (1 if device.measured else REACHED["bandwidth"]))
+    one = recipe.accumulation * both + update
+    total = STARTING + steps * one + looks * ahead
+    total += convolving * 2 / (device.full * (1 if device.measured else REACHED["full"]))
+    peak = _peak_bytes(counts, recipe, device, weights_of(backbone.checkpoint))
+    return Cost(
+        title=backbone.title,
+        device=device.name,
+        measured=device.measured,
+        parameters=parameters,
+        trainable=trainable,
+        memory=peak / GB + device.start,
+        limit=device.memory,
+        step_operations=step_operations,
+        operations=steps * step_operations + looks * forward.operations + convolving,
+        step_seconds=one,
+        minutes=total / 60,
+        disk=_disk_bytes(counts, recipe, backbone, sound) / GB,
+        left=4 * parameters / GB,
+        remedy={},
+    )
+
+
+def _peak_bytes(counts: Counts, recipe: Recipe, device: Device, source: Path | str) -> float:
+    """Return the most bytes at a time: weights, gradients, Adam's two averages, and what a step counts besides."""
+    kept = 4 * counts.held  # the convolutions are set aside once their output is cached, but they are still there
+    step = kept + 12 * counts.trainable + counts.peak
+    if not device.measured:
+        return max(step, kept + 16 * counts.trainable)  # Adam's update works on all weights at once there
+    # pages of a file count while weights are read: all of them at the start, the best step's at the end
+    return max(step + _saved_bytes(counts, recipe), kept + (_file_bytes(source) or kept))
+
+
+def _saved_bytes(counts: Counts, recipe: Recipe) -> float:
+    """Return the bytes of weights in one of the Trainer's checkpoints."""
+    return 4 * (counts.trainable if recipe.lora else counts.parameters - counts.convolutions)
 
 
 def _file_bytes(source: Path | str) -> int:
@@ -205,111 +248,30 @@ def _file_bytes(source: Path | str) -> int:
     return safe or sum(file.stat().st_size for file in source.glob("*.bin"))
 
 
-def _count(shape: dict, recipe: Recipe, labels: int) -> dict[str, int]:
-    """Return the number of weights by part: convolutions, encoder, head, and LoRA's matrices."""
-    h, f, layers = shape["hidden"], shape["inner"], shape["layers"]
-    convolutions, before = 0, 1
-    for i, (channels, kernel) in enumerate(zip(shape["channels"], shape["kernels"], strict=True)):
-        convolutions += kernel * before * channels + channels * shape["conv_bias"]
-        convolutions += 2 * channels * (shape["layer_norm"] or i == 0)
-        before = channels
-    projection = 2 * before + before * h + h + h * shape["masked"]
-    # the positional convolution keeps its weights as direction and length (weight norm)
-    position = h * (h // shape["groups"]) * shape["position"] + shape["position"] + h
-    layer = 4 * (h * h + h) + 2 * h * f + f + h + 4 * h
-    head = h * PROJECTION + PROJECTION + PROJECTION * labels + labels + (layers + 1) * (recipe.layers == "weighted")
-    lora = recipe.lora * layers * (4 * 2 * h + 2 * (h + f))
-    return {
-        "convolutions": convolutions,
-        "encoder": projection + position + 2 * h + layers * layer,
-        "head": head,
-        "lora": lora,
-    }
+def _disk_bytes(counts: Counts, recipe: Recipe, backbone: Backbone, sound: float) -> float:
+    """Return the bytes of the hub's checkpoint, cached sound and features, three checkpoints, and the result."""
+    features = sound * (FRAMES * counts.channels + audio.RATE) * 4  # of so many seconds of sound
+    # two checkpoints, and one being written
+    checkpoints = 3 * (_saved_bytes(counts, recipe) + 8 * counts.trainable)
+    return 4 * counts.parameters * (not backbone.is_twin) + features + checkpoints + 4 * counts.parameters
 
 
-# --- what a step takes --------------------------------------------------------------------------------------------
+def _batch_seconds(
+    forward: Pass, backward: Pass, setup: Setup, device: Device, batch: tuple[int, int]
+) -> tuple[float, float]:
+    """Return the seconds of a batch's way ahead, and of both ways.
 
-
-def _predict(backbone: Backbone, shape: dict, recipe: Recipe, device: Device, split: Split | None) -> Cost:
-    labels = len(split.labels) if split else 8
-    seconds = _seconds(recipe, split)
-    weights = _count(shape, recipe, labels)
-    parameters = weights["convolutions"] + weights["encoder"] + weights["head"]
-    trainable = weights["lora"] + weights["head"] if recipe.lora else weights["encoder"] + weights["head"]
-    mixed = recipe.precision == "auto" and device.half
-    frames = _padded_frames(seconds["train"], recipe)
-    evaluated = _padded_frames(
-        seconds["validation"], replace(recipe, batch_size=max(recipe.batch_size, 8), bucketing=True)
-    )
-    tested = _padded_frames(seconds["test"], replace(recipe, batch_size=max(recipe.batch_size, 8), bucketing=True))
-
-    # Memory. The conv encoder is set aside once its output is cached, but it is still there.
-    kept = 4 * (parameters + weights["lora"])
-    state = 12 * trainable  # gradient, and Adam's two averages
-    copies = 2 * (parameters - weights["convolutions"]) if mixed and not recipe.lora else 0  # of the weights, in half
-    longest = max(frames)
-    saved = 4 * (trainable if recipe.lora else parameters - weights["convolutions"])
+    On a GPU, those of products at their speed and of numbers at memory's, or of launching kernels if that takes longer.
+    """
+    both = forward.plus(backward)
     if device.measured:
-        # pages of a file count while weights are read: all of them at the start, the best step's at the end
-        step = kept + state + copies + _activations(shape, recipe, longest, mixed, plain=True)
-        peak = max(step + saved, kept + (shape["file"] or kept))
-    else:
-        step = kept + state + copies + _activations(shape, recipe, longest, mixed)
-        update = kept + state + 4 * trainable  # Adam's update works on all weights at once there
-        peak = max(step, update)
-
-    # Operations: twice the forward pass on the way back, once where the weights stay, and once more when recomputed
-    back = (1 if recipe.lora else 2) + (1 if recipe.gradient_checkpointing else 0)
-    ahead = [_forward(shape, size, length) for size, length in frames]
-    run = len(frames) * recipe.epochs / recipe.accumulation
-    step_operations = float(np.mean(ahead)) * (1 + back) * recipe.accumulation
-    evaluations = run / recipe.eval_every
-    checked = evaluations * sum(_forward(shape, *batch) for batch in evaluated)
-    checked += sum(_forward(shape, *batch) for batch in [*evaluated, *tested])
-    cached = sum(lengths.sum() for lengths in seconds.values()) * _convolutions(shape)
-
-    # Adam reads and writes weight, gradient and averages; the gradient is cleared, and measured to be clipped
-    width = device.bandwidth * (1 if device.measured else REACHED["bandwidth"])
-    update = 4 * 11 * trainable / width
-    if device.measured:
-        size, length = frames[0][0], max(SHORTEST, round(float(np.mean([length for _, length in frames]))))
-        how = recipe.lora, recipe.gradient_checkpointing, mixed
-        stem, layer = _measured_parts(_settings(shape, recipe), *how, size, length)
-        there_and_back = stem + shape["layers"] * layer
-        # the way ahead alone, for evaluation
-        speed = step_operations / recipe.accumulation / there_and_back
-        looked = 0.0
-    else:
-        # operations at the speed of a matrix product, and numbers that only come and go at the speed of memory
-        speed = device.mixed * REACHED["mixed"] if mixed else device.full * REACHED["full"]
-        moved = float(np.mean([_moved(shape, recipe, size, length, mixed) for size, length in frames]))
-        layers = shape["layers"] * device.layer * (1 + 0.5 * recipe.gradient_checkpointing)
-        there_and_back = moved / width + layers + step_operations / recipe.accumulation / speed
-        looked = (evaluations * len(evaluated) + len(evaluated) + len(tested)) * layers / 3
-    one = recipe.accumulation * there_and_back + update
-    convolving = device.full * (1 if device.measured else REACHED["full"])
-    total = STARTING + run * one + checked * 1.3 / speed + looked + cached * 2 / convolving
-
-    # Disk: the checkpoint from the hub, cached sound and features, two checkpoints and one being written, the result
-    clips = float(sum(lengths.sum() for lengths in seconds.values()))
-    features = clips * (FRAMES * shape["channels"][-1] + audio.RATE) * 4
-    disk = 4 * parameters * (not backbone.is_twin) + features + 3 * (saved + 8 * trainable) + 4 * parameters
-    return Cost(
-        title=backbone.title,
-        device=device.name,
-        measured=device.measured,
-        parameters=parameters,
-        trainable=trainable,
-        memory=peak / GB + device.start,
-        limit=device.memory,
-        step_operations=step_operations,
-        operations=run * step_operations + checked + cached,
-        step_seconds=one,
-        minutes=total / 60,
-        disk=disk / GB,
-        left=4 * parameters / GB,
-        remedy={},
-    )
+        stem, layer = _measured_parts(setup, *batch)
+        whole = stem + layer * json.loads(setup.config)["num_hidden_layers"]
+        return AHEAD * whole * forward.operations / both.operations, whole
+    speed = device.mixed * REACHED["mixed"] if setup.mixed else device.full * REACHED["full"]
+    width = device.bandwidth * REACHED["bandwidth"]
+    ahead, whole = (max(n.operations / speed + n.moved / width, n.kernels * LAUNCH) for n in (forward, both))
+    return ahead, whole
 
 
 def _seconds(recipe: Recipe, split: Split | None) -> dict[str, np.ndarray]:
@@ -332,64 +294,7 @@ def _padded_frames(seconds: np.ndarray, recipe: Recipe) -> list[tuple[int, int]]
     """Return (clips, frames of the longest) of each batch, by length where the recipe buckets."""
     ordered = np.sort(seconds) if recipe.bucketing else seconds
     batches = [ordered[i : i + recipe.batch_size] for i in range(0, len(ordered), recipe.batch_size)]
-    return [(len(batch), int(batch.max() * FRAMES)) for batch in batches]
-
-
-def _forward(shape: dict, clips: int, frames: int) -> float:
-    """Return the operations of the way ahead, a multiplication and an addition counting as two."""
-    h, f = shape["hidden"], shape["inner"]
-    layer = 2 * (4 * h * h + 2 * h * f) + 4 * frames * h
-    position = 2 * shape["position"] * h * h / shape["groups"]
-    return clips * frames * (shape["layers"] * layer + position + 2 * shape["channels"][-1] * h + 2 * h * PROJECTION)
-
-
-def _convolutions(shape: dict) -> float:
-    """Return the operations of the frozen convolutions for one second of sound; they are done once a clip."""
-    rate, before, total = audio.RATE, 1, 0.0
-    for channels, kernel, stride in zip(shape["channels"], shape["kernels"], shape["strides"], strict=True):
-        rate /= stride
-        total += 2 * rate * kernel * before * channels
-        before = channels
-    return total
-
-
-def _layer_bytes(shape: dict, clips: int, frames: int, mixed: bool, plain: bool) -> float:
-    """Return the bytes that one transformer layer keeps for the way back.
-
-    In full precision these are numbers of 4 bytes: input and output of both norms, queries, keys, values, the attended
-    values, both sides of the activation function, and the masks of dropout. In mixed precision all but the inputs of
-    the norms are halves. ``plain`` is attention without a fused kernel, which a CPU falls back to when there is
-    dropout: three tables of frames by frames for each head.
-    """
-    h, f = shape["hidden"], shape["inner"]
-    drop, inside = shape["hidden_dropout"], shape["inner_dropout"]
-    if mixed:
-        token = 4 * 2 * h + 2 * (6 * h + 2 * f) + 2 * drop * h + inside * 3 * f
-    else:
-        mask = 4 if plain else 1
-        token = 4 * (8 * h + 2 * f) + 2 * drop * h * mask + inside * f * mask
-    tables = 3 * (2 if mixed else 4) * shape["heads"] * frames if plain and shape["attention_dropout"] else 0
-    return clips * frames * (token + tables)
-
-
-def _activations(shape: dict, recipe: Recipe, longest: tuple[int, int], mixed: bool, plain: bool = False) -> float:
-    """Return the bytes kept for the way back at the longest batch, and the largest that comes and goes."""
-    clips, frames = longest
-    h, layers = shape["hidden"], shape["layers"]
-    layer = _layer_bytes(shape, clips, frames, mixed, plain)
-    # the convolution for positions keeps its weight, put together from direction and length
-    stem = clips * frames * 4 * (3 * shape["channels"][-1] + 8 * h) + 4 * h * h // shape["groups"] * shape["position"]
-    summed = 2 * (layers + 1) * clips * frames * h * 4 if recipe.layers == "weighted" else 0
-    passing = clips * frames * 4 * 2 * shape["inner"]
-    if recipe.gradient_checkpointing:
-        return layers * clips * frames * h * 4 + layer + stem + summed + passing
-    return layers * layer + stem + summed + passing
-
-
-def _moved(shape: dict, recipe: Recipe, clips: int, frames: int, mixed: bool) -> float:
-    """Return the bytes that go through memory besides the matrix products, there and back."""
-    layer = _layer_bytes(shape, clips, frames, mixed, plain=not mixed)
-    return shape["layers"] * layer * (4 if not recipe.gradient_checkpointing else 5.5)
+    return [(len(batch), max(SHORTEST, int(batch.max() * FRAMES))) for batch in batches]
 
 
 # --- devices ------------------------------------------------------------------------------------------------------
@@ -442,59 +347,24 @@ def _cpu(hidden: int) -> Device:
     )
 
 
-def _settings(shape: dict, recipe: Recipe) -> tuple[tuple[str, object], ...]:
-    """Return the settings of a stock network whose layers are those of the shape, to be hashed."""
-    settings = {
-        "hidden_size": shape["hidden"],
-        "intermediate_size": shape["inner"],
-        "num_attention_heads": shape["heads"],
-        "do_stable_layer_norm": shape["layer_norm"],
-        "num_conv_pos_embeddings": shape["position"],
-        "num_conv_pos_embedding_groups": shape["groups"],
-        "attention_dropout": 0.1 * shape["attention_dropout"],
-        "activation_dropout": 0.1 * shape["inner_dropout"],
-        "hidden_dropout": 0.1 * shape["hidden_dropout"],
-        "layerdrop": 0.0,
-        "use_weighted_layer_sum": recipe.layers == "weighted",
-        # one frame in, one frame out: the convolutions were done before
-        "conv_dim": (shape["channels"][-1],),
-        "conv_kernel": (1,),
-        "conv_stride": (1,),
-    }
-    return tuple(settings.items())
-
-
 @cache
-def _measured_parts(
-    settings: tuple[tuple[str, object], ...], lora: int, checkpointing: bool, mixed: bool, clips: int, frames: int
-) -> tuple[float, float]:
+def _measured_parts(setup: Setup, clips: int, frames: int) -> tuple[float, float]:
     """Return the seconds, there and back, of what surrounds the layers and of one layer, on this CPU.
 
     Measured on the stock network with one and with three layers of random weights, because in half precision and with
     LoRA a CPU spends as much on conversions, norms and dropout as on the products that one could count.
     """
     import torch
-    from transformers import Wav2Vec2Config, Wav2Vec2ForSequenceClassification
-    from transformers.utils import logging
-
-    from serlib.train import model as models
-
-    logging.set_verbosity_error()  # it would warn of checkpointing with adapters, which is what is measured
 
     def seconds(layers: int) -> float:
-        config = Wav2Vec2Config(**dict(settings), num_hidden_layers=layers)
-        net = Wav2Vec2ForSequenceClassification(config).train()
-        net.base_model.feature_extractor = models.CachedFeatures()
-        if checkpointing:
-            models.forget_activations(net)
-        if lora:
-            net = models.with_lora(net, lora)
-        given = torch.randn(clips, *config.conv_dim, frames)
-        mask = torch.ones(clips, frames, dtype=torch.long) if config.do_stable_layer_norm else None
+        net, _, _ = setup.build(layers, "cpu")
+        given = torch.randn(clips, net.config.conv_dim[-1], frames)
+        masked = net.config.feat_extract_norm == "layer"
+        mask = torch.ones(clips, frames * 320 + 80, dtype=torch.long) if masked else None  # of samples
         labels = torch.zeros(clips, dtype=torch.long)
 
         def step() -> None:
-            with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+            with torch.autocast("cpu", torch.bfloat16, enabled=setup.mixed):
                 loss = net(given, attention_mask=mask, labels=labels).loss
             loss.backward()
 
