@@ -3,8 +3,8 @@
 Five parts: the six at real size with random weights, the usual recipe beside them, tricks tried one at a time, what a
 training survives, and Whisper's encoders fine-tuned on RAVDESS with three seeds. Every line runs in a process of its
 own and leaves OUT/lines/<line>.json, so what was stopped goes on where it was; OUT/gpu_proof.json holds them all, and
-OUT/runs the finished runs. Needs RAVDESS_DIR, SERLIB_MODELS for Whisper, no network, and for the six 11 GB below TMPDIR
-(/dev/shm is fastest). `make gpu-table` prints the tables of what was committed below results/gpu.
+OUT/runs the finished runs. Needs RAVDESS_DIR, SERLIB_MODELS for Whisper, no network, and for the six 7 GB below TMPDIR
+(/dev/shm is fastest). --table prints what OUT/gpu_proof.json says of the six; results/gpu has what an H100 measured.
 """
 
 import argparse
@@ -20,11 +20,13 @@ import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache, partial
+from itertools import product
 from pathlib import Path
 from statistics import median
 
-os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")  # asking for a GPU must not start CUDA before the fork
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
+if __name__ == "__main__":
+    os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"  # asking for a GPU must not start CUDA before the fork
+    os.environ["HF_HUB_OFFLINE"] = "1"
 
 import pandas as pd
 import torch
@@ -345,7 +347,7 @@ def run_line(line: Line, out: Path) -> None:
         try:
             found = line.work()
         except Exception as error:  # a line that fails is a finding, and must not stop the others
-            traceback.print_exc()
+            traceback.print_exc(file=log)
             found = {"error": f"{type(error).__name__}: {error}"[:500]}
         with atomic_path(out / "lines" / f"{line.name}.json") as fresh:
             fresh.write_text(json.dumps(found), encoding="utf-8")
@@ -381,6 +383,20 @@ def run_lines(lines: list[Line], at_once: int, out: Path, until: float) -> None:
         time.sleep(0.02)
 
 
+def table(found: dict[str, dict]) -> str:
+    """Return the six at real size in Markdown: memory, and seconds where they are those of later steps too."""
+    rows = ["| Backbone, recipe | Memory: predicted, measured | A step: predicted, measured |", "|---|---|---|"]
+    for key, name in product(SIX, ("paper", "best", "t4")):
+        line = found.get(f"size {key} {name}", {})
+        if "device_gb" in line:
+            memory = f"{line['predicted_gb']:.1f} GB, {line['device_gb']:.1f} GB"
+            step = (
+                f"{line['predicted_seconds_a_step']:.2f} s, {line['seconds_a_step']:.2f} s" if name == "paper" else ""
+            )
+            rows.append(f"| {ser.backbone(key).title}, `{name}` | {memory} | {step} |")
+    return "\n".join(rows)
+
+
 def card() -> dict:
     """Return what the machine is; asked in a process of its own."""
     gpu = torch.cuda.is_available()
@@ -401,7 +417,11 @@ def main() -> None:
         "--part", nargs="*", help="weights, sizes, usual, tricks, survives, prepare, whisper; all without it"
     )
     parser.add_argument("--minutes", type=float, default=60, help="begin nothing after this time")
+    parser.add_argument("--table", action="store_true", help="print the six of OUT/gpu_proof.json in Markdown")
     args = parser.parse_args()
+    if args.table:
+        print(table(json.loads((args.out / "gpu_proof.json").read_text(encoding="utf-8"))))
+        return
     if not os.environ.get("RAVDESS_DIR"):
         sys.exit("The proof trains on real clips: set RAVDESS_DIR to the folder of RAVDESS.")
     until = time.time() + 60 * args.minutes

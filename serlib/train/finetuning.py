@@ -159,6 +159,11 @@ class _Learner:
     parameters: int
 
     @property
+    def any_length(self) -> bool:
+        """Whether it takes as many frames as there are; Whisper takes one number of them."""
+        return self.encoder is not None
+
+    @property
     def trained(self) -> list[tuple[str, Any]]:
         return [(name, p) for name, p in self.model.named_parameters() if p.requires_grad]
 
@@ -285,7 +290,7 @@ def _trainer(work: Work, learner: _Learner, data: dict, arguments):
 
     from serlib.train import batches, callbacks
 
-    recipe, split = work.recipe, work.split
+    recipe, split, gpu = work.recipe, work.split, torch.cuda.is_available()
     emotions = pd.concat([frame["emotion"] for _, frame in split.parts()])
     order = None
     if recipe.bucketing:
@@ -303,6 +308,7 @@ def _trainer(work: Work, learner: _Learner, data: dict, arguments):
             channels=learner.channels,
             needs_mask=work.backbone.needs_mask,
             shortest=learner.shortest,
+            multiple=batches.GRID if learner.any_length and gpu and (arguments.bf16 or arguments.fp16) else 1,
         ),
         compute_loss_func=_loss_of(recipe, split),
         compute_metrics=_scores,

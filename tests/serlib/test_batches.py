@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from serlib.data.ravdess import ravdess
 from serlib.data.splits import stratified_split
@@ -82,3 +83,26 @@ def test_less_than_4_percent_of_the_frames_of_ravdess_are_padding(ravdess_dir, t
         bad.append(1 - shuffled.sum() / (shuffled.max(1) * 4).sum())
     assert max(wasted) < 0.04, wasted
     assert min(bad) > 2 * max(wasted), "random batches of the same clips waste more"
+
+
+def test_frames_that_fill_up_a_grid_are_silent_to_a_model_with_a_mask():
+    from serlib import backbone
+    from serlib.train import batches
+    from serlib.train import model as models
+
+    rng = np.random.default_rng(0)
+    net = models.load(backbone("wav2vec2-large-mini"), ["a", "b"]).eval()
+    net.base_model.feature_extractor = models.CachedFeatures()
+    channels = net.config.conv_dim[-1]
+    clips = [
+        {"clip": clip, "samples": 320 * frames + 80, "features": rng.normal(size=channels * frames).astype(np.float32)}
+        for clip, frames in (("one", 41), ("two", 33))
+    ]
+    made = {
+        grid: batches.collate(clips, {"one": 0, "two": 1}, "input_values", channels, needs_mask=True, multiple=grid)
+        for grid in (1, 32)
+    }
+    assert [batch["input_values"].shape[-1] for batch in made.values()] == [41, 64]
+    with torch.inference_mode():
+        plain, filled = (net(**batch).logits for batch in made.values())
+    assert torch.allclose(plain, filled, atol=1e-5)
