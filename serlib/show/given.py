@@ -19,7 +19,7 @@ def table_of(given: Any, columns: Iterable[Hashable], source: str, numeric: Iter
     if not isinstance(given, pd.DataFrame):
         raise SerlibError(f"a {type(given).__name__} is no table; give {source}.")
     for column in (*columns, *numeric):
-        count = int((given.columns == column).sum())
+        count = list(given.columns).count(column)
         if count != 1:
             there = ", ".join(map(str, given.columns)) or "none"
             what = f"has {count} columns" if count else "has no column"
@@ -48,9 +48,9 @@ def names_of(given: Any, what: str) -> list:
     return found
 
 
-def samples_of(given: Any, rate: Any) -> np.ndarray:
-    """Return the samples of one clip, shape (n,), as float32. SerlibError for others, and for a rate that is none."""
-    if isinstance(rate, bool) or not isinstance(rate, Real) or not 0 < rate < float("inf"):
+def samples_of(given: Any, rate: Any, least: int = 1) -> np.ndarray:
+    """Return the samples of one clip, shape (n,), as float32. SerlibError for others, and for a rate below ``least``."""
+    if not is_number(rate) or rate < least:
         raise SerlibError(f"the rate is {_short(rate)}; give samples a second in Hz, like ser.RATE.")
     try:
         samples = np.asarray(given, dtype=np.float32)
@@ -59,6 +59,11 @@ def samples_of(given: Any, rate: Any) -> np.ndarray:
     if samples.ndim != 1 or not len(samples) or not np.isfinite(samples).all():
         raise SerlibError(f"one clip has finite mono samples of shape (n,); these have shape {samples.shape}.")
     return samples
+
+
+def is_number(given: Any) -> bool:
+    """Return whether this is one finite number, which no truth value is."""
+    return isinstance(given, Real) and not isinstance(given, bool) and abs(given) < float("inf")
 
 
 def _short(given: Any) -> str:

@@ -25,7 +25,7 @@ from serlib.data.ravdess import parse_name
 from serlib.errors import SerlibError, nearest
 from serlib.judge import metrics, predictions
 from serlib.judge.paper import N_TEST
-from serlib.show.given import names_of, samples_of, table_of
+from serlib.show.given import is_number, names_of, samples_of, table_of
 
 # Chosen so that any two stay apart under simulated protanopia and deuteranopia, and none fades on white
 # (tests/serlib/test_plots.py measures both). Color is never the only sign: every figure also names the emotion.
@@ -50,6 +50,7 @@ PAGE = STYLE["figure.figsize"][0]  # inches: the text width of the book
 INK, GRAY, FAINT = STYLE["xtick.color"], "#5f6368", STYLE["grid.color"]
 ACCENT = "#0f4c5c"  # for what belongs to no emotion
 MARKERS = "osD^vP*X"
+_VOICE_RATE = 2000  # Hz: fewer samples a second hold no pitch of a voice, and no picture of its sound
 
 
 def colors(labels: Iterable[str]) -> dict[str, str]:
@@ -91,7 +92,7 @@ def plot_spectrogram(samples: np.ndarray, rate: int, title: str = "", ax: Axes |
     """
     import librosa
 
-    samples, ax = samples_of(samples, rate), _axes(ax, 2.7)
+    samples, ax = samples_of(samples, rate, _VOICE_RATE), _axes(ax, 2.7)
     window, hop, bands = int(0.025 * rate), int(0.010 * rate), 80
     power = librosa.feature.melspectrogram(
         y=samples, sr=rate, n_fft=max(512, window), win_length=window, hop_length=hop, n_mels=bands
@@ -119,7 +120,7 @@ def plot_pitch(samples: np.ndarray, rate: int, title: str = "", emotion: str = "
     """
     import librosa
 
-    samples, ax = samples_of(samples, rate), _axes(ax, 2.2)
+    samples, ax = samples_of(samples, rate, _VOICE_RATE), _axes(ax, 2.2)
     frame = 1 << int(np.ceil(np.log2(0.05 * rate)))  # over two periods of the lowest voice
     pitch, _, _ = librosa.pyin(samples, sr=rate, fmin=65, fmax=600, frame_length=frame)
     seconds = librosa.times_like(pitch, sr=rate, hop_length=frame // 4)
@@ -369,7 +370,7 @@ def _check_probabilities(series: Any, first: Any) -> None:
 
 
 def _probability_bars(series: pd.Series, truth: str | None, ax: Axes) -> Axes:
-    labels = list(series.index)
+    labels, truth = list(map(str, series.index)), None if truth is None else str(truth)
     values = series.to_numpy(float)
     palette, winner = colors(labels), int(np.argmax(values))
     bars = ax.barh(range(len(labels)), values, color=[palette[label] for label in labels], height=0.75)
@@ -735,6 +736,8 @@ def plot_jury(curves: pd.DataFrame, goal: float | None = None, ax: Axes | None =
     The index of ``curves`` is the correlation, 0 to 1; ``goal`` is an accuracy to be marked across.
     """
     curves = table_of(curves, [], "a column for each jury", numeric=list(getattr(curves, "columns", ())))
+    if goal is not None and not is_number(goal):
+        raise SerlibError(f"the goal is {goal!r:.60}; give an accuracy between 0 and 1.")
     if not is_numeric_dtype(curves.index):
         raise SerlibError("the rows of these curves are not numbered; their index is the correlation of two jurors.")
     ax = _axes(ax, 3.2)
@@ -777,9 +780,9 @@ def _finish(ax: Axes, title: str, xlabel: str, ylabel: str, **limits: Any) -> Ax
     ax.xaxis.label.set_size(STYLE["axes.labelsize"])
     ax.yaxis.label.set_size(STYLE["axes.labelsize"])
     ax.tick_params(labelsize=STYLE["xtick.labelsize"], colors=INK)
-    if title:
+    if title is not None and (text := _as_text(title)):
         with plt.style.context(STYLE):
-            ax.set_title(_as_text(title))
+            ax.set_title(text)
     ax.spines[["top", "right"]].set_visible(False)
     return ax
 

@@ -222,11 +222,12 @@ def test_pitch_of_silence_says_so():
     assert "nothing voiced in this clip" in shown(plots.plot_pitch(np.zeros(RATE), RATE))
 
 
-@pytest.mark.parametrize("rate", [None, 0, -1, "16000", float("nan"), True])
+@pytest.mark.parametrize("rate", [None, 0, -1, 1, "16000", float("nan"), float("inf"), True])
 def test_a_rate_is_samples_a_second(rate):
     for plot in (plots.plot_waveform, plots.plot_spectrogram, plots.plot_pitch):
-        with pytest.raises(SerlibError, match="in Hz"):
-            plot(TONE, rate)
+        if (plot, rate) != (plots.plot_waveform, 1):  # an envelope may have one a second, a voice has not
+            with pytest.raises(SerlibError, match="in Hz"):
+                plot(TONE, rate)
 
 
 # ---------------------------------------------------------------- a corpus
@@ -645,6 +646,19 @@ def test_a_run_is_no_corpus_and_a_corpus_no_run():
 def test_voters_may_come_from_a_generator():
     assert len(plots.plot_votes((run for run in RUNS[:3]), VOTE).lines) == 4
     assert plots.plot_agreement(run for run in RUNS[:2]).collections
+
+
+@pytest.mark.parametrize("odd", [None, "abc", 3, [1], {}, object(), pd.DataFrame(), pd.Series([1, 2]), np.zeros(3)])
+def test_what_stands_beside_is_taken_for_text_or_refused(odd):
+    """Titles, the truth and an emotion are text whatever they are; a column and a goal are looked at."""
+    shown(plots.plot_waveform(TONE, RATE, odd, odd))
+    shown(plots.plot_probabilities(pd.Series({"sad": 1.0}), odd))
+    for feature in (odd, [odd]):
+        with pytest.raises(SerlibError, match="column"):
+            plots.plot_prosody(corpus(), feature)
+    if odd is not None and not isinstance(odd, int):
+        with pytest.raises(SerlibError, match="goal"):
+            plots.plot_jury(pd.DataFrame({"three": [0.9, 0.8]}, index=[0.0, 1.0]), goal=odd)
 
 
 @pytest.mark.parametrize("ax", [[], "ax", plt, np.array([1])])
