@@ -1,5 +1,6 @@
 """What figures and tables of sound are given: looked at here, and what will not do is said in one sentence."""
 
+import sys
 from collections.abc import Hashable, Iterable
 from numbers import Real
 from typing import Any
@@ -9,6 +10,8 @@ import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
 from serlib.errors import SerlibError
+
+_HIGHEST_RATE = 10_000_000  # Hz: beyond any recorder of sound, below where seconds become too short to be drawn
 
 
 def table_of(given: Any, columns: Iterable[Hashable], source: str, numeric: Iterable[Hashable] = ()) -> pd.DataFrame:
@@ -23,7 +26,7 @@ def table_of(given: Any, columns: Iterable[Hashable], source: str, numeric: Iter
         if count != 1:
             there = ", ".join(map(str, given.columns)) or "none"
             what = f"has {count} columns" if count else "has no column"
-            raise SerlibError(f"the table {what} {column!r} (its columns: {there}); give {source}.")
+            raise SerlibError(f"the table {what} {column!r:.60} (its columns: {there}); give {source}.")
     if given.empty:
         raise SerlibError(f"there are no {'columns' if len(given) else 'rows'} in this table; give {source}.")
     table = given.copy()
@@ -33,14 +36,14 @@ def table_of(given: Any, columns: Iterable[Hashable], source: str, numeric: Iter
         try:
             table[column] = given[column].to_numpy(float)
         except (TypeError, ValueError, OverflowError) as error:
-            raise SerlibError(f"column {column!r} of this table is not of numbers; give {source}.") from error
+            raise SerlibError(f"column {column!r:.60} of this table is not of numbers; give {source}.") from error
     return table
 
 
 def names_of(given: Any, what: str) -> list:
     """Return a list of names, also out of a tuple or a generator. SerlibError for one name alone and for no names."""
     if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
-        raise SerlibError(f'{what} stand in a list, like ["emotion", "actor"]; this is {_short(given)}.')
+        raise SerlibError(f'{what} stand in a list, like ["emotion", "actor"]; this is {short(given)}.')
     found = list(given)
     for name in found:
         if not isinstance(name, Hashable):
@@ -49,9 +52,9 @@ def names_of(given: Any, what: str) -> list:
 
 
 def samples_of(given: Any, rate: Any, least: int = 1) -> np.ndarray:
-    """Return the samples of one clip, shape (n,), as float32. SerlibError for others, and for a rate below ``least``."""
-    if not is_number(rate) or rate < least:
-        raise SerlibError(f"the rate is {_short(rate)}; give samples a second in Hz, like ser.RATE.")
+    """Return the samples of one clip, shape (n,), as float32. SerlibError for others and for other rates."""
+    if not is_number(rate) or not least <= rate <= _HIGHEST_RATE:
+        raise SerlibError(f"the rate is {short(rate)}; give samples a second in Hz, like ser.RATE.")
     try:
         samples = np.asarray(given, dtype=np.float32)
     except (TypeError, ValueError, OverflowError) as error:
@@ -63,9 +66,10 @@ def samples_of(given: Any, rate: Any, least: int = 1) -> np.ndarray:
 
 def is_number(given: Any) -> bool:
     """Return whether this is one finite number, which no truth value is."""
-    return isinstance(given, Real) and not isinstance(given, bool) and abs(given) < float("inf")
+    return isinstance(given, Real) and not isinstance(given, bool) and abs(given) <= sys.float_info.max
 
 
-def _short(given: Any) -> str:
+def short(given: Any) -> str:
+    """Return what was given as a sentence can hold it: as Python writes it where that is short, else what it is."""
     text = repr(given)
-    return text if len(text) <= 40 else f"a {type(given).__name__}"
+    return text if len(text) <= 40 and "\n" not in text else f"a {type(given).__name__}"

@@ -25,7 +25,7 @@ from serlib.data.ravdess import parse_name
 from serlib.errors import SerlibError, nearest
 from serlib.judge import metrics, predictions
 from serlib.judge.paper import N_TEST
-from serlib.show.given import is_number, names_of, samples_of, table_of
+from serlib.show.given import is_number, names_of, samples_of, short, table_of
 
 # Chosen so that any two stay apart under simulated protanopia and deuteranopia, and none fades on white
 # (tests/serlib/test_plots.py measures both). Color is never the only sign: every figure also names the emotion.
@@ -94,8 +94,14 @@ def plot_spectrogram(samples: np.ndarray, rate: int, title: str = "", ax: Axes |
 
     samples, ax = samples_of(samples, rate, _VOICE_RATE), _axes(ax, 2.7)
     window, hop, bands = int(0.025 * rate), int(0.010 * rate), 80
+    n_fft = max(512, window)
     power = librosa.feature.melspectrogram(
-        y=samples, sr=rate, n_fft=max(512, window), win_length=window, hop_length=hop, n_mels=bands
+        y=np.pad(samples, (0, max(0, n_fft - len(samples)))),  # librosa warns of less than a window
+        sr=rate,
+        n_fft=n_fft,
+        win_length=window,
+        hop_length=hop,
+        n_mels=bands,
     )
     level = librosa.power_to_db(power, ref=max(float(power.max()), 1e-10), top_db=80)
     centers = librosa.mel_frequencies(n_mels=bands, fmax=rate / 2)
@@ -365,6 +371,8 @@ def _check_probabilities(series: Any, first: Any) -> None:
         raise SerlibError(
             f"a {type(series).__name__} has no probabilities; give a Series with a number for each label."
         )
+    if not series.between(-1e-6, 1 + 1e-6).all():  # what rounding leaves is none the less a share
+        raise SerlibError(f"{series[~series.between(0, 1)].iloc[0]} is no probability; give numbers between 0 and 1.")
     if list(series.index) != list(first.index):
         raise SerlibError("the probabilities are not of the same labels in the same order; draw them one by one.")
 
@@ -561,7 +569,7 @@ def plot_against_paper(ours: Mapping[str, Any], paper: pd.DataFrame, ax: Axes | 
         raise SerlibError("there is nothing of ours to compare; give at least one run.")
     for key in ours:
         if key not in paper.index:
-            raise SerlibError(f"the paper has no row {key!r}; {nearest(str(key), map(str, paper.index))}")
+            raise SerlibError(f"the paper has no row {key!r:.60}; {nearest(str(key), map(str, paper.index))}")
     _demand_ravdess(list(ours.values()))
     ax = _axes(ax, 1.0 + 0.52 * len(ours))
     labels = []
@@ -676,6 +684,9 @@ def plot_intervals(
     line, and rows whose interval holds it are drawn hollow; ``percent`` says that values are shares, 0 to 1.
     """
     names_of([column], "columns")
+    for option, value in (("zero", zero), ("percent", percent)):
+        if not isinstance(value, bool):
+            raise SerlibError(f"{option} is {short(value)}; give True or False.")
     table = table_of(table, [], "a row for each interval", numeric=[column, "low", "high"])
     ax = _axes(ax, 0.8 + 0.34 * len(table))
     values = table[[column, "low", "high"]].to_numpy(float)
@@ -736,8 +747,8 @@ def plot_jury(curves: pd.DataFrame, goal: float | None = None, ax: Axes | None =
     The index of ``curves`` is the correlation, 0 to 1; ``goal`` is an accuracy to be marked across.
     """
     curves = table_of(curves, [], "a column for each jury", numeric=list(getattr(curves, "columns", ())))
-    if goal is not None and not is_number(goal):
-        raise SerlibError(f"the goal is {goal!r:.60}; give an accuracy between 0 and 1.")
+    if goal is not None and not (is_number(goal) and 0 <= goal <= 1):
+        raise SerlibError(f"the goal is {short(goal)}; give an accuracy between 0 and 1.")
     if not is_numeric_dtype(curves.index):
         raise SerlibError("the rows of these curves are not numbered; their index is the correlation of two jurors.")
     ax = _axes(ax, 3.2)
