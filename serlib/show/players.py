@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Sequence
 from html import escape
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from serlib.data.ravdess import STATEMENTS, parse_name
 from serlib.errors import SerlibError, nearest
 from serlib.judge.metrics import confusion
 from serlib.judge.predictions import heard, name_of
+from serlib.show.given import names_of, samples_of, short, table_of
 
 # What libsndfile writes, best first: MP3 came with 1.1 (2022) and plays everywhere, Opus not in older Safari.
 _FORMATS = (
@@ -35,19 +37,20 @@ _FORMATS = (
     ("WAV", "PCM_16", "audio/wav"),
 )
 _HEADINGS = {"emotion": "emotion", "predicted": "heard", "confidence": "confidence"}
-_BARS = 60
+_WAVEFORM_BARS = 60
+_ROWS = "rows of a corpus"
 # Jupyter and Colab typeset what stands between two dollars, unless an element is of these classes.
 _NO_FORMULAS = "tex2jax_ignore mathjax_ignore"
 _EXPLORABLES = Path(__file__).parent / "explorables"
 # What the makers of a corpus ask of every page that holds its clips.
-_TERMS = {
+_LICENSES = {
     "ravdess": "Recordings: RAVDESS, S. R. Livingstone and F. A. Russo, "
     '<a href="https://doi.org/10.5281/zenodo.1188976">doi.org/10.5281/zenodo.1188976</a>, '
     '<a href="https://creativecommons.org/licenses/by-nc-sa/4.0/">CC BY-NC-SA 4.0</a>: for non-commercial use, '
     "shortened and compressed here.",
 }
 # Clips behind one cell of errors, and behind a whole matrix: about 10 KB of page each. Eight emotions have 64 cells.
-_OF_A_CELL, _OF_A_MATRIX = 4, 72
+_CLIPS_OF_A_CELL, _CLIPS_OF_A_MATRIX = 4, 72
 
 
 def player(path_or_samples: Path | str | np.ndarray, caption: str, rate: int | None = None) -> HTML:
@@ -58,12 +61,14 @@ def player(path_or_samples: Path | str | np.ndarray, caption: str, rate: int | N
     if isinstance(path_or_samples, (str, Path)):
         samples = audio.read(path_or_samples)
     elif rate is None:
-        raise SerlibError("samples alone do not say how fast to play them; give rate= in Hz.")
+        raise SerlibError("a player plays a file, or samples, which alone do not say how fast: give rate= in Hz.")
     else:
-        samples = _at_rate(np.asarray(path_or_samples, dtype=np.float32), rate)
+        samples = samples_of(path_or_samples, rate)
+        if rate != audio.RATE:
+            samples = soxr.resample(samples, rate, audio.RATE, quality="HQ")
     return HTML(
         f'<figure class="{_NO_FORMULAS}" style="margin:0.5em 0;max-width:22em">'
-        f"{_sound(samples, caption)}"
+        f"{_audio_element(samples, caption)}"
         f'<figcaption style="text-align:left">{_as_text(caption)}</figcaption></figure>'
     )
 
@@ -80,35 +85,33 @@ def listen(
     and how sure the model was. ``columns`` chooses the label columns; an empty list hides every label,
     for guessing by ear.
     """
-    if "path" not in rows.columns:
-        raise SerlibError("there is no column path in these rows, so nothing to listen to; give rows of a corpus.")
-    rows = rows.head(n) if n is not None else rows
-    if not len(rows):
+    if n is not None and (isinstance(n, bool) or not isinstance(n, Integral) or n < 0):
+        raise SerlibError(f"n is {short(n)}; give the number of clips to listen to, or leave it out for all.")
+    if isinstance(rows, pd.DataFrame) and "path" in rows and rows.head(n).empty:
         return HTML("<p>No clips to listen to.</p>")
-    columns = _default_columns(rows) if columns is None else list(columns)
-    missing = [name for name in columns if name not in rows.columns]
-    if missing:
-        raise SerlibError(f"these rows have no column {missing[0]!r}; they have {', '.join(map(str, rows.columns))}.")
+    columns = None if columns is None else names_of(columns, "columns")
+    rows = table_of(rows, ["path", *(columns or [])], _ROWS).head(n)
+    columns = _default_columns(rows) if columns is None else columns
     headings = [_heading(name, rows) for name in columns]
-    left = "text-align:left;padding:0.2em 0.6em"
-    head = "".join(f'<th scope="col" style="{left}">{_as_text(name)}</th>' for name in ["clip", "sound", *headings])
+    style = "text-align:left;padding:0.2em 0.6em"
+    head = "".join(f'<th scope="col" style="{style}">{_as_text(name)}</th>' for name in ["clip", "sound", *headings])
     body = []
     for number, (clip, row) in enumerate(rows.iterrows(), start=1):
         # Where every label is hidden, so is a name that may hold one, like angry_07.
         name = _clip_caption(str(clip), row, called=str(clip) if columns else f"clip {number}")
-        values = [_value(column, row[column]) for column in columns]
+        values = [_cell_text(column, row[column]) for column in columns]
         spoken = ", ".join([name, *(f"{h} {v}" for h, v in zip(headings, values, strict=True))])
-        cells = "".join(f'<td style="{left}">{_as_text(value)}</td>' for value in values)
+        cells = "".join(f'<td style="{style}">{_as_text(value)}</td>' for value in values)
         body.append(
-            f'<tr><th scope="row" style="{left};font-weight:normal;min-width:6em">{_as_text(name)}</th>'
-            f'<td style="min-width:9em">{_sound(audio.read(row["path"]), spoken)}</td>{cells}</tr>'
+            f'<tr><th scope="row" style="{style};font-weight:normal;min-width:6em">{_as_text(name)}</th>'
+            f'<td style="min-width:9em">{_audio_element(audio.read(row["path"]), spoken)}</td>{cells}</tr>'
         )
     # The class is pandas': Jupyter, Colab and the book's theme style it for light and dark pages.
     return HTML(
         f'<div class="{_NO_FORMULAS}" style="overflow-x:auto">'
         '<table class="dataframe" style="width:100%;max-width:48em">'
         f'<caption style="caption-side:top;text-align:left;color:inherit">{_as_text(caption)}</caption>'
-        f"<thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table></div>{_terms(rows)}"
+        f"<thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table></div>{_license_note(rows)}"
     )
 
 
@@ -121,11 +124,9 @@ def browse(
 
     ``rows`` are rows of a corpus, of which the first of each combination is taken, at about 10 KB of page a clip.
     """
-    missing = [name for name in ("path", *columns) if name not in rows.columns]
-    if missing or not len(rows):
-        what = f"no column {missing[0]!r}" if missing else "no rows"
-        raise SerlibError(f"there is nothing to browse: {what} in this table; give rows of a corpus.")
-    labels = rows[list(columns)].astype(str)
+    columns = names_of(columns, "columns")
+    rows = table_of(rows, ["path", *columns], _ROWS)
+    labels = rows[columns].astype(str)
     is_first = ~labels.duplicated().to_numpy()
     chosen, labels = rows[is_first], labels[is_first]
     trimmed = [audio.trim(audio.read(path)) for path in chosen["path"]]
@@ -135,7 +136,7 @@ def browse(
         pitch = parselmouth.Sound(samples.astype(float), audio.RATE).to_pitch(0.02, 65, 600)
         voiced = [(t, f) for t, f in zip(pitch.xs(), pitch.selected_array["frequency"], strict=True) if f]
         clips.append(
-            _packed(samples)
+            _clip_for_script(samples)
             | {
                 "chosen": values,
                 "name": "" if _sentence(str(clip), row) else f"{clip}, ",
@@ -145,7 +146,9 @@ def browse(
             }
         )
     values = [sorted(set(labels[name])) for name in columns]
-    return _filled("browse", caption, {"columns": list(columns), "values": values, "clips": clips}, rows)
+    return _control(
+        "browse", caption, {"columns": [str(name) for name in columns], "values": values, "clips": clips}, rows
+    )
 
 
 def listen_confusion(voter: Any, corpus: pd.DataFrame, part: str = "test") -> HTML:
@@ -154,27 +157,28 @@ def listen_confusion(voter: Any, corpus: pd.DataFrame, part: str = "test") -> HT
     The most confident clips of each cell are there, 4 where the voter erred and 1 where it was right, and never
     more than 72 in all, so that the page stays below 3 MB; a sentence says how many were left out.
     """
+    corpus = table_of(corpus, ["path"], "the corpus that the voter heard")
     counts = confusion(voter, part)
     labels = list(counts)
     rows = heard(voter, corpus, part)
     place = rows.groupby(["emotion", "predicted"]).cumcount()
-    wanted = place < np.where(rows["emotion"] == rows["predicted"], 1, _OF_A_CELL)
+    wanted = place < np.where(rows["emotion"] == rows["predicted"], 1, _CLIPS_OF_A_CELL)
     # First the first clip of every cell, then the second: whatever the matrix, no cell stays without one.
-    chosen = rows.loc[place[wanted].sort_values(kind="stable").index[:_OF_A_MATRIX]]
+    chosen = rows.loc[place[wanted].sort_values(kind="stable").index[:_CLIPS_OF_A_MATRIX]]
     clips: dict[str, list] = {}
     for clip, row in chosen.iterrows():
         verdict = f"spoken {row['emotion']}, heard as {row['predicted']}, {row['confidence']:.0%} sure"
         caption = f"{_clip_caption(str(clip), row)}: {verdict}"
-        sound = _packed(audio.trim(audio.read(row["path"]))) | {"caption": caption}
+        sound = _clip_for_script(audio.trim(audio.read(row["path"]))) | {"caption": caption}
         clips.setdefault(f"{labels.index(row['emotion'])},{labels.index(row['predicted'])}", []).append(sound)
     data = {"labels": labels, "counts": counts.to_numpy().tolist(), "clips": clips}
-    return _filled("confusion", f"{name_of(voter)}, {part} part: press a number to hear its clips", data, corpus)
+    return _control("confusion", f"{name_of(voter)}, {part} part: press a number to hear its clips", data, corpus)
 
 
 def explorable(name: str) -> HTML:
     """Return a control of the book that needs no kernel: "voting", a ballot with its ties, or "jury" (00)."""
-    if name not in ("voting", "jury"):
-        raise SerlibError(f"there is nothing to explore called {name!r}; {nearest(name, ('voting', 'jury'))}")
+    if not isinstance(name, str) or name not in ("voting", "jury"):
+        raise SerlibError(f"there is nothing to explore called {short(name)}; {nearest(str(name), ('voting', 'jury'))}")
     return HTML((_EXPLORABLES / f"{name}.html").read_text(encoding="utf-8"))
 
 
@@ -183,23 +187,23 @@ def _as_text(value: object) -> str:
     return escape(str(value).encode("utf-8", "replace").decode("utf-8"))
 
 
-def _terms(rows: pd.DataFrame) -> str:
+def _license_note(rows: pd.DataFrame) -> str:
     """Return a line with the makers and the license of a corpus, where it asks for one, to stand below its clips."""
-    terms = _TERMS.get(rows.attrs.get("name"), "")
+    terms = _LICENSES.get(rows.attrs.get("name"), "")
     return f'<p style="font-size:0.85em;margin:0.2em 0 1em">{terms}</p>' if terms else ""
 
 
-def _filled(name: str, caption: str, data: dict, corpus: pd.DataFrame) -> HTML:
+def _control(name: str, caption: str, data: dict, corpus: pd.DataFrame) -> HTML:
     """Return a control of the book with its caption and its data in their places, and the corpus's terms below."""
     # "<" as an escape, so that no label can end the script; json escapes whatever is not ASCII.
     filled = {"caption": _as_text(caption), "data": json.dumps(data).replace("<", "\\u003c")}
     page = (_EXPLORABLES / f"{name}.html").read_text(encoding="utf-8")
-    return HTML(re.sub(r"\$(caption|data)\b", lambda slot: filled[slot[1]], page) + _terms(corpus))
+    return HTML(re.sub(r"\$(caption|data)\b", lambda slot: filled[slot[1]], page) + _license_note(corpus))
 
 
-def _packed(samples: np.ndarray) -> dict:
+def _clip_for_script(samples: np.ndarray) -> dict:
     """Return 16 kHz samples as a page's script takes them: media type, base64 and envelope."""
-    mime, data = _encode(samples, compression=0.7)  # a page holds dozens of them, and may weigh 3 MB
+    mime, data = _encoded(samples, compression=0.7)  # a page holds dozens of them, and may weigh 3 MB
     wave = [round(float(height), 2) for height in _envelope(samples)]
     return {"type": mime, "sound": base64.b64encode(data).decode(), "wave": wave}
 
@@ -213,12 +217,12 @@ def _default_columns(rows: pd.DataFrame) -> list[str]:
 def _heading(column: str, rows: pd.DataFrame) -> str:
     if column == "emotion" and "predicted" in rows.columns:
         return "truth"
-    return _HEADINGS.get(column, column.replace("_", " "))
+    return _HEADINGS.get(column, str(column).replace("_", " "))
 
 
-def _value(column: str, value: object) -> str:
+def _cell_text(column: str, value: object) -> str:
     if isinstance(value, (float, np.floating)):
-        return f"{value:.0%}" if column == "confidence" or column.startswith("p_") else f"{value:.3g}"
+        return f"{value:.0%}" if column == "confidence" or str(column).startswith("p_") else f"{value:.3g}"
     return str(value)
 
 
@@ -241,9 +245,9 @@ def _sentence(clip: str, row: pd.Series) -> str:
     return f"“{STATEMENTS[statement - 1]}”" if is_so else ""
 
 
-def _sound(samples: np.ndarray, label: str) -> str:
+def _audio_element(samples: np.ndarray, label: str) -> str:
     """Return the waveform and the audio element of 16 kHz samples."""
-    mime, data = _encode(samples)
+    mime, data = _encoded(samples)
     return (
         f'{_waveform(samples)}<audio controls preload="none" aria-label="{_as_text(label)}" '
         'style="display:block;width:100%;height:2.2em" '
@@ -251,7 +255,7 @@ def _sound(samples: np.ndarray, label: str) -> str:
     )
 
 
-def _encode(samples: np.ndarray, compression: float = 0.5) -> tuple[str, bytes]:
+def _encoded(samples: np.ndarray, compression: float = 0.5) -> tuple[str, bytes]:
     """Return the media type and the bytes of 16 kHz samples in the smallest format this libsndfile writes."""
     container, subtype, mime = next(f for f in _FORMATS if f[0] == "WAV" or soundfile.check_format(f[0], f[1]))
     file = io.BytesIO()
@@ -265,19 +269,13 @@ def _waveform(samples: np.ndarray) -> str:
     heights = 9 * _envelope(samples)
     bars = "".join(f"M{i} {10 - h:.1f}v{max(2 * h, 0.3):.1f}" for i, h in enumerate(heights))
     return (
-        f'<svg aria-hidden="true" viewBox="-1 0 {_BARS + 1} 20" preserveAspectRatio="none" '
+        f'<svg aria-hidden="true" viewBox="-1 0 {_WAVEFORM_BARS + 1} 20" preserveAspectRatio="none" '
         'style="display:block;width:100%;height:1.6em;background:transparent">'
         f'<path d="{bars}" stroke="currentColor" stroke-width="0.6" opacity="0.7" fill="none"/></svg>'
     )
 
 
 def _envelope(samples: np.ndarray) -> np.ndarray:
-    """Return the peaks of equal pieces of a sound, shape ``(_BARS,)``, the greatest of them 1."""
-    peaks = np.array([piece.max() if len(piece) else 0.0 for piece in np.array_split(np.abs(samples), _BARS)])
+    """Return the peaks of equal pieces of a sound, shape ``(_WAVEFORM_BARS,)``, the greatest of them 1."""
+    peaks = np.array([piece.max() if len(piece) else 0.0 for piece in np.array_split(np.abs(samples), _WAVEFORM_BARS)])
     return peaks / max(float(peaks.max()), 1e-9)
-
-
-def _at_rate(samples: np.ndarray, rate: int) -> np.ndarray:
-    if samples.ndim != 1 or not len(samples) or not np.isfinite(samples).all():
-        raise SerlibError(f"a player needs finite mono samples of shape (n,); these have shape {samples.shape}.")
-    return samples if rate == audio.RATE else soxr.resample(samples, rate, audio.RATE, quality="HQ")

@@ -19,11 +19,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, PercentFormatter
+from pandas.api.types import is_numeric_dtype
 
 from serlib.data.ravdess import parse_name
 from serlib.errors import SerlibError, nearest
 from serlib.judge import metrics, predictions
 from serlib.judge.paper import N_TEST
+from serlib.show.given import is_number, names_of, samples_of, short, table_of
 
 # Chosen so that any two stay apart under simulated protanopia and deuteranopia, and none fades on white
 # (tests/serlib/test_plots.py measures both). Color is never the only sign: every figure also names the emotion.
@@ -48,6 +50,7 @@ PAGE = STYLE["figure.figsize"][0]  # inches: the text width of the book
 INK, GRAY, FAINT = STYLE["xtick.color"], "#5f6368", STYLE["grid.color"]
 ACCENT = "#0f4c5c"  # for what belongs to no emotion
 MARKERS = "osD^vP*X"
+_VOICE_RATE = 2000  # Hz: fewer samples a second hold no pitch of a voice, and no picture of its sound
 
 
 def colors(labels: Iterable[str]) -> dict[str, str]:
@@ -55,10 +58,18 @@ def colors(labels: Iterable[str]) -> dict[str, str]:
 
     Other labels take ``OTHER_COLORS`` in their order; from the thirteenth on, hues that only tell them from each other.
     """
-    labels = list(dict.fromkeys(labels))
+    labels = list(dict.fromkeys(names_of(labels, "labels")))
     others = [name for name in labels if name not in EMOTION_COLORS]
     free = [*OTHER_COLORS, *sns.husl_palette(max(0, len(others) - len(OTHER_COLORS)), l=0.35).as_hex()]
     return {name: EMOTION_COLORS.get(name) or free.pop(0) for name in labels}
+
+
+def _color_of(emotion: str) -> str:
+    """Return the color of the emotion of one clip, and the color of none for any other label.
+
+    Which of ``OTHER_COLORS`` that label has in figures of its whole corpus, one clip does not know.
+    """
+    return EMOTION_COLORS.get(str(emotion), ACCENT)
 
 
 # ---------------------------------------------------------------- one clip
@@ -66,10 +77,9 @@ def colors(labels: Iterable[str]) -> dict[str, str]:
 
 def plot_waveform(samples: np.ndarray, rate: int, title: str = "", emotion: str = "", ax: Axes | None = None) -> Axes:
     """Draw a clip's samples (shape ``(n,)``, full scale 1) over seconds, in its emotion's color (01)."""
-    ax = _axes(ax, 1.9)
-    samples = _mono(samples)
+    samples, ax = samples_of(samples, rate), _axes(ax, 1.9)
     seconds = np.arange(len(samples)) / rate
-    ax.plot(seconds, samples, color=EMOTION_COLORS.get(emotion, ACCENT), linewidth=0.5, rasterized=True)
+    ax.plot(seconds, samples, color=_color_of(emotion), linewidth=0.5, rasterized=True)
     ax.axhline(0, color=GRAY, linewidth=0.5)
     return _finish(ax, title, "time (s)", "amplitude", xlim=(0, len(samples) / rate))
 
@@ -82,11 +92,16 @@ def plot_spectrogram(samples: np.ndarray, rate: int, title: str = "", ax: Axes |
     """
     import librosa
 
-    ax = _axes(ax, 2.7)
-    samples = _mono(samples)
+    samples, ax = samples_of(samples, rate, _VOICE_RATE), _axes(ax, 2.7)
     window, hop, bands = int(0.025 * rate), int(0.010 * rate), 80
+    n_fft = max(512, window)
     power = librosa.feature.melspectrogram(
-        y=samples, sr=rate, n_fft=max(512, window), win_length=window, hop_length=hop, n_mels=bands
+        y=np.pad(samples, (0, max(0, n_fft - len(samples)))),  # librosa warns of less than a window
+        sr=rate,
+        n_fft=n_fft,
+        win_length=window,
+        hop_length=hop,
+        n_mels=bands,
     )
     level = librosa.power_to_db(power, ref=max(float(power.max()), 1e-10), top_db=80)
     centers = librosa.mel_frequencies(n_mels=bands, fmax=rate / 2)
@@ -111,12 +126,11 @@ def plot_pitch(samples: np.ndarray, rate: int, title: str = "", emotion: str = "
     """
     import librosa
 
-    ax = _axes(ax, 2.2)
-    samples = _mono(samples)
+    samples, ax = samples_of(samples, rate, _VOICE_RATE), _axes(ax, 2.2)
     frame = 1 << int(np.ceil(np.log2(0.05 * rate)))  # over two periods of the lowest voice
     pitch, _, _ = librosa.pyin(samples, sr=rate, fmin=65, fmax=600, frame_length=frame)
     seconds = librosa.times_like(pitch, sr=rate, hop_length=frame // 4)
-    ax.plot(seconds, pitch, color=EMOTION_COLORS.get(emotion, ACCENT), linewidth=2, solid_capstyle="round")
+    ax.plot(seconds, pitch, color=_color_of(emotion), linewidth=2, solid_capstyle="round")
     _grid(ax, "y")
     voiced = pitch[np.isfinite(pitch)]
     ylim = (max(50, voiced.min() * 0.85), voiced.max() * 1.15) if len(voiced) else (65, 600)
@@ -139,20 +153,23 @@ def plot_pitch(samples: np.ndarray, rate: int, title: str = "", emotion: str = "
 def plot_balance(corpus: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """Draw the clips per emotion: a bar per sex, its strong-intensity clips hatched (01).
 
-    ``corpus`` has columns emotion, sex, intensity; an unknown sex or intensity ("") simply is not told apart.
+    ``corpus`` has the columns emotion, sex and intensity; where one of the last two is not there or not known, clips
+    are not told apart by it.
     """
-    labels = sorted(corpus["emotion"].unique())
-    sexes = [s for s in ("female", "male", "") if (corpus["sex"] == s).any()]
+    table = table_of(corpus, ["emotion"], "a corpus")
+    emotion, nothing = table["emotion"].astype(str), pd.Series("", table.index)
+    sex, strong = table.get("sex", nothing).fillna("").astype(str), table.get("intensity", nothing) == "strong"
+    labels, sexes = sorted(emotion.unique()), sorted(sex.unique(), key=lambda name: (name == "", name))
     ax = _axes(ax, 0.8 + 0.42 * len(labels))
     palette, thick = colors(labels), 0.8 / len(sexes)
-    counts = corpus.groupby(["emotion", "sex", "intensity"]).size()
-    longest = corpus.groupby(["emotion", "sex"]).size().max()
+    counts = table.groupby([emotion, sex, strong]).size()
+    longest = table.groupby([emotion, sex]).size().max()
     for row, label in enumerate(labels):
-        for place, sex in enumerate(sexes):
+        for place, name in enumerate(sexes):
             y = row + (place - (len(sexes) - 1) / 2) * thick
             left = 0
-            for intensity in ("normal", "", "strong"):
-                n = int(counts.get((label, sex, intensity), 0))
+            for is_strong in (False, True):
+                n = int(counts.get((label, name, is_strong), 0))
                 if n:
                     ax.barh(
                         y,
@@ -162,15 +179,15 @@ def plot_balance(corpus: pd.DataFrame, ax: Axes | None = None) -> Axes:
                         color=palette[label],
                         edgecolor="white",
                         linewidth=0.6,
-                        hatch="////" if intensity == "strong" else None,
+                        hatch="////" if is_strong else None,
                     )
                     left += n
-            mark = f" {left}" + (f" {sex}" if sex else "")
-            ax.text(left, y, mark, va="center", fontsize=8, color=GRAY)
-    ax.set_yticks(range(len(labels)), map(_plain, labels))
+            mark = f" {left}" + (f" {name}" if name else "")
+            ax.text(left, y, _as_text(mark), va="center", fontsize=8, color=GRAY)
+    ax.set_yticks(range(len(labels)), map(_as_text, labels))
     ax.invert_yaxis()
     ax.xaxis.set_major_locator(MaxNLocator(8, integer=True, steps=[1, 2, 5, 10]))
-    if (corpus["intensity"] == "strong").any():
+    if strong.any():
         keys = [
             Patch(facecolor=GRAY, edgecolor="white", label="normal"),
             Patch(facecolor=GRAY, edgecolor="white", hatch="////", label="strong"),
@@ -185,8 +202,9 @@ def plot_prosody(table: pd.DataFrame, feature: str, ax: Axes | None = None) -> A
 
     ``table`` has one row per clip, a column emotion and the numeric column ``feature``.
     """
-    if feature not in table.columns:
-        raise SerlibError(f"the table has no column {feature!r}; it has {', '.join(map(str, table.columns))}.")
+    names_of([feature], "columns")
+    table = table_of(table, ["emotion"], "a corpus with its features beside it", numeric=[feature])
+    table = table.assign(emotion=table["emotion"].astype(str))
     labels = sorted(table["emotion"].unique())
     ax = _axes(ax, 0.8 + 0.34 * len(labels))
     jitter = np.random.default_rng(101)  # of its own, so that the figure comes out the same every time
@@ -212,9 +230,9 @@ def plot_prosody(table: pd.DataFrame, feature: str, ax: Axes | None = None) -> A
         capprops={"color": INK},
         medianprops={"color": INK, "linewidth": 2.4},
     )
-    ax.set_yticks(range(len(labels)), map(_plain, labels))
+    ax.set_yticks(range(len(labels)), map(_as_text, labels))
     ax.invert_yaxis()
-    return _finish(ax, "", feature.replace("_", " "), "")
+    return _finish(ax, "", str(feature).replace("_", " "), "")
 
 
 # ---------------------------------------------------------------- a run
@@ -226,9 +244,9 @@ def plot_history(run: Any) -> np.ndarray:
     The broken line in the right panel is chance: one over the number of classes. A probe of a frozen
     encoder has trials of C, the inverse strength of regularization, where a fine-tuned model has steps.
     """
-    history = run.history
-    if history is None or not len(history):
-        raise SerlibError(f"{predictions.name_of(run)} has no training history; run its notebook again to make one.")
+    history = getattr(run, "history", None)
+    if _info(run) is None or not isinstance(history, pd.DataFrame) or history.empty:
+        raise SerlibError(f"{predictions.name_of(run)} has no training history; give a run, or train it again.")
     best = int(run.info["best_step"])
     chance = 1 / len(run.info["labels"])
     is_probe = "regularization" in run.info
@@ -240,10 +258,10 @@ def plot_history(run: Any) -> np.ndarray:
         ("loss", "training", dict(color=GRAY, linewidth=1.2)),
         ("eval_loss", "validation", dict(color=ACCENT, linewidth=2, marker="o", markersize=3)),
     ]:
-        seen = history.dropna(subset=[column])
-        left.plot(seen["step"], seen[column], label=name, **look)
-    seen = history.dropna(subset=["eval_accuracy"])
-    right.plot(seen["step"], seen["eval_accuracy"], color=ACCENT, linewidth=2, marker="o", markersize=3)
+        evaluated = history.dropna(subset=[column])
+        left.plot(evaluated["step"], evaluated[column], label=name, **look)
+    evaluated = history.dropna(subset=["eval_accuracy"])
+    right.plot(evaluated["step"], evaluated["eval_accuracy"], color=ACCENT, linewidth=2, marker="o", markersize=3)
     right.axhline(chance, color=GRAY, linestyle=(0, (4, 3)), linewidth=1.2)
     right.annotate(
         f"chance {chance:.1%}",
@@ -257,9 +275,9 @@ def plot_history(run: Any) -> np.ndarray:
     for ax in axes:
         ax.axvline(best, color=INK, linestyle=":", linewidth=1.4, zorder=0)
         ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-    chosen = seen.loc[seen["step"] == best, "eval_accuracy"]
+    chosen = evaluated.loc[evaluated["step"] == best, "eval_accuracy"]
     if len(chosen):
-        late = best > (seen["step"].min() + seen["step"].max()) / 2
+        late = best > (evaluated["step"].min() + evaluated["step"].max()) / 2
         right.plot(best, chosen.iloc[0], "o", markersize=11, markerfacecolor="none", markeredgecolor=INK, zorder=3)
         right.annotate(
             f"{mark}: {chosen.iloc[0]:.1%}",
@@ -276,7 +294,7 @@ def plot_history(run: Any) -> np.ndarray:
     left.set_ylim(bottom=0)
     _finish(right, "Validation accuracy", unit, "", ylim=(0, 1))
     right.yaxis.set_major_formatter(PercentFormatter(1))
-    _head(figure, _title(run))
+    _suptitle(figure, _title(run))
     return axes
 
 
@@ -286,8 +304,8 @@ def plot_confusion(voter: Any, part: str = "test") -> np.ndarray:
     Rows are the truth, columns what was heard; empty cells are zero. The right diagonal is the recall per
     class.
     """
-    counts = metrics.confusion(voter, part=part).rename(index=_plain, columns=_plain)
-    shares = metrics.confusion(voter, part=part, normalize=True).rename(index=_plain, columns=_plain) * 100
+    counts = metrics.confusion(voter, part=part).rename(index=_as_text, columns=_as_text)
+    shares = metrics.confusion(voter, part=part, normalize=True).rename(index=_as_text, columns=_as_text) * 100
     figure, axes = _figure(1, 2, 4.55, sharey=True)
     for ax, matrix, top, title in [
         (axes[0], counts, None, "Clips"),
@@ -312,7 +330,7 @@ def plot_confusion(voter: Any, part: str = "test") -> np.ndarray:
         ax.set_xticklabels(matrix.columns, rotation=45, ha="right", rotation_mode="anchor")
     axes[0].set_yticklabels(counts.index, rotation=0)
     axes[1].tick_params(labelleft=False)
-    _head(figure, f"{_title(voter)}, {part} part")
+    _suptitle(figure, f"{_title(voter)}, {part} part")
     return axes
 
 
@@ -323,19 +341,23 @@ def plot_probabilities(
 
     A mapping of voter name to probabilities gives one small panel each, and an array of Axes.
     """
-    if not isinstance(probabilities, Mapping):
-        ax = _axes(ax, 0.7 + 0.28 * len(probabilities))
-        return _probability_bars(probabilities, truth, ax)
-    n = len(probabilities)
-    if not n:
-        raise SerlibError("there are no probabilities to draw; give at least one voter's.")
+    if isinstance(probabilities, pd.Series):
+        _check_probabilities(probabilities, probabilities)
+        return _probability_bars(probabilities, truth, _axes(ax, 0.7 + 0.28 * len(probabilities)))
+    if not isinstance(probabilities, Mapping) or not probabilities:
+        raise SerlibError(
+            "there are no probabilities to draw; give at least one voter's as a Series, or a dict of them."
+        )
+    n, first = len(probabilities), next(iter(probabilities.values()))
+    for series in probabilities.values():
+        _check_probabilities(series, first)
     across = min(3, n)
     down = -(-n // across)
-    rows = len(next(iter(probabilities.values())))
+    rows = len(first)
     _, axes = _figure(down, across, down * (0.7 + 0.2 * rows), sharex=True, sharey=True, squeeze=False)
     for ax, (name, series) in zip(axes.flat, probabilities.items(), strict=False):
         _probability_bars(series, truth, ax)
-        ax.set_title(_plain(name), fontsize=9, color=INK, loc="left")
+        ax.set_title(_as_text(name), fontsize=9, color=INK, loc="left")
         ax.label_outer()
     for ax in axes.flat[n:]:
         ax.set_visible(False)
@@ -343,8 +365,20 @@ def plot_probabilities(
     return axes.ravel()[:n]
 
 
+def _check_probabilities(series: Any, first: Any) -> None:
+    """Raise SerlibError unless these are probabilities, and of the same labels as the first: panels share an axis."""
+    if not isinstance(series, pd.Series) or series.empty or not is_numeric_dtype(series):
+        raise SerlibError(
+            f"a {type(series).__name__} has no probabilities; give a Series with a number for each label."
+        )
+    if not series.between(-1e-6, 1 + 1e-6).all():  # what rounding leaves is none the less a share
+        raise SerlibError(f"{series[~series.between(0, 1)].iloc[0]} is no probability; give numbers between 0 and 1.")
+    if list(series.index) != list(first.index):
+        raise SerlibError("the probabilities are not of the same labels in the same order; draw them one by one.")
+
+
 def _probability_bars(series: pd.Series, truth: str | None, ax: Axes) -> Axes:
-    labels = list(series.index)
+    labels, truth = list(map(str, series.index)), None if truth is None else str(truth)
     values = series.to_numpy(float)
     palette, winner = colors(labels), int(np.argmax(values))
     bars = ax.barh(range(len(labels)), values, color=[palette[label] for label in labels], height=0.75)
@@ -363,7 +397,7 @@ def _probability_bars(series: pd.Series, truth: str | None, ax: Axes) -> Axes:
     ax.set_xlim(0, 1.16)
     ax.set_xticks([0, 0.5, 1])
     ax.xaxis.set_major_formatter(PercentFormatter(1))
-    ax.set_yticks(range(len(labels)), [_plain(label) + " (truth)" * (label == truth) for label in labels])
+    ax.set_yticks(range(len(labels)), [_as_text(label) + " (truth)" * (label == truth) for label in labels])
     if not ax.yaxis_inverted():
         ax.invert_yaxis()
     _finish(ax, "", "probability", "")
@@ -381,27 +415,29 @@ def plot_votes(voters: Sequence[Any], vote: Any, part: str = "test", ax: Axes | 
 
     The lines only guide the eye. After the bagging picture of INRIA's scikit-learn course.
     """
-    ax = _axes(ax, 3.4)
+    voters = _voters(voters)
     labels = list(metrics.confusion(vote, part=part).index)
+    recalls = [_recalls(voter, part, labels) for voter in voters]
+    ax = _axes(ax, 3.4)
     places = np.arange(len(labels))
     keys = []
-    for voter, marker in zip(voters, _cycle(MARKERS, len(voters)), strict=True):
+    for voter, recall, marker in zip(voters, recalls, _cycle(MARKERS, len(voters)), strict=True):
         keys += ax.plot(
             places,
-            _recalls(voter, part, labels),
+            recall,
             color=GRAY,
             alpha=0.45,
             linewidth=1,
             marker=marker,
             markersize=5,
             markeredgewidth=0,
-            label=_plain(predictions.name_of(voter)),
+            label=_as_text(predictions.name_of(voter)),
         )
-    recalls = _recalls(vote, part, labels)
-    ax.plot(places, recalls, color=INK, linewidth=2.6, zorder=3)
-    ax.scatter(places, recalls, s=64, c=[colors(labels)[x] for x in labels], edgecolors=INK, linewidths=1, zorder=4)
-    key = Line2D([], [], color=INK, linewidth=2.6, marker="o", markersize=7, label=_plain(predictions.name_of(vote)))
-    ax.set_xticks(places, map(_plain, labels))
+    recall = _recalls(vote, part, labels)
+    ax.plot(places, recall, color=INK, linewidth=2.6, zorder=3)
+    ax.scatter(places, recall, s=64, c=[colors(labels)[x] for x in labels], edgecolors=INK, linewidths=1, zorder=4)
+    key = Line2D([], [], color=INK, linewidth=2.6, marker="o", markersize=7, label=_as_text(predictions.name_of(vote)))
+    ax.set_xticks(places, map(_as_text, labels))
     ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     _grid(ax, "y")
     _legend(ax, [key, *keys])
@@ -416,6 +452,8 @@ def plot_subsets(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     the vote that the validation part would have chosen; picking the highest dot instead is picking on the
     test part.
     """
+    columns = ["size", "validation_accuracy", "test_accuracy"]
+    table = table_of(table, [], "what ser.every_vote returns", numeric=columns)
     ax = _axes(ax, 3.4)
     sizes = sorted(table["size"].unique())
     judged = table["validation_accuracy"].dropna()
@@ -506,7 +544,7 @@ def plot_per_actor(voter: Any, part: str = "test", ax: Axes | None = None) -> Ax
         color=INK,
         annotation_clip=False,
     )
-    ax.set_xticks(range(len(rows)), [_plain(row[0]) for row in rows])
+    ax.set_xticks(range(len(rows)), [_as_text(row[0]) for row in rows])
     ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     _grid(ax, "y")
     _legend(ax, ax.get_legend_handles_labels()[0])
@@ -524,11 +562,14 @@ def plot_against_paper(ours: Mapping[str, Any], paper: pd.DataFrame, ax: Axes | 
     every voter is known to have heard real RAVDESS clips: numbers from synthetic speech never stand
     beside the paper's.
     """
+    if not isinstance(ours, Mapping):
+        raise SerlibError(f"a {type(ours).__name__} does not say which row of the paper is whose; give a dict of runs.")
+    paper = table_of(paper, [], "ser.paper.models() or ser.paper.votes()", numeric=["accuracy"])
     if not ours:
         raise SerlibError("there is nothing of ours to compare; give at least one run.")
     for key in ours:
         if key not in paper.index:
-            raise SerlibError(f"the paper has no row {key!r}; {nearest(str(key), map(str, paper.index))}")
+            raise SerlibError(f"the paper has no row {key!r:.60}; {nearest(str(key), map(str, paper.index))}")
     _demand_ravdess(list(ours.values()))
     ax = _axes(ax, 1.0 + 0.52 * len(ours))
     labels = []
@@ -561,7 +602,7 @@ def plot_against_paper(ours: Mapping[str, Any], paper: pd.DataFrame, ax: Axes | 
         title = theirs.get("title", np.nan)
         title, name = str(key if pd.isna(title) else title), predictions.name_of(voter)
         labels.append(title if name == title else f"{title}\n(ours: {name})")
-    ax.set_yticks(range(len(ours)), map(_plain, labels))
+    ax.set_yticks(range(len(ours)), map(_as_text, labels))
     ax.invert_yaxis()
     ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     _grid(ax, "x")
@@ -604,10 +645,11 @@ def _demand_ravdess(voters: list[Any]) -> None:
 
 def plot_agreement(voters: Sequence[Any], part: str = "test", ax: Axes | None = None) -> Axes:
     """Draw the share of clips on which each two voters differ: what a vote can gain from (09)."""
-    names = [_plain(predictions.name_of(voter)) for voter in voters]
+    voters = _voters(voters)
+    names = [_as_text(predictions.name_of(voter)) for voter in voters]
     if len(names) < 2:
         raise SerlibError("to compare voters there must be two at least; give a longer list.")
-    said = [frame["predicted"].to_numpy() for frame in predictions.align(list(voters), part)]
+    said = [frame["predicted"].to_numpy() for frame in predictions.align(voters, part)]
     differ = pd.DataFrame([[np.mean(a != b) * 100 for b in said] for a in said], index=names, columns=names)
     ax = _axes(ax, 1.6 + 0.42 * len(names))
     hidden = np.triu(np.ones_like(differ, dtype=bool))  # symmetric, and nobody differs from itself
@@ -641,6 +683,11 @@ def plot_intervals(
     ``table`` has the columns ``column``, low and high; its index names the rows. ``zero`` marks no difference by a
     line, and rows whose interval holds it are drawn hollow; ``percent`` says that values are shares, 0 to 1.
     """
+    names_of([column], "columns")
+    for option, value in (("zero", zero), ("percent", percent)):
+        if not isinstance(value, bool):
+            raise SerlibError(f"{option} is {short(value)}; give True or False.")
+    table = table_of(table, [], "a row for each interval", numeric=[column, "low", "high"])
     ax = _axes(ax, 0.8 + 0.34 * len(table))
     values = table[[column, "low", "high"]].to_numpy(float)
     for row, (value, low, high) in enumerate(values):
@@ -652,7 +699,7 @@ def plot_intervals(
         ax.annotate(text, (end, row), (5, 0), textcoords="offset points", va="center", fontsize=8.5, color=INK)
     if zero:
         ax.axvline(0, color=INK, linewidth=1, linestyle=":", zorder=1)
-    ax.set_yticks(range(len(table)), map(_plain, table.index))
+    ax.set_yticks(range(len(table)), map(_as_text, table.index))
     ax.invert_yaxis()
     if percent:
         ax.xaxis.set_major_formatter(PercentFormatter(1))
@@ -667,8 +714,10 @@ def plot_reliability(tables: Mapping[str, pd.DataFrame]) -> np.ndarray:
     Each table comes from ``reliability``. A dot on the diagonal is a voter who knows how good it is; below it is too
     sure of itself. The larger the dot, the more clips; the bar is Wilson's 95 % interval.
     """
-    if not tables:
-        raise SerlibError("there is no table of reliability to draw; give at least one.")
+    if not isinstance(tables, Mapping) or not tables:
+        raise SerlibError("there is no table of reliability to draw; give at least one, in a dict with its name.")
+    for table in tables.values():
+        table_of(table, [], "what ser.reliability returns", numeric=["clips", "confidence", "accuracy"])
     height = 0.5 + PAGE / max(2, len(tables)) * 0.9
     _, axes = _figure(1, len(tables), height, sharey=True, squeeze=False)
     for ax, (name, table) in zip(axes[0], tables.items(), strict=True):
@@ -697,12 +746,17 @@ def plot_jury(curves: pd.DataFrame, goal: float | None = None, ax: Axes | None =
 
     The index of ``curves`` is the correlation, 0 to 1; ``goal`` is an accuracy to be marked across.
     """
+    curves = table_of(curves, [], "a column for each jury", numeric=list(getattr(curves, "columns", ())))
+    if goal is not None and not (is_number(goal) and 0 <= goal <= 1):
+        raise SerlibError(f"the goal is {short(goal)}; give an accuracy between 0 and 1.")
+    if not is_numeric_dtype(curves.index):
+        raise SerlibError("the rows of these curves are not numbered; their index is the correlation of two jurors.")
     ax = _axes(ax, 3.2)
     styles = ["-", (0, (5, 2)), (0, (1, 1.5)), (0, (5, 1, 1, 1))]
     keys = []
     for i, (name, line) in enumerate(curves.items()):
         look = dict(linestyle=styles[i % 4], color=[ACCENT, GRAY][i // 4 % 2], linewidth=2)
-        keys += ax.plot(curves.index, line, label=_plain(name), **look)
+        keys += ax.plot(curves.index, line, label=_as_text(name), **look)
     if goal is not None:
         ax.axhline(goal, color=INK, linewidth=1, linestyle=":")
         ax.annotate(f"{goal:.1%}", (1, goal), (0, 3), textcoords="offset points", ha="right", fontsize=9, color=INK)
@@ -717,6 +771,8 @@ def plot_jury(curves: pd.DataFrame, goal: float | None = None, ax: Axes | None =
 
 def _axes(ax: Axes | None, height: float) -> Axes:
     """Return ``ax``, or the Axes of a new figure."""
+    if ax is not None and not isinstance(ax, Axes):
+        raise SerlibError(f"ax is a {type(ax).__name__}; give the Axes of one panel, like axes[0].")
     return ax if ax is not None else _figure(1, 1, height)[1]
 
 
@@ -731,13 +787,13 @@ def _finish(ax: Axes, title: str, xlabel: str, ylabel: str, **limits: Any) -> Ax
 
     Ticks are told what the style sheet says because matplotlib makes them when it draws, outside its context.
     """
-    ax.set(xlabel=_plain(xlabel), ylabel=_plain(ylabel), **limits)
+    ax.set(xlabel=_as_text(xlabel), ylabel=_as_text(ylabel), **limits)
     ax.xaxis.label.set_size(STYLE["axes.labelsize"])
     ax.yaxis.label.set_size(STYLE["axes.labelsize"])
     ax.tick_params(labelsize=STYLE["xtick.labelsize"], colors=INK)
-    if title:
+    if title is not None and (text := _as_text(title)):
         with plt.style.context(STYLE):
-            ax.set_title(_plain(title))
+            ax.set_title(text)
     ax.spines[["top", "right"]].set_visible(False)
     return ax
 
@@ -746,12 +802,12 @@ def _grid(ax: Axes, axis: Literal["x", "y", "both"]) -> None:
     ax.grid(axis=axis, color=FAINT, linewidth=STYLE["grid.linewidth"])
 
 
-def _head(figure: Figure, title: str) -> None:
+def _suptitle(figure: Figure, title: str) -> None:
     with plt.style.context(STYLE):
-        figure.suptitle(_plain(title), color=INK)
+        figure.suptitle(_as_text(title), color=INK)
 
 
-def _plain(text: object) -> str:
+def _as_text(text: object) -> str:
     """Return a name so that matplotlib draws it as it is: what stands between two dollars is no formula."""
     return str(text).replace("$", r"\$")
 
@@ -777,11 +833,13 @@ def _legend(ax: Axes, handles: list, title: str = "") -> None:
         ax.legend(handles=handles, title=title or None, loc="upper left", bbox_to_anchor=(1.01, 1), borderaxespad=0)
 
 
-def _mono(samples: np.ndarray) -> np.ndarray:
-    samples = np.asarray(samples, dtype=np.float32)
-    if samples.ndim != 1 or not len(samples):
-        raise SerlibError(f"a picture of one clip needs mono samples of shape (n,); these have shape {samples.shape}.")
-    return samples
+def _voters(voters: Iterable[Any]) -> list[Any]:
+    """Return voters as a list; what each of them is, judge asks."""
+    if isinstance(voters, (str, pd.DataFrame)) or not isinstance(voters, Iterable):
+        raise SerlibError("give the voters as a list, like [run_a, run_b, run_c].")
+    if not (found := list(voters)):
+        raise SerlibError("there are no voters; give a list of at least one run, vote or predictions frame.")
+    return found
 
 
 def _recalls(voter: Any, part: str, labels: list[str]) -> np.ndarray:

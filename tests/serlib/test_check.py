@@ -1,5 +1,6 @@
 """Exercise checks: right answers pass, each usual mistake gets its own sentence, and nothing ever raises."""
 
+import re
 from collections import Counter
 from statistics import mode
 
@@ -8,7 +9,7 @@ import pandas as pd
 import pytest
 from sklearn.preprocessing import StandardScaler
 
-from serlib.exercises import check
+from serlib.exercises import check, finetuning, judging, sound, start, your_turn
 
 FIELDS = dict(emotion="angry", intensity="strong", statement=2, repetition=1, actor="12", sex="female")
 
@@ -25,13 +26,18 @@ def verdict(capsys, function, *answer) -> tuple[bool, str]:
     return result, out.strip()
 
 
-CHECKS = [
-    check.clip_fields, check.majority, check.wilson,
-    check.condorcet, check.dictator, check.two_averages, check.one_sided_clips, check.whole_actors,
-    check.heard_before, check.soften, check.holm,
-    check.constant_uar, check.leaks, check.standardize, check.unsure, check.defensible,
-    check.line_up, check.collapse, check.purity,
-]  # fmt: skip
+HEARD = pd.Series(["angry", "calm", "disgust", "fearful", "happy", "neutral", "sad", "surprised"], list("abcdefgh"))
+LENGTHS = pd.DataFrame(
+    {"emotion": ["angry"] * 3 + ["calm"] * 3 + ["sad"] * 3, "seconds_active": [1.0, 1, 9, 2, 2, 2, 3, 3, 3]}
+)
+PARTS = (start, sound, finetuning, judging, your_turn)
+CHECKS = [value for value in vars(check).values() if callable(value)]
+KNOWN = {check.by_ear: (HEARD,), check.one_clip: (72,), check.slowest: (LENGTHS,)}  # what comes after the answer
+
+
+def test_every_check_of_every_part_is_there_by_its_name():
+    made = {name: one for part in PARTS for name, one in vars(part).items() if hasattr(one, "__wrapped__")}
+    assert made == {one.__name__: one for one in CHECKS} and len(made) == 35
 
 
 class Awkward:
@@ -50,27 +56,43 @@ def test_no_answer_yet(capsys, function):
         """Return what the exercise asks for."""
         return ...  # your code
 
-    for nothing in [(), (None,), (...,), (untouched,)]:
-        ok, line = verdict(capsys, function, *nothing)
+    assert not verdict(capsys, function)[0]
+    for nothing in (None, ..., untouched):
+        ok, line = verdict(capsys, function, nothing, *KNOWN.get(function, ()))
         assert not ok and line.startswith("Not answered yet: ") and len(line) > 40
 
 
+ODD = [
+    0, -1.5, True, 3 + 4j, 10**400, float("nan"), "text", "", b"x", object(), pd.DataFrame(), pd.Series([1, 2]),
+    np.zeros(3), np.zeros((2, 2)), np.array([["a"]]), np.array([np.nan, 1.0]), [], {}, set(), [1], [None] * 8,
+    (..., ...), ("a", "b"), [None, 0.5], ["1", "2", "3"], [[1], [2]], [float("nan")] * 2, [float("inf"), 0],
+    {"emotion": []}, {"a": 1, "b": 2}, {0.4, 0.6}, iter([0.4, 0.6]), range(2),
+]  # fmt: skip
+
+
 @pytest.mark.parametrize("function", CHECKS)
-@pytest.mark.parametrize(
-    "answer",
-    [0, -1.5, True, "text", "", b"x", [], {}, [1], {"emotion": []}, float("nan"), object(), Awkward,
-     pd.Series([1, 2]), pd.DataFrame(), lambda: 1, print, [float("nan")] * 2, [float("inf"), 0], ("a", "b"),
-     [[1], [2]]],
-)  # fmt: skip
-def test_nothing_raises(capsys, function, answer):
-    capsys.readouterr()
-    assert function(answer) is False
-    assert capsys.readouterr().out.splitlines()[-1].startswith("Not yet: ")
+def test_an_odd_answer_gets_a_sentence_and_no_error_of_python(capsys, function):
+    for answer in ODD:
+        ok, line = verdict(capsys, function, answer, *KNOWN.get(function, ()))
+        assert not ok and line.startswith("Not yet: ") and len(line) > 30, (answer, line)
+        assert not re.search(r"\w+Error|Exception|stopped", line), (answer, line)
+
+
+@pytest.mark.parametrize("function", CHECKS)
+def test_an_odd_function_gets_a_sentence(capsys, function):
+    def fails(*arguments):
+        raise KeyError("x")
+
+    for answer in (lambda: 1, print, Awkward, fails, *(lambda *_, odd=odd: odd for odd in ODD)):
+        capsys.readouterr()
+        assert function(answer, *KNOWN.get(function, ())) is False
+        line = capsys.readouterr().out.splitlines()[-1]
+        assert line.startswith("Not yet: ") and "stopped the check" not in line, line
 
 
 @pytest.mark.parametrize("function", CHECKS)
 def test_not_even_an_awkward_answer_raises(capsys, function):
-    assert verdict(capsys, function, Awkward())[0] is False
+    assert verdict(capsys, function, Awkward(), *KNOWN.get(function, ()))[0] is False
 
 
 @pytest.mark.parametrize(
@@ -186,8 +208,6 @@ def test_wilson_wrong(capsys, answer, said):
 
 # --- notebook 00 ---
 
-HEARD = pd.Series(["angry", "calm", "disgust", "fearful", "happy", "neutral", "sad", "surprised"], list("abcdefgh"))
-
 
 def test_by_ear_right(capsys):
     assert "8 of 8" in verdict(capsys, check.by_ear, list(HEARD), HEARD)[1]
@@ -221,10 +241,6 @@ def test_one_clip(capsys):
 
 
 # --- notebook 01 ---
-
-LENGTHS = pd.DataFrame(
-    {"emotion": ["angry"] * 3 + ["calm"] * 3 + ["sad"] * 3, "seconds_active": [1.0, 1, 9, 2, 2, 2, 3, 3, 3]}
-)
 
 
 def test_slowest(capsys):
@@ -364,7 +380,7 @@ def test_condorcet_right(capsys):
 
 
 @pytest.mark.parametrize(
-    "answer, said", [(4, "tie"), (3, "whenever they agree"), (6, "fewer"), (1, "outvote"), ("many", "ValueError")]
+    "answer, said", [(4, "tie"), (3, "whenever they agree"), (6, "fewer"), (1, "outvote"), ("many", "a str")]
 )
 def test_dictator(capsys, answer, said):
     ok, line = verdict(capsys, check.dictator, answer)

@@ -171,6 +171,44 @@ def test_player_resamples_and_asks_for_a_rate():
         players.player(np.zeros((2, 100)), "two", rate=16_000)
 
 
+def test_what_is_no_sound_and_no_rate_gets_a_sentence():
+    for odd in (None, {}, object(), pd.DataFrame(), ["a"], [], [np.nan], (x for x in (0.1, 0.2))):
+        with pytest.raises(SerlibError):
+            players.player(odd, "odd", rate=16_000)
+        with pytest.raises(SerlibError, match="rate"):
+            players.player(odd, "odd")
+    for rate in (0, -1, "16000", float("inf"), True):
+        with pytest.raises(SerlibError, match="in Hz"):
+            players.player(np.zeros(100), "odd", rate=rate)
+
+
+def test_what_is_no_table_of_clips_gets_a_sentence(rows, judged):
+    for odd in (None, "abc", 3, [rows], {}, object(), rows["path"], iter([rows]), np.zeros((2, 2))):
+        for show in (players.listen, players.browse, lambda odd: players.listen_confusion(judged[0], odd)):
+            with pytest.raises(SerlibError, match="is no table"):
+                show(odd)
+    for odd in (None, "abc", [], rows):
+        with pytest.raises(SerlibError, match="predictions"):
+            players.listen_confusion(odd, rows)
+
+
+@pytest.mark.parametrize("columns", ["emotion", 3, True, [["emotion"]], [{}]])
+def test_columns_are_a_list_of_names(rows, columns):
+    for show in (players.listen, players.browse):
+        with pytest.raises(SerlibError, match="columns"):
+            show(rows, columns=columns)
+
+
+@pytest.mark.parametrize("n", ["3", -1, 1.5, [1], True])
+def test_n_is_a_number_of_clips(rows, n):
+    with pytest.raises(SerlibError, match="number of clips"):
+        players.listen(rows, n=n)
+
+
+def test_columns_may_come_from_a_generator(rows):
+    assert players.listen(rows, columns=(name for name in ["emotion"])).data.count("<td") == 8
+
+
 def test_silence_gives_a_flat_waveform():
     html = players.player(np.zeros(16_000), "silence", rate=16_000).data
     assert set(re.findall(r"v([\d.]+)", re.search(r' d="([^"]+)"', html)[1])) == {"0.3"}
@@ -239,17 +277,18 @@ def test_browse_says_what_is_missing(rows):
         players.browse(rows.head(0))
 
 
+@pytest.mark.parametrize("name", [None, 3, [], pd.DataFrame(), "votes"])
+def test_an_unknown_explorable_names_the_known_ones(name):
+    with pytest.raises(SerlibError, match="voting"):
+        players.explorable(name)
+
+
 @pytest.mark.parametrize("name", ["voting", "jury"])
 def test_an_explorable_asks_nobody_and_closes_its_tags(name):
     html = players.explorable(name).data
     assert not re.search(r"https?://", html)
     assert html.count("<script>") == html.count("</script>") == 1
     assert html.count("<div") == html.count("</div>")
-
-
-def test_an_unknown_explorable_names_the_known_ones():
-    with pytest.raises(SerlibError, match="voting"):
-        players.explorable("votes")
 
 
 @pytest.fixture
@@ -284,7 +323,7 @@ def test_a_confusion_matrix_holds_the_surest_clips_of_each_cell(judged):
 
 
 def test_a_confusion_matrix_gives_every_cell_a_clip_before_any_a_second(judged, monkeypatch):
-    monkeypatch.setattr(players, "_OF_A_MATRIX", 5)
+    monkeypatch.setattr(players, "_CLIPS_OF_A_MATRIX", 5)
     clips = browsed(players.listen_confusion(*judged).data)["clips"]
     assert {cell: len(found) for cell, found in clips.items()} == {
         "0,0": 1, "1,3": 2, "2,2": 1, "3,3": 1,

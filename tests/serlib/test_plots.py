@@ -222,11 +222,12 @@ def test_pitch_of_silence_says_so():
     assert "nothing voiced in this clip" in shown(plots.plot_pitch(np.zeros(RATE), RATE))
 
 
-@pytest.mark.parametrize("bad", [np.zeros((2, 100)), np.zeros(0)])
-def test_pictures_of_a_clip_want_mono(bad):
+@pytest.mark.parametrize("rate", [None, 0, -1, 1, "16000", float("nan"), float("inf"), True])
+def test_a_rate_is_samples_a_second(rate):
     for plot in (plots.plot_waveform, plots.plot_spectrogram, plots.plot_pitch):
-        with pytest.raises(SerlibError, match="mono"):
-            plot(bad, RATE)
+        if (plot, rate) != (plots.plot_waveform, 1):  # an envelope may have one a second, a voice has not
+            with pytest.raises(SerlibError, match="in Hz"):
+                plot(TONE, rate)
 
 
 # ---------------------------------------------------------------- a corpus
@@ -248,6 +249,16 @@ def test_balance_of_a_corpus_that_knows_only_emotions():
     ax = plots.plot_balance(bare)
     assert len(ax.patches) == 8 and ax.get_legend() is None
     assert "synthetic speech" in shown(ax)
+
+
+def test_balance_counts_clips_of_any_sex_and_intensity_or_of_none():
+    """Whatever a corpus calls them, and where it has no such columns at all: no clip is left out."""
+    odd = corpus().assign(sex=["f", "m", None, "", 3, "other"] * 30, intensity=["loud", "strong", None] * 60)
+    ax = plots.plot_balance(odd)
+    assert sum(bar.get_width() for bar in ax.patches) == len(odd)
+    assert sum(bar.get_width() for bar in ax.patches if bar.get_hatch()) == 60
+    bare = plots.plot_balance(corpus()[["emotion"]])
+    assert sum(bar.get_width() for bar in bare.patches) == len(corpus()) and len(bare.patches) == 8
 
 
 def test_prosody_draws_each_clip_and_the_median():
@@ -567,3 +578,96 @@ def test_a_name_is_drawn_as_it_is(name, monkeypatch):
     draw, names = FIGURES[name]
     text = "\n".join(shown(draw())).replace(r"\$", "$")
     assert formulas == [] and all(one.replace("_", " ") in text.replace("_", " ") for one in names)
+
+
+# ---------------------------------------------------------------- what is none of what a figure needs
+
+# Each figure with something in the place of its first argument.
+DOORS = {
+    "plot_waveform": lambda odd: plots.plot_waveform(odd, RATE),
+    "plot_spectrogram": lambda odd: plots.plot_spectrogram(odd, RATE),
+    "plot_pitch": lambda odd: plots.plot_pitch(odd, RATE),
+    "plot_balance": plots.plot_balance,
+    "plot_prosody": lambda odd: plots.plot_prosody(odd, "actor"),
+    "plot_history": plots.plot_history,
+    "plot_confusion": plots.plot_confusion,
+    "plot_probabilities": plots.plot_probabilities,
+    "plot_votes": lambda odd: plots.plot_votes(odd, VOTE),
+    "plot_subsets": plots.plot_subsets,
+    "plot_per_actor": plots.plot_per_actor,
+    "plot_against_paper": lambda odd: plots.plot_against_paper(odd, PAPER),
+    "plot_agreement": plots.plot_agreement,
+    "plot_intervals": lambda odd: plots.plot_intervals(odd, "points", "points"),
+    "plot_reliability": plots.plot_reliability,
+    "plot_jury": plots.plot_jury,
+}
+NONSENSE = {
+    "nothing": lambda: None, "a text": lambda: "abc", "a number": lambda: 3, "a truth": lambda: True,
+    "an object": object, "a class": lambda: SimpleNamespace, "a function": lambda: plots.plot_jury,
+    "a list of nothing": lambda: [None], "texts": lambda: ["a", "b"], "a generator": lambda: (x for x in "ab"),
+    "an empty table": pd.DataFrame, "rows without columns": lambda: pd.DataFrame(index=[0, 1]),
+    "a table of text": lambda: pd.DataFrame({"points": ["a"], "low": ["b"], "high": ["c"]}),
+    "text": lambda: pd.Series(["a"]), "an empty series": lambda: pd.Series(dtype=float),
+    "a matrix": lambda: np.zeros((2, 3)), "no number": lambda: [np.nan], "a dict": dict,
+    "a dict of nothing": lambda: {"a": None}, "a dict of empty tables": lambda: {"a": pd.DataFrame()},
+    "columns of one name": lambda: pd.DataFrame([[1, 2]], columns=["emotion", "emotion"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [name for name in vars(plots) if name.startswith("plot_")])
+def test_what_cannot_be_drawn_gets_a_sentence_and_leaves_no_figure(name):
+    for what, make in NONSENSE.items():
+        with pytest.raises(SerlibError) as caught:
+            DOORS[name](make())
+        assert len(str(caught.value)) > 25 and not plt.get_fignums(), what
+
+
+def test_a_run_is_no_corpus_and_a_corpus_no_run():
+    for wrong in (RUNS[0], RUNS[:2], VOTE):
+        for name in ("plot_waveform", "plot_balance", "plot_prosody", "plot_subsets", "plot_intervals", "plot_jury"):
+            with pytest.raises(SerlibError):
+                DOORS[name](wrong)
+    for name in (
+        "plot_history",
+        "plot_confusion",
+        "plot_per_actor",
+        "plot_agreement",
+        "plot_votes",
+        "plot_reliability",
+    ):
+        with pytest.raises(SerlibError):
+            DOORS[name](corpus())
+    with pytest.raises(SerlibError, match="as a list"):
+        plots.plot_agreement(RUNS[0].predictions)
+    with pytest.raises(SerlibError, match="same labels"):
+        plots.plot_probabilities({"a": pd.Series({"sad": 1.0}), "b": pd.Series({"happy": 1.0})})
+
+
+def test_voters_may_come_from_a_generator():
+    assert len(plots.plot_votes((run for run in RUNS[:3]), VOTE).lines) == 4
+    assert plots.plot_agreement(run for run in RUNS[:2]).collections
+
+
+@pytest.mark.parametrize("odd", [None, "abc", 3, [1], {}, object(), pd.DataFrame(), pd.Series([1, 2]), np.zeros(3)])
+def test_what_stands_beside_is_taken_for_text_or_refused(odd):
+    """Titles, the truth and an emotion are text whatever they are; a column and a goal are looked at."""
+    shown(plots.plot_waveform(TONE, RATE, odd, odd))
+    shown(plots.plot_probabilities(pd.Series({"sad": 1.0}), odd))
+    for feature in (odd, [odd]):
+        with pytest.raises(SerlibError, match="column"):
+            plots.plot_prosody(corpus(), feature)
+    if odd is not None and not isinstance(odd, int):
+        with pytest.raises(SerlibError, match="goal"):
+            plots.plot_jury(pd.DataFrame({"three": [0.9, 0.8]}, index=[0.0, 1.0]), goal=odd)
+
+
+@pytest.mark.parametrize("ax", [[], "ax", plt, np.array([1])])
+def test_an_ax_is_one_axes(ax):
+    with pytest.raises(SerlibError, match="one panel"):
+        plots.plot_balance(corpus(), ax=ax)
+
+
+@pytest.mark.parametrize("labels", [None, "sad", 3, [[1]]])
+def test_labels_that_have_no_colors(labels):
+    with pytest.raises(SerlibError, match="labels"):
+        plots.colors(labels)

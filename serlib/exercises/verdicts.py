@@ -1,0 +1,203 @@
+"""What all checks of exercises share: how an answer is taken, what is wrong with it, and the one line that says so.
+
+A check wears ``@exercise(hint)``, returns the sentence of a right answer, and raises ``NotYet`` with the sentence of
+any other. It may trust nothing about its answer but that there is one.
+"""
+
+import functools
+import inspect
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+TOLERANCE = 0.00075  # an answer with three decimals is right, also where something was rounded on the way
+Mistakes = Iterable[tuple[Any, str]]
+"""Pairs: what a usual mistake gives, and the sentence that names the mistake."""
+
+
+class NotYet(Exception):
+    """The answer is not right; the sentence says why."""
+
+
+def exercise(hint: str) -> Callable:
+    """Turn a check into one that prints "Right: ...", "Not yet: ..." or, for no answer, ``hint``, and never raises.
+
+    The mark is plain text, so that a screen reader reads it and no color is needed. No answer is None, ``...`` or a
+    function of nothing but ``...``. What a check needs to know of the notebook (the truth, the size of the test part)
+    comes after the answer. The check then returns whether the answer is right.
+    """
+
+    def decorate(check: Callable[..., str]) -> Callable[..., bool]:
+        @functools.wraps(check)
+        def answered(answer: Any = None, *known: Any) -> bool:
+            if _is_nothing(answer) or _is_untouched(answer):
+                print(f"Not answered yet: {hint}")
+                return False
+            try:
+                print(f"Right: {check(answer, *known)}")
+                return True
+            except NotYet as why:
+                print(f"Not yet: {why}")
+            except Exception as error:  # whatever the answer was, a check must not end the notebook
+                print(f"Not yet: your answer stopped the check with {_error_text(error)} - {hint}")
+            return False
+
+        return answered
+
+    return decorate
+
+
+def _is_nothing(answer: Any) -> bool:
+    return answer is None or answer is ...
+
+
+def _is_untouched(answer: Any) -> bool:
+    """Return whether this is a function as the notebook left it: nothing but ``return ...``."""
+    code = answer.__code__ if inspect.isfunction(answer) else None
+    return code is not None and ... in code.co_consts and not code.co_names and code.co_nlocals == code.co_argcount
+
+
+def _error_text(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".rstrip(": ")
+
+
+def kind_of(answer: Any) -> str:
+    """Return what an answer is in words: "a str", "an int", "nothing"."""
+    if _is_nothing(answer):
+        return "nothing"
+    name = type(answer).__name__
+    return f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"
+
+
+# --- what is given ---
+
+
+def number(answer: Any, wanted: str = "one number is wanted", giver: str = "you") -> float:
+    """Return an answer as a finite number, also out of an array of one; a truth value and a text are none."""
+    value = _number(answer)
+    if value is None:
+        raise NotYet(f"{wanted}; {giver} gave {kind_of(answer)}.")
+    return value
+
+
+def numbers(answer: Any, n: int, wanted: str, giver: str = "you") -> tuple[float, ...]:
+    """Return exactly ``n`` finite numbers out of a list, tuple, array or Series."""
+    values = [_number(value) for value in sequence(answer, n, wanted, giver)]
+    if None in values:
+        odd = list(answer)[values.index(None)]
+        what = kind_of(odd)
+        if isinstance(odd, (float, np.floating)):
+            what = "not finite"
+        raise NotYet(f"{wanted}; one of them is {what}.")
+    return tuple(values)
+
+
+def sequence(answer: Any, n: int, wanted: str, giver: str = "you") -> list:
+    """Return the ``n`` things of a list, tuple, array or Series; a text, a dictionary and a set are none."""
+    if isinstance(answer, (str, bytes, Mapping, set, frozenset)) or not hasattr(answer, "__len__"):
+        raise NotYet(f"{wanted}; {giver} gave {kind_of(answer)}.")
+    if len(answer) != n:
+        raise NotYet(f"{wanted}; {giver} gave {kind_of(answer)} of {len(answer)}.")
+    return list(answer)
+
+
+def _number(answer: Any) -> float | None:
+    if isinstance(answer, (bool, np.bool_, str, bytes)):
+        return None
+    if isinstance(answer, (np.ndarray, pd.Series)) and answer.size == 1:
+        return _number(answer.item())
+    try:
+        value = float(answer)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return value if math.isfinite(value) else None
+
+
+def letters(answer: Any, known: str) -> set[str]:
+    """Return the letters of an answer like {"a", "c"} or "ac"."""
+    given = [letter for letter in answer if letter not in " ,"] if isinstance(answer, str) else answer
+    if isinstance(given, (set, frozenset, list, tuple)):
+        found = {str(letter).strip().lower() for letter in given}
+        if found <= set(known):
+            return found
+    raise NotYet(f"a set of letters from {known[0]} to {known[-1]} is wanted; you gave {kind_of(answer)}.")
+
+
+def called(function: Any, *arguments: Any, where: str = "") -> Any:
+    """Return what a student's function gives for these arguments; ``where`` begins the sentence of its failure."""
+    if not callable(function):
+        raise NotYet(f"give the function itself, without calling it; you gave {kind_of(function)}.")
+    try:
+        return function(*arguments)
+    except Exception as error:
+        raise NotYet(f"{where}your function stopped with {_error_text(error)}.") from error
+
+
+def result_of(function: Any, *arguments: Any, where: str = "") -> Any:
+    """Return what a student's function gives, which must be something."""
+    given = called(function, *arguments, where=where)
+    if _is_nothing(given):
+        raise NotYet(f"{where}your function gave nothing; is a return missing?")
+    return given
+
+
+def array_of(function: Any, *arguments: Any) -> np.ndarray:
+    """Return what a student's function gives as an array of numbers."""
+    given = result_of(function, *arguments)
+    try:
+        return np.asarray(given, dtype=float)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise NotYet(f"your function should return numbers; it gave {kind_of(given)}.") from error
+
+
+# --- what is wrong with it ---
+
+
+def near(given: Any, value: Any, tolerance: float = TOLERANCE) -> bool:
+    """Return whether numbers, or all numbers of arrays of one shape, are within a tolerance of each other."""
+    given, value = np.asarray(given, dtype=float), np.asarray(value, dtype=float)
+    return given.shape == value.shape and bool((np.abs(given - value) <= tolerance).all())
+
+
+def reason(
+    given: Any, mistakes: Mistakes, otherwise: str, tolerance: float = TOLERANCE, share: float | None = None
+) -> str:
+    """Return the sentence of the first mistake that gives just this, ``otherwise`` where none does.
+
+    "Just this" is within the tolerance, or within a ``share`` of what the mistake gives, where that may be percents or
+    bytes as well as shares of 1.
+    """
+    for value, sentence in mistakes:
+        if near(given, value, tolerance if share is None else share * np.abs(value)):
+            return sentence
+    return otherwise
+
+
+def settle(
+    given: Any,
+    truth: Any,
+    right: str,
+    mistakes: Mistakes,
+    otherwise: str,
+    tolerance: float = TOLERANCE,
+    share: float | None = None,
+) -> str:
+    """Return the sentence ``right`` for an answer that is the truth; raise NotYet with what any other is."""
+    if near(given, truth, tolerance):
+        return right
+    raise NotYet(reason(given, mistakes, otherwise, tolerance, share))
+
+
+def settle_letters(answer: Any, truth: str, right: str, why: Mapping[str, str]) -> str:
+    """Return ``right`` for the letters of ``truth``, of all that are the keys of ``why``; raise NotYet for others.
+
+    ``why`` says, in the order in which it is asked, why a letter belongs to the answer or does not.
+    """
+    given = letters(answer, "".join(sorted(why)))
+    for letter, sentence in why.items():
+        if (letter in given) != (letter in truth):
+            raise NotYet(f"{'one is missing' if letter in truth else 'one too many'}: {sentence}.")
+    return right

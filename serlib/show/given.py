@@ -1,0 +1,75 @@
+"""What figures and tables of sound are given: looked at here, and what will not do is said in one sentence."""
+
+import sys
+from collections.abc import Hashable, Iterable
+from numbers import Real
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pandas.api.types import is_numeric_dtype
+
+from serlib.errors import SerlibError
+
+_HIGHEST_RATE = 10_000_000  # Hz: beyond any recorder of sound, below where seconds become too short to be drawn
+
+
+def table_of(given: Any, columns: Iterable[Hashable], source: str, numeric: Iterable[Hashable] = ()) -> pd.DataFrame:
+    """Return a table that has rows and these columns, with those that are ``numeric`` as numbers.
+
+    ``source`` ends the sentence of a SerlibError for anything else: where such a table comes from.
+    """
+    if not isinstance(given, pd.DataFrame):
+        raise SerlibError(f"a {type(given).__name__} is no table; give {source}.")
+    for column in (*columns, *numeric):
+        count = list(given.columns).count(column)
+        if count != 1:
+            there = ", ".join(map(str, given.columns)) or "none"
+            what = f"has {count} columns" if count else "has no column"
+            raise SerlibError(f"the table {what} {column!r:.60} (its columns: {there}); give {source}.")
+    if given.empty:
+        raise SerlibError(f"there are no {'columns' if len(given) else 'rows'} in this table; give {source}.")
+    table = given.copy()
+    for column in numeric:
+        if is_numeric_dtype(given[column]):
+            continue
+        try:
+            table[column] = given[column].to_numpy(float)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise SerlibError(f"column {column!r:.60} of this table is not of numbers; give {source}.") from error
+    return table
+
+
+def names_of(given: Any, what: str) -> list:
+    """Return a list of names, also out of a tuple or a generator. SerlibError for one name alone and for no names."""
+    if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
+        raise SerlibError(f'{what} stand in a list, like ["emotion", "actor"]; this is {short(given)}.')
+    found = list(given)
+    for name in found:
+        if not isinstance(name, Hashable):
+            raise SerlibError(f"one of the {what} is a {type(name).__name__}; give names.")
+    return found
+
+
+def samples_of(given: Any, rate: Any, least: int = 1) -> np.ndarray:
+    """Return the samples of one clip, shape (n,), as float32. SerlibError for others and for other rates."""
+    if not is_number(rate) or not least <= rate <= _HIGHEST_RATE:
+        raise SerlibError(f"the rate is {short(rate)}; give samples a second in Hz, like ser.RATE.")
+    try:
+        samples = np.asarray(given, dtype=np.float32)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise SerlibError(f"a {type(given).__name__} holds no sound; give samples, like ser.read of a file.") from error
+    if samples.ndim != 1 or not len(samples) or not np.isfinite(samples).all():
+        raise SerlibError(f"one clip has finite mono samples of shape (n,); these have shape {samples.shape}.")
+    return samples
+
+
+def is_number(given: Any) -> bool:
+    """Return whether this is one finite number, which no truth value is."""
+    return isinstance(given, Real) and not isinstance(given, bool) and abs(given) <= sys.float_info.max
+
+
+def short(given: Any) -> str:
+    """Return what was given as a sentence can hold it: as Python writes it where that is short, else what it is."""
+    text = repr(given)
+    return text if len(text) <= 40 and "\n" not in text else f"a {type(given).__name__}"
