@@ -63,11 +63,15 @@ def atomic_path(path: Path | str, folder: bool = False) -> Iterator[Path]:
     is replaced. SerlibError when the disk is full, or may not be written to.
     """
     path = Path(path)
-    workshop = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         workshop = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
-        target = workshop / path.name
+    except OSError as error:
+        if refusal := _refusal(path, error):
+            raise refusal from error
+        raise
+    target = workshop / path.name
+    try:
         if folder:
             target.mkdir()
         yield target
@@ -75,20 +79,24 @@ def atomic_path(path: Path | str, folder: bool = False) -> Iterator[Path]:
             path.rename(workshop / "replaced")
         os.replace(target, path)
     except OSError as error:
-        if error.errno in NO_ROOM:
-            raise SerlibError(f"there is no room on the disk for {path}; free some space and run again.") from error
-        if error.errno in NOT_OURS and Path(str(error.filename)).is_relative_to(path.parent):
-            raise _not_ours(path.parent, error) from error
+        # A refusal may be about another file that was read meanwhile; a full disk is this one's.
+        ours = Path(str(error.filename)).absolute().is_relative_to(path.parent.absolute())
+        if (ours or error.errno in NO_ROOM) and (refusal := _refusal(path, error)):
+            raise refusal from error
         raise
     finally:
-        if workshop is not None:
-            shutil.rmtree(workshop, ignore_errors=True)
+        shutil.rmtree(workshop, ignore_errors=True)
 
 
-def _not_ours(folder: Path, error: OSError) -> SerlibError:
-    kept = folder.absolute().is_relative_to(cache_dir().absolute())
-    where = "name another folder in SERLIB_CACHE" if kept else "choose a folder that you may write to"
-    return SerlibError(f"cannot write to {folder} ({error.strerror}); {where}.")
+def _refusal(path: Path, error: OSError) -> SerlibError | None:
+    """Return in a sentence why a file cannot be written, None for what has another reason."""
+    if error.errno in NO_ROOM:
+        return SerlibError(f"there is no room on the disk for {path}; free some space and run again.")
+    if error.errno not in NOT_OURS:
+        return None
+    kept = path.absolute().is_relative_to(cache_dir().absolute())
+    way_out = "name another folder in SERLIB_CACHE" if kept else "choose a folder that you may write to"
+    return SerlibError(f"cannot write to {path.parent} ({error.strerror}); {way_out}.")
 
 
 @contextmanager
