@@ -23,18 +23,29 @@ NOT_OURS = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST}
 def given_path(path: Path | str) -> Path:
     """Return a path that a reader wrote, absolute, with ``~`` for the home folder.
 
-    Raises SerlibError for what is no path, such as None or a number.
+    Raises SerlibError for what is no path, such as None or a number, and for the home folder of nobody.
     """
     try:
-        return Path(os.path.abspath(os.path.expanduser(os.fsdecode(path))))
+        text = os.fsdecode(path)
     except TypeError as error:
         raise SerlibError(f"a path is text such as data/clips, and this is {path!r:.60}; check it.") from error
+    if "\0" in text:
+        raise SerlibError(f"{text!r:.60} is no path, because of its zero byte; check it.")
+    found = os.path.expanduser(text)
+    if found.startswith("~") and not os.path.lexists(found):  # else a file is called so
+        owner = Path(found).parts[0]
+        raise SerlibError(f"there is no home folder {owner} for {text}; write the path without {owner}.")
+    return Path(os.path.abspath(found))
 
 
 def named_folder(variable: str) -> Path | None:
     """Return the folder that an environment variable names, as ``given_path`` does; None where it names none."""
-    named = os.environ.get(variable)
-    return given_path(named) if named else None
+    if not (named := os.environ.get(variable)):
+        return None
+    try:
+        return given_path(named)
+    except SerlibError as error:
+        raise SerlibError(f"{variable} names no folder: {error}") from error
 
 
 def cache_dir() -> Path:
@@ -42,9 +53,13 @@ def cache_dir() -> Path:
 
     Raises SerlibError where that is not to be had, such as for an account without a home.
     """
-    folder = named_folder("SERLIB_CACHE") or given_path("~/.cache/serlib")
-    if "~" in folder.parts and os.path.expanduser("~") == "~":
-        raise SerlibError("this account has no home folder; set SERLIB_CACHE to a folder that you may write to.")
+    if not (folder := named_folder("SERLIB_CACHE")):
+        try:
+            folder = given_path("~/.cache/serlib")
+        except SerlibError as error:
+            raise SerlibError(
+                "this account has no home folder; set SERLIB_CACHE to a folder that you may write to."
+            ) from error
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -8,6 +8,7 @@ import pandas as pd
 
 from serlib.data import audio
 from serlib.errors import SerlibError
+from serlib.files import given_path
 from serlib.train.heads import softmax_of
 from serlib.train.recipes import Probe, recipe_from
 from serlib.train.run import Run
@@ -39,7 +40,7 @@ def classify(run: Run, paths: Sequence[Path | str]) -> pd.DataFrame:
         table = recipe.head.read(checkpoint / "probe.npz").probabilities(features)
     else:
         table = np.stack([_probabilities(model, extractor, samples) for samples in sounds])
-    return pd.DataFrame(table, index=[Path(path).stem for path in paths], columns=run.info["labels"])
+    return pd.DataFrame(table, index=[given_path(path).stem for path in paths], columns=run.info["labels"])
 
 
 def _probabilities(model, extractor, samples: np.ndarray) -> np.ndarray:

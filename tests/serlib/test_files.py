@@ -34,6 +34,23 @@ def test_what_is_no_path_is_said(odd):
         given_path(odd)
 
 
+@pytest.mark.parametrize("text", ["~nobody-here/x", "~nobody-here"])
+def test_the_home_of_nobody_is_said(home, monkeypatch, text):
+    with pytest.raises(SerlibError, match=f"no home folder ~nobody-here for {text}; write the path without"):
+        given_path(text)
+    monkeypatch.setenv("SERLIB_CACHE", text)
+    with pytest.raises(SerlibError, match="SERLIB_CACHE names no folder: there is no home folder ~nobody-here"):
+        cache_dir()
+    (home / "~nobody-here").mkdir()
+    (home / "~nobody-here" / "x").touch()
+    assert given_path(text) == home / text, "a file may be called so"
+
+
+def test_a_path_holds_no_zero_byte():
+    with pytest.raises(SerlibError, match="zero byte"):
+        given_path("a\0b")
+
+
 def test_a_folder_named_in_the_environment(home, monkeypatch):
     monkeypatch.delenv("SOME_FOLDER", raising=False)
     assert named_folder("SOME_FOLDER") is None
