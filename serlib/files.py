@@ -23,18 +23,29 @@ NOT_OURS = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST}
 def given_path(path: Path | str) -> Path:
     """Return a path that a reader wrote, absolute, with ``~`` for the home folder.
 
-    Raises SerlibError for what is no path, such as None or a number.
+    Raises SerlibError for what is no path, such as None or a number, and for the home folder of nobody.
     """
     try:
-        return Path(os.path.abspath(os.path.expanduser(os.fsdecode(path))))
+        text = os.fsdecode(path)
     except TypeError as error:
         raise SerlibError(f"a path is text such as data/clips, and this is {path!r:.60}; check it.") from error
+    if "\0" in text:
+        raise SerlibError(f"{text!r:.60} is no path, because of its zero byte; check it.")
+    found = os.path.expanduser(text)
+    if found.startswith("~") and not os.path.lexists(found):  # else a file is called so
+        owner = Path(found).parts[0]
+        raise SerlibError(f"there is no home folder {owner} for {text}; write the path without {owner}.")
+    return Path(os.path.abspath(found))
 
 
 def named_folder(variable: str) -> Path | None:
     """Return the folder that an environment variable names, as ``given_path`` does; None where it names none."""
-    named = os.environ.get(variable)
-    return given_path(named) if named else None
+    if not (named := os.environ.get(variable)):
+        return None
+    try:
+        return given_path(named)
+    except SerlibError as error:
+        raise SerlibError(f"{variable} names no folder: {error}") from error
 
 
 def cache_dir() -> Path:
@@ -42,9 +53,13 @@ def cache_dir() -> Path:
 
     Raises SerlibError where that is not to be had, such as for an account without a home.
     """
-    folder = named_folder("SERLIB_CACHE") or given_path("~/.cache/serlib")
-    if "~" in folder.parts and os.path.expanduser("~") == "~":
-        raise SerlibError("this account has no home folder; set SERLIB_CACHE to a folder that you may write to.")
+    if not (folder := named_folder("SERLIB_CACHE")):
+        try:
+            folder = given_path("~/.cache/serlib")
+        except SerlibError as error:
+            raise SerlibError(
+                "this account has no home folder; set SERLIB_CACHE to a folder that you may write to."
+            ) from error
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -63,11 +78,15 @@ def atomic_path(path: Path | str, folder: bool = False) -> Iterator[Path]:
     is replaced. SerlibError when the disk is full, or may not be written to.
     """
     path = Path(path)
-    workshop = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         workshop = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
-        target = workshop / path.name
+    except OSError as error:
+        if refusal := _refusal(path, error):
+            raise refusal from error
+        raise
+    target = workshop / path.name
+    try:
         if folder:
             target.mkdir()
         yield target
@@ -75,20 +94,24 @@ def atomic_path(path: Path | str, folder: bool = False) -> Iterator[Path]:
             path.rename(workshop / "replaced")
         os.replace(target, path)
     except OSError as error:
-        if error.errno in NO_ROOM:
-            raise SerlibError(f"there is no room on the disk for {path}; free some space and run again.") from error
-        if error.errno in NOT_OURS and Path(str(error.filename)).is_relative_to(path.parent):
-            raise _not_ours(path.parent, error) from error
+        # A refusal may be about another file that was read meanwhile; a full disk is this one's.
+        ours = Path(str(error.filename)).absolute().is_relative_to(path.parent.absolute())
+        if (ours or error.errno in NO_ROOM) and (refusal := _refusal(path, error)):
+            raise refusal from error
         raise
     finally:
-        if workshop is not None:
-            shutil.rmtree(workshop, ignore_errors=True)
+        shutil.rmtree(workshop, ignore_errors=True)
 
 
-def _not_ours(folder: Path, error: OSError) -> SerlibError:
-    kept = folder.absolute().is_relative_to(cache_dir().absolute())
-    where = "name another folder in SERLIB_CACHE" if kept else "choose a folder that you may write to"
-    return SerlibError(f"cannot write to {folder} ({error.strerror}); {where}.")
+def _refusal(path: Path, error: OSError) -> SerlibError | None:
+    """Return in a sentence why a file cannot be written, None for what has another reason."""
+    if error.errno in NO_ROOM:
+        return SerlibError(f"there is no room on the disk for {path}; free some space and run again.")
+    if error.errno not in NOT_OURS:
+        return None
+    kept = path.absolute().is_relative_to(cache_dir().absolute())
+    way_out = "name another folder in SERLIB_CACHE" if kept else "choose a folder that you may write to"
+    return SerlibError(f"cannot write to {path.parent} ({error.strerror}); {way_out}.")
 
 
 @contextmanager

@@ -18,7 +18,7 @@ import soxr
 
 from serlib.data import containers
 from serlib.errors import SerlibError
-from serlib.files import atomic_path, cache_dir, checksum, key_of, sole_maker
+from serlib.files import atomic_path, cache_dir, checksum, given_path, key_of, sole_maker
 
 RATE = 16_000
 """Samples a second of everything after reading: what all backbones were pre-trained on."""
@@ -59,8 +59,8 @@ class _Stream(soundfile.SoundFile):
 @contextmanager
 def _opened(path: Path | str) -> Iterator[_Stream]:
     """Open a sound file of which everything is there that it promises, with a header that tells the truth."""
-    path = Path(path)
-    if not os.path.isfile(path):
+    path = given_path(path)
+    if not path.is_file():
         raise SerlibError(f"there is no file {path}; check the path.")
     if not os.access(path, os.R_OK):
         raise SerlibError(f"{path} is not yours to read; ask its owner, or copy it.")
@@ -182,7 +182,7 @@ def heard(path: Path | str, trimmed: bool = False) -> np.ndarray:
     samples = trim(read(path)) if trimmed else read(path)
     if len(samples) < SHORTEST * RATE:
         raise SerlibError(
-            f"{Path(path).name} has less than {SHORTEST} s of sound; record a little more, or leave it out."
+            f"{given_path(path).name} has less than {SHORTEST} s of sound; record a little more, or leave it out."
         )
     return samples
 

@@ -44,10 +44,11 @@ class Audit:
         sizes = {n: [emotion for emotion in emotions.index if emotions[emotion] == n] for n in emotions}
         per_actor = self.counts.sum(axis=1)
         voiced = self.clips.drop(index=list(self.silent))
-        before, active, after = (voiced[column].mean() for column in ("before", "active", "after"))
         same = self.clips.loc[list(self.stereo), "same_channels"].sum()
-        whole = before + active + after
-        actors = "unknown" if list(per_actor.index) == [""] else f"{len(per_actor)}, with {_span(per_actor)} clips each"
+        named, nameless = per_actor.drop("", errors="ignore"), per_actor.get("", 0)
+        actors = f"{len(named)}, with {_span(named)} clips each" if len(named) else "unknown"
+        if len(named) and nameless:
+            actors += f"; unknown for {nameless} clips"
         lines = {
             "corpus": self.name + (" (synthetic speech)" if self.synthetic else ""),
             "clips": f"{len(self.clips):,}, {self.seconds / 3600:.2f} hours",
@@ -56,9 +57,8 @@ class Audit:
             "sampling rate": ", ".join(f"{rate / 1000:g} kHz" for rate in sorted(self.clips["rate"].unique())),
             "stereo": _list(self.stereo) + (f"; channels equal in {same}" if self.stereo else ""),
             "same recording": _list([" = ".join(group) for group in self.identical]),
-            "silence at -30 dB": f"{before:.2f} s before and {after:.2f} s after the voice on average; "
-            f"{active:.2f} s of {whole:.2f} s ({active / whole:.0%}) are active",
-            "peak level": f"{voiced['peak'].min():.3f} to {voiced['peak'].max():.3f} of full scale",
+            "silence at -30 dB": _silence(voiced),
+            "peak level": _peaks(voiced),
             "nothing but silence": _list(self.silent),
             f"shorter than {_SHORT} s": _list(self.short),
             "misnamed": _list([Path(path).name for path in self.misnamed]),
@@ -74,6 +74,23 @@ class Audit:
 
     def _repr_html_(self) -> str:
         return self.findings.to_frame().to_html(header=False, border=0) + self.counts.to_html(border=0)
+
+
+def _silence(voiced: pd.DataFrame) -> str:
+    if voiced.empty:
+        return "nothing else"
+    before, active, after = (voiced[column].mean() for column in ("before", "active", "after"))
+    whole = before + active + after
+    return (
+        f"{before:.2f} s before and {after:.2f} s after the voice on average; "
+        f"{active:.2f} s of {whole:.2f} s ({active / whole:.0%}) are active"
+    )
+
+
+def _peaks(voiced: pd.DataFrame) -> str:
+    if voiced.empty:
+        return "none"
+    return f"{voiced['peak'].min():.3f} to {voiced['peak'].max():.3f} of full scale"
 
 
 def _span(numbers: pd.Series) -> str:
@@ -109,7 +126,7 @@ def audit(corpus: pd.DataFrame) -> Audit:
         clips=clips.drop(columns="digest"),
         stereo=tuple(clips.index[clips["channels"] > 1]),
         identical=tuple(tuple(group) for group in groups if len(group) > 1),
-        silent=tuple(clips.index[clips["peak"] == 0]),
+        silent=tuple(clips.index[clips["active"] == 0]),
         short=tuple(whole.index[whole["seconds"] < _SHORT]),
         misnamed=tuple(corpus.attrs.get("misnamed", ())),
         unreadable=tuple(sorted(unreadable)),

@@ -31,15 +31,18 @@ import multiprocessing
 import os
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import astuple, dataclass, fields
 from functools import lru_cache, partial
 from pathlib import Path
+from time import time_ns
 
 import numpy as np
 import soundfile as sf
 
+from serlib.data.audio import FRESH
 from serlib.errors import SerlibError
-from serlib.files import atomic_path, cache_dir, sole_maker
+from serlib.files import atomic_path, cache_dir, key_of, sole_maker
 
 RATE = 16_000
 VERSION = 2  # raise it whenever a clip would sound different
@@ -361,8 +364,28 @@ def _digest(folder: Path) -> str:
 
 
 def _is_whole(folder: Path) -> bool:
+    """Whether all clips are as they were spoken: seen by size and times of change, listened to where these are new."""
+    note = cache_dir() / "digests" / f"{folder.name}.json"
     try:
-        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        return manifest["sha256"] == _digest(folder)
+        spoken = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["sha256"]
+        stats = {path.name: os.stat(path) for path in sorted(folder.glob("Actor_*/*.wav"))}
+        stamp = key_of({name: (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns) for name, stat in stats.items()})
+        if _read_note(note) == {"files": stamp, "sha256": spoken}:
+            return True
+        now = time_ns()
+        if spoken != _digest(folder):
+            return False
     except (OSError, ValueError, KeyError, TypeError, sf.SoundFileError):
         return False
+    if max((max(stat.st_mtime_ns, stat.st_ctime_ns) for stat in stats.values()), default=now) + FRESH < now:
+        # Without a note, which only saves time, the clips are listened to again.
+        with suppress(OSError, SerlibError), atomic_path(note) as fresh:
+            fresh.write_text(json.dumps({"files": stamp, "sha256": spoken}), encoding="utf-8")
+    return True
+
+
+def _read_note(path: Path) -> dict | None:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None

@@ -8,7 +8,7 @@ from pathlib import Path
 from textwrap import shorten
 
 from serlib.errors import SerlibError, nearest
-from serlib.files import named_folder
+from serlib.files import given_path, named_folder
 from serlib.train.weights import SAFE, digest, fault_of, key_of_folder
 
 TWINS = Path(__file__).parents[1] / "twins"
@@ -156,7 +156,7 @@ def backbone(name: str | Path) -> Backbone:
         return BACKBONES[name]
     if name.removesuffix("-mini") in SIX and name.endswith("-mini"):
         return _twin(BACKBONES[name.removesuffix("-mini")])
-    if Path(name).expanduser().is_dir() or name.count("/") == 1:
+    if given_path(name).is_dir() or name.count("/") == 1:
         return _anyone(name)
     raise SerlibError(
         f"There is no backbone called {name!r}: {nearest(name, [*BACKBONES, *(f'{key}-mini' for key in SIX)])} "
@@ -254,7 +254,7 @@ def weights_of(checkpoint: str) -> Path | str:
     """
     if checkpoint.startswith("serlib/twins/"):
         return TWINS / Path(checkpoint).name
-    if (folder := Path(checkpoint).expanduser()).is_dir():
+    if (folder := given_path(checkpoint)).is_dir():
         return folder
     if shelf := named_folder("SERLIB_MODELS"):
         for folder in (shelf / checkpoint, shelf / Path(checkpoint).name):

@@ -8,6 +8,7 @@ import pandas as pd
 
 from serlib.data import audio
 from serlib.errors import SerlibError
+from serlib.files import given_path
 from serlib.train.heads import softmax_of
 from serlib.train.recipes import Probe, recipe_from
 from serlib.train.run import Run
@@ -32,18 +33,14 @@ def classify(run: Run, paths: Sequence[Path | str]) -> pd.DataFrame:
     if not checkpoint.is_dir():
         raise SerlibError(f"The run of {run.name} holds predictions but no checkpoint; run its notebook to train one.")
     recipe = recipe_from(run.info)
-    cut = audio.trim if recipe.trim else (lambda samples: samples)
-    sounds = [cut(audio.read(path)) for path in paths]
-    for path, samples in zip(paths, sounds, strict=True):
-        if len(samples) < audio.SHORTEST * audio.RATE:
-            raise SerlibError(f"{Path(path).name} has less than {audio.SHORTEST} s of sound; record a little more.")
+    sounds = [audio.heard(path, recipe.trim) for path in paths]
     model, extractor = models.load_trained(checkpoint), backbones.extractor_from(checkpoint)
     if isinstance(recipe, Probe):
         features = probing.averages_of((model, extractor), sounds, recipe)
         table = recipe.head.read(checkpoint / "probe.npz").probabilities(features)
     else:
         table = np.stack([_probabilities(model, extractor, samples) for samples in sounds])
-    return pd.DataFrame(table, index=[Path(path).stem for path in paths], columns=run.info["labels"])
+    return pd.DataFrame(table, index=[given_path(path).stem for path in paths], columns=run.info["labels"])
 
 
 def _probabilities(model, extractor, samples: np.ndarray) -> np.ndarray:

@@ -25,7 +25,7 @@ from filelock import FileLock, Timeout
 from serlib.data import audio
 from serlib.data.splits import Split
 from serlib.errors import SerlibError
-from serlib.files import atomic_path, cache_dir, checksum, key_of, safe_name, sweep
+from serlib.files import atomic_path, cache_dir, checksum, given_path, key_of, safe_name, sweep
 from serlib.judge import predictions
 from serlib.judge.metrics import accuracy, unweighted_average_recall
 from serlib.train.backbones import Backbone, weights_key
@@ -160,17 +160,15 @@ def work_on(
         raise SerlibError(f"The name of a run is {name!r}; give some text, or leave it out.")
     if not isinstance(folder, Runs):
         try:
-            folder = Runs(Path(folder), "")
-        except TypeError as error:
-            raise SerlibError(
-                f"The folder for runs is {folder!r}; give a path, or lesson.runs, where notebooks look."
-            ) from error
+            folder = Runs(given_path(folder), "")
+        except SerlibError as error:
+            raise SerlibError(f"No folder for runs: {error} Or give lesson.runs, where notebooks look.") from error
     return Work(backbone, split, recipe, folder, name)
 
 
 def load_run(folder: Path | str) -> Run:
     """Load a finished run. Raises SerlibError where there is none, or a damaged or changed one."""
-    folder = Path(folder)
+    folder = given_path(folder)
     try:
         text = (folder / "run.json").read_text(encoding="utf-8")
     except FileNotFoundError as error:

@@ -4,23 +4,36 @@ The paper keeps its models in private repositories of the hub, so private is the
 Mitchell et al. (2019, arXiv 1810.03993): what was trained, on whose voices, how it was tested, what it is not for.
 """
 
+import ast
+import inspect
+import json
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from serlib.data import audio, ravdess
 from serlib.errors import SerlibError
 from serlib.judge.metrics import accuracy, unweighted_average_recall, wilson_interval
+from serlib.train.backbones import BACKBONES
 
 LICENSES = {"ravdess": "cc-by-nc-sa-4.0", "mini": "mit"}  # what a corpus asks of that which is made from it
 SOURCES = {
     "ravdess": "RAVDESS, acted speech of 24 North American actors (Livingstone and Russo 2018, CC BY-NC-SA 4.0)",
     "mini": "Synthetic speech, made by a program; nothing follows from it for people",
 }
+VOICES = {
+    True: "tested on voices that it was trained on, so it will do worse on others",
+    False: "tested on voices that it was not trained on",
+    None: "tested on voices of which nobody said whether it was trained on them too",
+}
 
 
 def model_card(run: Any) -> str:
     """Return the model card of a run: metadata for the hub, then data, split, numbers, licence and limits in Markdown.
 
-    The numbers are those of the test part, from the predictions that the run keeps.
+    The numbers are those of the test part, from the predictions that the run keeps. The lines of code give what
+    ``ser.classify`` gives, on any machine that has the libraries which they import.
     """
     from huggingface_hub import EvalResult, ModelCardData
 
@@ -28,57 +41,152 @@ def model_card(run: Any) -> str:
     right, uar = accuracy(run), unweighted_average_recall(run)
     n = info["clips"]["test"]
     low, high = wilson_interval(round(right * n), n)
-    source = SOURCES.get(info["corpus"], f"{info['corpus']}, a corpus of its user's")
-    place = Path(info["checkpoint"])  # owner/name on the hub, or a folder of the user's, or a twin
-    on_hub = len(place.parts) == 2 and not place.is_absolute()
+    known = _known_corpus(run)
+    corpus, split = _line(info["corpus"]), _line(info["split"])
+    source = SOURCES[known] if known else f"{_text(corpus)}, a corpus of its user's"
+    place, start = info["checkpoint"], info["weights"]
+    hubs_own = {row.checkpoint for row in BACKBONES.values() if not row.is_twin}
+    on_hub = info["pretrained"] and (place in hubs_own or start.startswith(f"{place}@"))
+    if place not in hubs_own and not on_hub:
+        start = start.replace(place, Path(place).name)  # where a folder lies is nobody's business
     results = [
-        EvalResult(
-            "audio-classification", info["corpus"], info["corpus"], kind, round(value, 4), dataset_split=info["split"]
-        )
+        EvalResult("audio-classification", corpus, corpus, kind, round(value, 4), dataset_split=split)
         for kind, value in (("accuracy", right), ("recall", uar))
     ]
     # No name of a license is better than a wrong one.
     data = ModelCardData(
-        model_name=run.name,
+        model_name=_line(run.name),
         library_name="transformers",
         pipeline_tag="audio-classification",
-        license=LICENSES.get(info["corpus"], "other"),
+        license=LICENSES.get(known, "other"),
         tags=["speech-emotion-recognition"],
         eval_results=results,
-        **({"base_model": info["checkpoint"]} if on_hub else {}),
+        **({"base_model": place} if on_hub else {}),
     )
-    known = "voices that it was trained on" if info["split"] == "stratified" else "the split's own terms"
+    license_ = f"{data.license}, as the corpus asks" if known else "what the owner of the recordings allows; ask there"
     clips = ", ".join(f"{count:,} {part}" for part, count in info["clips"].items())
-    settings = "\n".join(f"- {name}: {value}" for name, value in info["recipe"].items())
+    steps = len(run.history)
+    chosen = (
+        f"the best of {steps} states was chosen on validation" if steps > 1 else "no state was chosen, the last is it"
+    )
+    labels, made = ", ".join(map(_text, info["labels"])), "a probe" if info["kind"] == "probe" else "fine-tuned"
+    settings = "\n".join(f"- {name}: {_text(value)}" for name, value in info["recipe"].items())
     versions = ", ".join(f"{name} {value}" for name, value in info["versions"].items())
     return f"""---
 {data.to_yaml()}
 ---
 
-# {run.name}, fine-tuned to tell {len(info["labels"])} emotions apart
+# {_text(run.name)}, {made} to tell {len(info["labels"])} emotions apart
 
-**Data.** {source}. Labels: {", ".join(info["labels"])}. They say what was to be shown, not what anybody felt.
+**Data.** {source}. Labels: {labels}. They say what was to be shown, not what anybody felt.
 
-**Split.** {info["split"]}, tested on {known}: {clips} clips; the best step was chosen on validation.
+**Split.** {_text(split)}, {VOICES[info.get("known_voices")]}: {clips} clips; {chosen}.
 
 **Test.** Accuracy {right:.1%} (95 % interval {low:.1%} to {high:.1%}), unweighted average recall {uar:.1%}.
 
-**License.** {data.license}, as the corpus asks.
+**License.** {license_}.
 
 **Not for** judging people: nothing about feelings, health, honesty or fitness for a job follows from its answers.
 
 ```python
-from transformers import pipeline
-
-pipeline("audio-classification", model="THIS REPOSITORY OR ITS FOLDER")("three_seconds_of_speech.wav")
+{_lines_of_use(run)}
 ```
 
 ## Recipe
 
 {settings}
 
-Start: {info["weights"]}. Versions: {versions}.
+Start: {_text(start)}. Versions: {versions}.
 """
+
+
+def _line(value: Any) -> str:
+    """Return any text as one line, so that none of it can be taken for the metadata of a card."""
+    return " ".join(str(value).split())
+
+
+def _text(value: Any) -> str:
+    """Return any text as one line of Markdown that means nothing but itself."""
+    return re.sub(r"([\\`*_\[\]<>&|~#$])", r"\\\1", _line(value))
+
+
+def _known_corpus(run: Any) -> str | None:
+    """Return the name of a corpus whose source and license are known, None for any other, whatever it is called."""
+    name = run.info["corpus"]
+    if name not in SOURCES or run.info["synthetic"] != (name == "mini"):
+        return None
+    try:
+        for clip in run.predictions["clip"]:
+            ravdess.parse_name(str(clip))
+    except SerlibError:
+        return None
+    return name
+
+
+def _is_plain(run: Any) -> bool:
+    """Whether transformers alone can load the checkpoint."""
+    return run.info["kind"] != "probe" and run.info["recipe"]["pooling"] == "mean"
+
+
+def _longest(run: Any) -> int | None:
+    """Return how many seconds the model hears at once, None where it hears any length: as ``classify`` asks."""
+    try:
+        kept = json.loads((run.folder / "checkpoint" / "preprocessor_config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return kept.get("chunk_length")
+
+
+def _source_of(function: Callable, found: dict[str, str]) -> dict[str, str]:
+    """Add to ``found`` the source of a function of ``audio`` and of what it needs there, docstrings left out."""
+    source = inspect.getsource(function)
+    tree = ast.parse(source)
+    whole = next(node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))
+    docstring, lines = whole.body[0], source.splitlines()
+    del lines[docstring.lineno - 1 : docstring.end_lineno]
+    found[function.__name__] = "\n\n" + "\n".join(lines)
+    for name in sorted({node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} - found.keys()):
+        value = getattr(audio, name, None)
+        if inspect.isfunction(value):
+            _source_of(value, found)
+        elif isinstance(value, int | float):
+            found[name] = f"{name} = {value!r}"
+    return found
+
+
+def _lines_of_use(run: Any) -> str:
+    """Return Python that asks the model about a file; how ``audio.trim`` trims is taken from its source."""
+    if not _is_plain(run):
+        return """import serlib as ser  # transformers alone does not know this kind of head
+
+run = ser.load_run("THE FOLDER OF THE RUN")
+answer = ser.classify(run, ["three_seconds_of_speech.wav"])
+print(answer)"""
+    trimmed, longest = run.info["recipe"].get("trim"), _longest(run)
+    found = _source_of(audio.trim, {}) if trimmed else {}
+    defined = [text for _, text in sorted(found.items(), key=lambda pair: pair[1].startswith("\n"))]  # numbers first
+    lines = ["# For a WAV or FLAC file."]
+    lines += ["import numpy as np"] * bool(trimmed or longest)
+    lines += ["import soundfile", "import soxr", "from transformers import pipeline", ""]
+    lines += [*defined, "", ""] if defined else []
+    lines += ['samples, rate = soundfile.read("three_seconds_of_speech.wav", dtype="float32", always_2d=True)']
+    lines += [f'samples = soxr.resample(samples.mean(axis=1), rate, {audio.RATE}, quality="HQ")']
+    lines += ["samples = trim(samples)"] * bool(trimmed)
+    lines += ['model = pipeline("audio-classification", model="THIS REPOSITORY OR ITS FOLDER")']
+    if longest:
+        lines += [
+            f"count = -(-len(samples) // {longest * audio.RATE})  # pieces, since it hears {longest} s at once",
+            "pieces = np.array_split(samples, count)",
+            f'heard = [model({{"raw": piece, "sampling_rate": {audio.RATE}}}, top_k=None) for piece in pieces]',
+            'scores = [{one["label"]: one["score"] for one in piece} for piece in heard]',
+            "answer = {label: float(np.mean([piece[label] for piece in scores])) for label in scores[0]}",
+        ]
+    else:
+        lines += [
+            f'heard = model({{"raw": samples, "sampling_rate": {audio.RATE}}}, top_k=None)',
+            'answer = {one["label"]: one["score"] for one in heard}',
+        ]
+    return "\n".join([*lines, "print(answer)"])
 
 
 def push_to_hub(run: Any, repo: str, private: bool = True) -> str:
@@ -93,7 +201,7 @@ def push_to_hub(run: Any, repo: str, private: bool = True) -> str:
     checkpoint = run.folder / "checkpoint"
     if not checkpoint.is_dir():
         raise SerlibError(f"The run of {run.name} holds predictions but no checkpoint; run its notebook to train one.")
-    if run.info["kind"] == "probe" or run.info["recipe"]["pooling"] != "mean":
+    if not _is_plain(run):
         raise SerlibError(
             f"{run.name} would not load in plain transformers, which knows fine-tuned models with mean pooling only; "
             "upload one of these."

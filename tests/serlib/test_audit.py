@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import soundfile
 
@@ -77,3 +78,37 @@ def test_audit_measures_silence_by_hand(tmp_path):
 def test_audit_of_nothing(tiny_corpus):
     with pytest.raises(SerlibError, match="no clips"):
         audit(tiny_corpus[:0])
+
+
+def test_audit_of_nothing_but_silence(tmp_path):
+    """A constant is no sound; and there are no numbers of what nobody said."""
+    paths = [tmp_path / "zeros.wav", tmp_path / "constant.wav"]
+    for path, level in zip(paths, (0, 0.25), strict=True):
+        soundfile.write(path, np.full(8_000, float(level)), 16_000)
+    found = audit(pd.DataFrame({"path": paths, "emotion": ["calm", "sad"]}))
+    assert set(found.silent) == {"zeros", "constant"}
+    assert found.findings["silence at -30 dB"] == "nothing else" and found.findings["peak level"] == "none"
+    assert "nan" not in str(found)
+
+
+def test_audit_of_any_table_of_paths_and_emotions(tmp_path):
+    """As pandas leaves it after concat and merge: no attrs, no other column, numbers for an index."""
+    paths = [write(tmp_path / f"{name}.wav", seconds=0.5, seed=n) for n, name in enumerate("abc")]
+    found = audit(pd.DataFrame({"path": paths, "emotion": ["calm", "sad", "sad"]}))
+    assert list(found.clips.index) == ["a", "b", "c"] and not found.synthetic
+    assert found.seconds == pytest.approx(1.5) and found.findings["actors"] == "unknown"
+    some = audit(pd.DataFrame({"path": paths, "emotion": ["calm", "sad", "sad"], "actor": ["Ann", "Ben", None]}))
+    assert some.findings["actors"] == "2, with 1 clips each; unknown for 1 clips"
+
+
+def test_names_are_text_in_the_tables_of_an_audit(tmp_path):
+    hostile = "<script>alert(1)</script>"
+    paths = [write(tmp_path / f"{n}.wav", seconds=0.1, seed=n) for n in (0, 1)] + [tmp_path / "<img src=x>.wav"]
+    paths[2].write_text("no sound")
+    frame = pd.DataFrame({"path": paths, "emotion": hostile, "actor": hostile, "seconds": 0.1})
+    frame = frame.set_axis([f"{hostile} {n}" for n in range(3)])
+    frame.attrs = {"name": hostile, "misnamed": [f"/srv/x/{hostile}"]}
+    html = audit(frame)._repr_html_()
+    assert "<script" not in html and "<img" not in html
+    assert html.count("&lt;script&gt;") >= 5 and "&lt;img src=x&gt;.wav" in html
+    assert "..." not in html, "no answer is cut"

@@ -1,6 +1,9 @@
 """Starting a lesson: the right profile, the right backbones, runs found in runs/ before results/."""
 
+import os
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -53,6 +56,23 @@ def test_the_home_of_runs_may_be_written_from_the_home_folder(home, monkeypatch)
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("SERLIB_HOME", "~/mine")
     assert start("mini").home == home / "mine"
+
+
+def test_small_products_take_one_thread_after_a_lesson_begins(home):
+    """In a process of its own, where scikit-learn comes later; what torch multiplies with stays as it was."""
+    code = (
+        "import numpy, serlib as ser, threadpoolctl, torch\n"
+        "before = torch.get_num_threads()\n"
+        "ser.start('mini')\n"
+        "import sklearn.linear_model\n"
+        "found = [pool['num_threads'] for pool in threadpoolctl.threadpool_info() if pool['user_api'] == 'blas']\n"
+        "assert set(found) <= {1}, found\n"
+        "assert torch.get_num_threads() == before\n"
+    )
+    threads = {name: "2" for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")}
+    environment = {**os.environ, **threads, "SERLIB_HOME": str(home), "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("profile", PROFILES)

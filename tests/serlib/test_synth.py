@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import sys
 
 import numpy as np
 import parselmouth
@@ -13,6 +14,7 @@ import soundfile
 from serlib.data import synth
 from serlib.data.ravdess import EMOTIONS, STATEMENTS, parse_name
 from serlib.errors import SerlibError
+from serlib.files import cache_dir
 
 
 def some_clips(actors=(1, 2)) -> dict[str, dict]:
@@ -119,6 +121,43 @@ def test_a_damaged_clip_is_spoken_anew():
     whole = victim.read_bytes()
     victim.write_bytes(whole[:200])
     assert synth.corpus_folder(clips, STATEMENTS) == folder
+    assert victim.read_bytes() == whole
+
+
+def test_clips_are_listened_to_once(monkeypatch):
+    """Ever after size and times of change are asked, unless these are so new that they may not tell."""
+    clips = some_clips(actors=(3,))
+    folder = synth.corpus_folder(clips, STATEMENTS)
+    heard = []
+    listen = synth._digest
+    monkeypatch.setattr(synth, "_digest", lambda folder: heard.append(folder) or listen(folder))
+    for _ in range(2):
+        synth.corpus_folder(clips, STATEMENTS)
+    assert len(heard) == 2, "spoken just now"
+    monkeypatch.setattr(synth, "FRESH", -(10**18))
+    for _ in range(3):
+        assert synth.corpus_folder(clips, STATEMENTS) == folder
+    assert len(heard) == 3
+    monkeypatch.setattr(synth, "_each_alone", lambda *_: pytest.fail("nothing is to be spoken"))
+    note = cache_dir() / "digests" / f"{folder.name}.json"
+    for spoiled in ("", "[]", json.dumps({"files": "0" * 16, "sha256": "0" * 64})):
+        note.write_text(spoiled)
+        synth.corpus_folder(clips, STATEMENTS)
+    assert len(heard) == 6
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no time of change that a copy cannot set")
+def test_a_clip_of_another_sound_is_spoken_anew_whatever_its_times(monkeypatch):
+    monkeypatch.setattr(synth, "FRESH", -(10**18))
+    clips = some_clips(actors=(3,))
+    folder = synth.corpus_folder(clips, STATEMENTS)
+    for _ in range(2):
+        synth.corpus_folder(clips, STATEMENTS)
+    victim = sorted(folder.glob("Actor_*/*.wav"))[0]
+    whole, stat = victim.read_bytes(), victim.stat()
+    victim.write_bytes(whole[:-2000] + bytes(2000))
+    os.utime(victim, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    synth.corpus_folder(clips, STATEMENTS)
     assert victim.read_bytes() == whole
 
 
