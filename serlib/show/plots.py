@@ -22,7 +22,7 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, Percent
 
 from serlib.data.ravdess import parse_name
 from serlib.errors import SerlibError, nearest
-from serlib.judge import metrics, predictions
+from serlib.judge import metrics, predictions, voting
 from serlib.judge.paper import N_TEST
 
 # Chosen so that any two stay apart under simulated protanopia and deuteranopia, and none fades on white
@@ -468,10 +468,8 @@ def plot_per_actor(voter: Any, part: str = "test", ax: Axes | None = None) -> Ax
     frame = predictions.rows_of(voter, part)
     if frame["actor"].astype(str).eq("").all():
         raise SerlibError(f"{predictions.name_of(voter)} does not say which actor spoke; there is nothing to draw.")
-    rows = [
-        (actor, metrics.accuracy(clips, part=part), _sex(clips["clip"].iloc[0], actor))
-        for actor, clips in frame.groupby("actor")
-    ]
+    accuracies, clips = metrics.breakdown(voter, "actor", part)["accuracy"], frame.groupby("actor")["clip"].first()
+    rows = [(actor, accuracy, _sex(clips[actor], actor)) for actor, accuracy in accuracies.items()]
     rows.sort(key=lambda row: (row[1], row[0]))
     ax = _axes(ax, 2.9)
     looks = {
@@ -538,7 +536,7 @@ def plot_against_paper(ours: Mapping[str, Any], paper: pd.DataFrame, ax: Axes | 
         correct = theirs.get("correct", np.nan)
         correct = round(N_TEST * theirs["accuracy"]) if pd.isna(correct) else int(correct)
         clips = predictions.rows_of(voter)
-        right = int((clips["predicted"] == clips["emotion"]).sum())
+        right = int(metrics.hits(clips).sum())
         sizes.add(len(clips))
         for shift, accuracy, (low, high), look in [
             (-0.17, float(theirs["accuracy"]), metrics.wilson_interval(correct, N_TEST), _PAPERS),
@@ -581,16 +579,18 @@ _OURS = dict(marker="o", markersize=7, markerfacecolor=ACCENT, markeredgecolor=A
 
 
 def _demand_ravdess(voters: list[Any]) -> None:
-    """Raise SerlibError unless each voter is a run on RAVDESS clips, or a vote of such runs among them."""
+    """Raise SerlibError unless each voter heard RAVDESS: says so, or is a run on its clips, or a vote of such runs."""
     runs = {predictions.name_of(voter) for voter in voters if _info(voter) is not None}
     for voter in voters:
-        name = predictions.name_of(voter)
+        name, corpus = predictions.name_of(voter), predictions.corpus_of(voter)
         info = _info(voter)
         if info is not None:
             synthetic = info.get("synthetic", True)
+        elif corpus not in ("ravdess", predictions.UNNAMED):
+            raise SerlibError(f"{name} heard {corpus}, and the paper's numbers are of RAVDESS; use a voter on that.")
         else:
             strangers = [member for member in getattr(voter, "members", [name]) if member not in runs]
-            if strangers:
+            if strangers and corpus == predictions.UNNAMED:
                 raise SerlibError(f"nothing says what {name} heard; give its runs too ({', '.join(strangers)}).")
             synthetic = False
         if synthetic:
@@ -604,11 +604,11 @@ def _demand_ravdess(voters: list[Any]) -> None:
 
 def plot_agreement(voters: Sequence[Any], part: str = "test", ax: Axes | None = None) -> Axes:
     """Draw the share of clips on which each two voters differ: what a vote can gain from (09)."""
+    voters = predictions.listed(voters)
     names = [_plain(predictions.name_of(voter)) for voter in voters]
     if len(names) < 2:
         raise SerlibError("to compare voters there must be two at least; give a longer list.")
-    said = [frame["predicted"].to_numpy() for frame in predictions.align(list(voters), part)]
-    differ = pd.DataFrame([[np.mean(a != b) * 100 for b in said] for a in said], index=names, columns=names)
+    differ = (100 * voting.disagreement(voters, part)).set_axis(names).set_axis(names, axis=1)
     ax = _axes(ax, 1.6 + 0.42 * len(names))
     hidden = np.triu(np.ones_like(differ, dtype=bool))  # symmetric, and nobody differs from itself
     sns.heatmap(
@@ -786,8 +786,7 @@ def _mono(samples: np.ndarray) -> np.ndarray:
 
 def _recalls(voter: Any, part: str, labels: list[str]) -> np.ndarray:
     """Return the recall of each label; NaN, and so no dot, where this part has no clip of it."""
-    counts = metrics.confusion(voter, part=part).loc[labels, labels]
-    return np.diag(counts) / counts.sum(axis=1).replace(0, np.nan).to_numpy(float)
+    return metrics.recalls(voter, part).reindex(labels).to_numpy()
 
 
 def _beeswarm(values: np.ndarray, step: float = 0.075) -> np.ndarray:
