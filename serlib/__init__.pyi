@@ -32,6 +32,7 @@ from .judge import metrics as metrics
 from .judge import paper as paper
 from .judge import predictions as predictions
 from .judge import voting as voting
+from .judge.importing import import_predictions as import_predictions
 from .judge.metrics import accuracy as accuracy
 from .judge.metrics import breakdown as breakdown
 from .judge.metrics import calibration_error as calibration_error

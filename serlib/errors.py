@@ -20,3 +20,13 @@ def nearest(name: str, names: Iterable[str]) -> str:
     if close:
         return f"did you mean {' or '.join(close)}?"
     return f"known names are {', '.join(known)}."
+
+
+def in_short(given: object) -> str:
+    """Return a value as code has it, on one line and of at most 60 characters, for a sentence.
+
+    >>> from serlib.errors import in_short
+    >>> in_short(["03-01", None])
+    "['03-01', None]"
+    """
+    return " ".join(repr(given).split())[:60]

@@ -14,7 +14,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from serlib.errors import SerlibError
+from serlib.errors import SerlibError, in_short
 
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 NOT_OURS = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST}
@@ -28,7 +28,7 @@ def given_path(path: Path | str) -> Path:
     try:
         text = os.fsdecode(path)
     except TypeError as error:
-        raise SerlibError(f"a path is text such as data/clips, and this is {path!r:.60}; check it.") from error
+        raise SerlibError(f"a path is text such as data/clips, and this is {in_short(path)}; check it.") from error
     if "\0" in text:
         raise SerlibError(f"{text!r:.60} is no path, because of its zero byte; check it.")
     found = os.path.expanduser(text)

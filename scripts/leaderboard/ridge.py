@@ -10,12 +10,12 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
-from scipy.optimize import minimize_scalar
 from sklearn.linear_model import Ridge
 from sklearn.metrics.pairwise import euclidean_distances, rbf_kernel
 
 from serlib.data.splits import Split
 from serlib.errors import SerlibError
+from serlib.judge.metrics import temperature
 from serlib.train.heads import Fitted, history_row, softmax_of
 from serlib.train.recipes import Probe, setting
 
@@ -109,11 +109,7 @@ def _held_out(
 
 def tune_temperature(scores: np.ndarray, labels: np.ndarray) -> float:
     """Return the factor that makes the softmax of held-out scores most likely to say the truth."""
-
-    def loss(log: float) -> float:
-        return -np.log(softmax_of(scores * np.exp(log))[np.arange(len(labels)), labels] + 1e-300).mean()
-
-    return float(np.exp(minimize_scalar(loss, bounds=(-2, 5), method="bounded").x))
+    return 1 / temperature(scores, labels, bounds=(np.exp(-5), np.exp(2)))
 
 
 def _prepared(features: np.ndarray, actors: np.ndarray | None) -> dict[str, np.ndarray]:
@@ -191,10 +187,10 @@ class RidgeProbe(Probe):
         train, labels = x["train"].astype(float), y["train"]
         settings, rows = [], []
         for step, (gamma, alpha, own, scores) in enumerate(search(train, labels, groups, voices), 1):
-            temperature = tune_temperature(scores, labels)
-            own, scores = softmax_of(own * temperature), softmax_of(scores * temperature)
+            factor = tune_temperature(scores, labels)
+            own, scores = softmax_of(own * factor), softmax_of(scores * factor)
             rows.append(history_row(step, step, own, labels, scores, labels))
-            settings.append({"gamma": gamma, "alpha": alpha, "temperature": temperature})
+            settings.append({"gamma": gamma, "alpha": alpha, "temperature": factor})
         best = int(np.argmin([row["eval_loss"] for row in rows]))
         trial = KernelRidge.fit(train, labels, **settings[best], actors=voices)
         if voices is not None:

@@ -4,37 +4,75 @@ Names: ``accuracy`` is what the field calls weighted accuracy (WA), ``unweighted
 unweighted accuracy (UA, UAR). Sections 5.4.1 and 5.4.2 of the paper define the two the other way round.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from itertools import combinations
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.optimize import minimize_scalar
+from scipy.special import softmax
 from scipy.stats import binomtest, rankdata
 
-from serlib.errors import SerlibError, nearest
-from serlib.judge.predictions import align, labels, name_of, probabilities, rows_of
+from serlib.errors import SerlibError, in_short, nearest
+from serlib.judge.predictions import (
+    AnyVoter,
+    align,
+    labels,
+    listed,
+    name_of,
+    named,
+    of_clips,
+    probabilities,
+    rows_of,
+)
 
 UNITS = ("actor", "clip")
 
 
-def accuracy(voter: Any, part: str = "test") -> float:
+def accuracy(voter: AnyVoter, part: str = "test") -> float:
     """Return the share of clips that are right, 0 to 1 (the field's WA)."""
-    frame = rows_of(voter, part)
-    return float((frame["predicted"] == frame["emotion"]).mean())
+    return float(hits(rows_of(voter, part)).mean())
 
 
-def unweighted_average_recall(voter: Any, part: str = "test") -> float:
+def unweighted_average_recall(voter: AnyVoter, part: str = "test") -> float:
     """Return the mean of the recalls of the classes, 0 to 1 (the field's UA): rare classes count in full.
 
     A class without a clip in this part has no recall and is left out.
     """
-    counts = confusion(voter, part).to_numpy()
+    frame = rows_of(voter, part)
+    return float(uar(frame["emotion"], frame["predicted"]))
+
+
+def uar(truth: Any, predicted: Any) -> np.ndarray:
+    """Return the unweighted average recall of labels or class numbers, 0 to 1, one for each row of ``predicted``.
+
+    ``truth`` has shape (clips,), ``predicted`` (..., clips), the result (...). A class that is not in ``truth`` has no
+    recall and is left out. SerlibError for other shapes and for no clips.
+    """
+    truth, predicted = np.asarray(truth), np.asarray(predicted)
+    if truth.ndim != 1 or not len(truth) or predicted.shape[-1:] != truth.shape:
+        raise SerlibError(
+            f"recall needs a truth of shape (clips,) and predictions of (..., clips), of one clip at least; these have "
+            f"{truth.shape} and {predicted.shape}."
+        )
+    classes = np.unique(np.concatenate([truth, predicted.ravel()]))
+    n = len(classes)
+    cells = (np.searchsorted(classes, truth) * n + np.searchsorted(classes, predicted)).reshape(-1, len(truth))
+    counts = np.zeros((len(cells), n * n))
+    np.add.at(counts, (np.arange(len(cells))[:, None], cells), 1)
+    return _measures(counts.reshape(*predicted.shape[:-1], n, n))[..., 1]
+
+
+def recalls(voter: AnyVoter, part: str = "test") -> pd.Series:
+    """Return the recall of each class, by its label; NaN for a class without a clip in this part."""
+    counts = confusion(voter, part)
     support = counts.sum(axis=1)
-    return float((np.diag(counts)[support > 0] / support[support > 0]).mean())
+    return np.diag(counts) / support.where(support > 0)
 
 
-def confusion(voter: Any, part: str = "test", normalize: bool = False) -> pd.DataFrame:
+def confusion(voter: AnyVoter, part: str = "test", normalize: bool = False) -> pd.DataFrame:
     """Return the confusion matrix: a row for each true emotion, a column for each predicted one.
 
     Counts, or with ``normalize`` the shares of each row (0 for a class without a clip, as in scikit-learn).
@@ -54,7 +92,7 @@ class Report(pd.DataFrame):
         return shown.format_index(escape="html")._repr_html_()  # which are labels of anybody's
 
 
-def report(voter: Any, part: str = "test") -> Report:
+def report(voter: AnyVoter, part: str = "test") -> Report:
     """Return precision, recall, f1 and support of each class, then accuracy and UAR, with 95 % intervals.
 
     The last two rows stand in the recall column because that is what they are: accuracy is the mean recall
@@ -69,7 +107,7 @@ def report(voter: Any, part: str = "test") -> Report:
     table = pd.DataFrame(
         {
             "precision": right / np.maximum(predicted, 1),
-            "recall": np.where(support > 0, right / np.maximum(support, 1), np.nan),
+            "recall": recalls(voter, part).to_numpy(),
             "f1": 2 * right / np.maximum(predicted + support, 1),
             "support": support,
         },
@@ -80,8 +118,8 @@ def report(voter: Any, part: str = "test") -> Report:
     n = int(support.sum())
     low, high = wilson_interval(int(right.sum()), n)
     table.loc["accuracy"] = [np.nan, right.sum() / n, np.nan, n, low, high]
-    uar, low, high = intervals(voter, part).loc["UAR"]
-    table.loc["UAR"] = [np.nan, uar, np.nan, n, low, high]
+    value, low, high = intervals(voter, part).loc["UAR"]
+    table.loc["UAR"] = [np.nan, value, np.nan, n, low, high]
     return Report(table.astype({"support": int}))
 
 
@@ -90,16 +128,19 @@ def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> tuple[f
 
     It takes clips for independent draws. Wilson, Journal of the American Statistical Association 22 (1927).
     """
-    if not 0 <= successes <= n or n < 1:
-        raise SerlibError(f"{successes} of {n} is no share; give 0 <= successes <= n and n of at least 1.")
-    if not 0 < confidence < 1:
-        raise SerlibError(f"confidence {confidence} is not between 0 and 1; 0.95 is usual.")
-    low, high = binomtest(successes, n).proportion_ci(confidence, method="wilson")
+    whole = all(isinstance(count, Real) and float(count).is_integer() for count in (successes, n))
+    if not (whole and 0 <= successes <= n and n >= 1):
+        raise SerlibError(
+            f"{in_short(successes)} of {in_short(n)} is no share; give whole 0 <= successes <= n and n of at least 1."
+        )
+    if not (isinstance(confidence, Real) and 0 < confidence < 1):
+        raise SerlibError(f"confidence {in_short(confidence)} is not between 0 and 1; 0.95 is usual.")
+    low, high = binomtest(int(successes), int(n)).proportion_ci(confidence, method="wilson")
     return float(low), float(high)
 
 
 def intervals(
-    voter: Any, part: str = "test", unit: str = "actor", n_resamples: int = 10_000, random_state: int = 0
+    voter: AnyVoter, part: str = "test", unit: str = "actor", n_resamples: int = 10_000, random_state: int = 0
 ) -> pd.DataFrame:
     """Return accuracy, UAR and macro F1, each with its 95 % percentile bootstrap interval (10).
 
@@ -131,8 +172,10 @@ def draws(
     One bootstrap draw takes as many units as there are, with replacement. Clips whose actor is unknown are units of
     their own.
     """
-    if unit not in UNITS:
-        raise SerlibError(f"nothing called {unit!r} can be drawn; {nearest(str(unit), UNITS)}")
+    if not isinstance(unit, str) or unit not in UNITS:
+        raise SerlibError(f"nothing called {in_short(unit)} can be drawn; {nearest(str(unit), UNITS)}")
+    _demand_whole(n_resamples, "n_resamples", 1)
+    _demand_whole(random_state, "random_state", 0)
     names = "clip " + frame["clip"].astype(str)
     if unit == "actor":
         names = frame["actor"].astype(str).where(frame["actor"] != "", names)
@@ -141,18 +184,23 @@ def draws(
     return rows, np.random.default_rng(random_state).multinomial(n, np.full(n, 1 / n), size=n_resamples)
 
 
+def _demand_whole(given: Any, what: str, least: int) -> None:
+    if not isinstance(given, Integral) or isinstance(given, bool) or given < least:
+        raise SerlibError(f"{what} is a whole number from {least} up, and this is {in_short(given)}.")
+
+
 def _measures(counts: np.ndarray) -> np.ndarray:
     """Return accuracy, UAR and macro F1 of confusion matrices (..., classes, classes), shape (..., 3)."""
     right = np.diagonal(counts, axis1=-2, axis2=-1)
-    spoken, said = counts.sum(-1), counts.sum(-2)
+    true, predicted = counts.sum(-1), counts.sum(-2)
 
     def share(of: np.ndarray, there: np.ndarray) -> np.ndarray:
         return np.divide(of, there, out=np.zeros(of.shape), where=there > 0).sum(-1) / (there > 0).sum(-1)
 
-    return np.stack([right.sum(-1) / spoken.sum(-1), share(right, spoken), share(2 * right, spoken + said)], -1)
+    return np.stack([right.sum(-1) / true.sum(-1), share(right, true), share(2 * right, true + predicted)], -1)
 
 
-def breakdown(voter: Any, groups: str | pd.Series, part: str = "test") -> pd.DataFrame:
+def breakdown(voter: AnyVoter, groups: str | pd.Series, part: str = "test") -> pd.DataFrame:
     """Return clips, right, accuracy and its 95 % interval for each group of clips (10, 11).
 
     ``groups`` is "actor" or "emotion", or a column of the corpus, like ``corpus["sex"]``: a Series indexed by clip.
@@ -161,26 +209,26 @@ def breakdown(voter: Any, groups: str | pd.Series, part: str = "test") -> pd.Dat
     """
     frame = rows_of(voter, part)
     if isinstance(groups, pd.Series):
-        missing = sorted(set(frame["clip"]) - set(groups.index))
-        if missing:
-            raise SerlibError(f"{len(missing)} clips have no {groups.name} ({missing[0]}, ...); give the whole corpus.")
-        groups = frame["clip"].map(groups).rename(groups.name)
-    elif groups not in ("actor", "emotion"):
-        raise SerlibError(f"predictions know no {groups!r}; give actor, emotion, or a column of the corpus.")
+        column = of_clips(frame, groups, name_of(voter))
+        if (unknown := column.index[column.isna()]).size:
+            raise SerlibError(f"{len(unknown)} clips have no {groups.name} ({unknown[0]}, ...); leave them out first.")
+        by = pd.Series(column.to_numpy(), frame.index, name=groups.name)
+    elif isinstance(groups, str) and groups in ("actor", "emotion"):
+        by = frame[groups]
     else:
-        groups = frame[groups]
+        raise SerlibError(f"predictions know no {in_short(groups)}; give actor, emotion, or a column of the corpus.")
     rows = {}
-    for group, clips in frame.groupby(groups):
+    for group, clips in frame.groupby(by):
         right, n = int(hits(clips).sum()), len(clips)
         if clips["actor"].nunique() > 1 and 0 < right < n:
             low, high = intervals(clips, part).loc["accuracy", ["low", "high"]]
         else:
             low, high = wilson_interval(right, n)
         rows[group] = {"clips": n, "right": right, "accuracy": right / n, "low": low, "high": high}
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(groups.name)
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(by.name)
 
 
-def compare(a: Any, b: Any, part: str = "test") -> pd.DataFrame:
+def compare(a: AnyVoter, b: AnyVoter, part: str = "test") -> pd.DataFrame:
     """Return one row that says whether two voters differ on the same clips (02, 08, 09, 10).
 
     Columns a, b (names), both_right, only_a, only_b, neither (clips) and p_value: McNemar's exact test, a two-sided
@@ -200,7 +248,7 @@ def compare(a: Any, b: Any, part: str = "test") -> pd.DataFrame:
     return pd.DataFrame([row])
 
 
-def compare_all(voters: Sequence[Any], against: Any = None, part: str = "test") -> pd.DataFrame:
+def compare_all(voters: Iterable[AnyVoter], against: AnyVoter | None = None, part: str = "test") -> pd.DataFrame:
     """Return both paired tests of every two voters, or of each one ``against`` a given voter, corrected by Holm (10).
 
     Columns a, b (names), points (accuracy of a minus b, in percent), low and high (95 %, actors drawn), only_a,
@@ -208,6 +256,7 @@ def compare_all(voters: Sequence[Any], against: Any = None, part: str = "test") 
     actor, the unit that generalizes; NaN where the actors are unknown), and each p with ``_holm``: corrected for all
     rows.
     """
+    voters = listed(voters)
     pairs = [(a, against) for a in voters] if against is not None else list(combinations(voters, 2))
     if not pairs:
         raise SerlibError("to compare voters there must be two at least; give a longer list.")
@@ -243,20 +292,27 @@ def _signed_rank(gain: pd.Series) -> float:
     return float(min(1.0, 2 * chance[: min(won, ranks.sum() - won) + 1].sum()))
 
 
-def holm(p_values: Sequence[float]) -> np.ndarray:
+def holm(p_values: Iterable[float]) -> np.ndarray:
     """Return the p values corrected for their number, so that one false alarm in all of them has probability 5 %.
 
-    The smallest of m is multiplied by m, the next by m - 1, and so on; none may fall below the one before it.
-    Holm, Scandinavian Journal of Statistics 6 (1979).
+    The smallest of m is multiplied by m, the next by m - 1, and so on; none may fall below the one before it. NaN, a
+    test that could not be made, stays NaN and does not count. Holm, Scandinavian Journal of Statistics 6 (1979).
     """
-    p = np.asarray(p_values, dtype=float)
-    order = np.argsort(p, kind="stable")
-    corrected = np.empty_like(p)
-    corrected[order] = np.maximum.accumulate(np.minimum(1, p[order] * np.arange(len(p), 0, -1)))
+    try:
+        p = np.asarray(list(p_values), dtype=float)
+    except (TypeError, ValueError) as error:
+        raise SerlibError(f"p values are a list of numbers, and this is {in_short(p_values)}.") from error
+    if p.ndim != 1 or ((p < 0) | (p > 1)).any():
+        raise SerlibError(f"p values are a list of numbers from 0 to 1, and this is {in_short(p_values)}.")
+    order = np.argsort(p, kind="stable")[: np.isfinite(p).sum()]  # NaN stands last
+    corrected = np.full_like(p, np.nan)
+    corrected[order] = np.maximum.accumulate(np.minimum(1, p[order] * np.arange(len(order), 0, -1)))
     return corrected
 
 
-def difference(a: Any, b: Any, part: str = "test", n_resamples: int = 10_000, random_state: int = 0) -> pd.Series:
+def difference(
+    a: AnyVoter, b: AnyVoter, part: str = "test", n_resamples: int = 10_000, random_state: int = 0
+) -> pd.Series:
     """Return the accuracy of a minus that of b on the clips both were tested on: points, low, high, -1 to 1 (10, 11).
 
     The two may come from different splits: what counts is that they judged the same clips. The 95 % interval draws
@@ -268,8 +324,10 @@ def difference(a: Any, b: Any, part: str = "test", n_resamples: int = 10_000, ra
         raise SerlibError(f"{name_of(a)} and {name_of(b)} have no {part} clip in common; there is nothing to compare.")
     shared = [frame[frame["clip"].isin(common)].sort_values("clip") for frame in frames]
     for frame, voter in zip(shared, (a, b), strict=True):
-        frame.attrs["name"] = name_of(voter)
-    frames = align(shared)  # which refuses other truths and other corpora
+        named(frame, name_of(voter))
+        if len(common) < max(map(len, frames)):
+            frame.attrs.pop("sounds", None)  # which are those of a whole part
+    frames = align(shared, part)  # which refuses other truths and other corpora
     gain = hits(frames[0]).astype(float) - hits(frames[1])
     rows, times_drawn = draws(frames[0], "actor", n_resamples, random_state)
     clips = np.bincount(rows)
@@ -283,12 +341,13 @@ def hits(frame: pd.DataFrame) -> np.ndarray:
     return (frame["predicted"] == frame["emotion"]).to_numpy()
 
 
-def reliability(voter: Any, part: str = "test", n_bins: int = 10) -> pd.DataFrame:
+def reliability(voter: AnyVoter, part: str = "test", n_bins: int = 10) -> pd.DataFrame:
     """Return how sure a voter is and how often it is then right, a row for each of ``n_bins`` equal bins (09).
 
     Columns low and high (ends of the bin), clips, confidence (mean probability of what was predicted) and accuracy;
     bins without clips are left out. Guo et al., ICML 2017 (arXiv:1706.04599).
     """
+    _demand_whole(n_bins, "n_bins", 1)
     frame = rows_of(voter, part)
     confidence = probabilities(frame).max(axis=1)
     # A bin has its upper end, so that a probability of 1 stands in the last.
@@ -301,8 +360,38 @@ def reliability(voter: Any, part: str = "test", n_bins: int = 10) -> pd.DataFram
     return means.reset_index(drop=True)
 
 
-def calibration_error(voter: Any, part: str = "test", n_bins: int = 10) -> float:
+def calibration_error(voter: AnyVoter, part: str = "test", n_bins: int = 10) -> float:
     """Return the expected calibration error, 0 to 1: the gap of each bin of ``reliability``, weighted by clips (09)."""
     table = reliability(voter, part, n_bins)
     gap = (table["accuracy"] - table["confidence"]).abs()
     return float((gap * table["clips"]).sum() / table["clips"].sum())
+
+
+def temperature(scores: Any, truth: Any, bounds: tuple[float, float] = (0.05, 20)) -> float:
+    """Return the temperature T, within ``bounds``, at which softmax(scores / T) makes the truth most likely.
+
+    ``scores`` are logits or log probabilities (clips, classes), ``truth`` class numbers (clips,). Above 1 it takes
+    confidence away, below 1 it adds some. Guo et al., ICML 2017 (arXiv:1706.04599). SerlibError for other shapes, for
+    no clips, for what is no number and for bounds that are none.
+    """
+    try:
+        scores, truth, limits = np.asarray(scores, dtype=float), np.asarray(truth), np.asarray(bounds, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise SerlibError(f"a temperature is found from scores and bounds that are numbers ({error}).") from error
+    if scores.ndim != 2 or not scores.size or truth.shape != scores.shape[:1] or not np.isfinite(scores).all():
+        raise SerlibError(
+            f"a temperature needs finite scores of shape (clips, classes) and a truth of (clips,), of one clip at "
+            f"least; these have {scores.shape} and {truth.shape}."
+        )
+    if truth.dtype.kind not in "iu" or not ((truth >= 0) & (truth < scores.shape[1])).all():
+        raise SerlibError(f"the truth is class numbers from 0 to {scores.shape[1] - 1}, and this is {in_short(truth)}.")
+    if limits.shape != (2,) or not 0 < limits[0] < limits[1] < np.inf:
+        raise SerlibError(f"bounds are two numbers above 0, the lower first, and these are {in_short(bounds)}.")
+    clips = np.arange(len(truth))
+
+    def loss(log_sharpness: float) -> float:
+        p = softmax(scores * np.exp(log_sharpness), axis=1)
+        return -np.log(np.maximum(p[clips, truth], 1e-300)).mean()
+
+    lowest, highest = np.log(limits)
+    return float(np.exp(-minimize_scalar(loss, bounds=(-highest, -lowest), method="bounded").x))

@@ -5,12 +5,12 @@ IJDMMM 17(2), 2025, doi 10.1504/IJDMMM.2025.146585. NaN stands where the text pr
 0 to 1. The names of the paper's two accuracies are swapped against the field (its sections 5.4.1 and 5.4.2).
 """
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 
+from serlib.errors import SerlibError, nearest
 from serlib.judge.metrics import accuracy, unweighted_average_recall, wilson_interval
+from serlib.judge.predictions import Voter
 
 N_TEST = 288
 SUPPORT = {
@@ -64,6 +64,8 @@ _COUNTS = {
     "vote of 5": ((37, 38, 38, 38, 37, 18, 35, 38), (38, 41, 38, 38, 39, 19, 35, 40)),
 }
 
+# Sohail, "Speaker-Independent Speech Emotion Recognition on RAVDESS: From MFCCs to Speech Foundation Models", 2026,
+# github.com/hsn07pk/ravdess-speaker-independent-ser: layer and regularization are chosen inside the training folds.
 _NESTED = "leave one speaker out, nested"
 _EMOBOX = "6 actor folds"
 _LUNA = "5 actor folds"
@@ -81,10 +83,11 @@ _REFERENCES = [
      "accuracy", 0.7958, np.nan, np.nan),
     ("wav2vec 2.0 or HuBERT, fine-tuned", "Wang et al. 2021", "IEMOCAP", "speaker-independent", True,
      "accuracy", 0.7301, np.nan, np.nan),
-    ("XLS-R-300M, frozen, logistic regression", "", "RAVDESS", _NESTED, True, "UAR", 0.819, 0.778, 0.859),
-    ("WavLM-large, frozen, logistic regression", "", "RAVDESS", _NESTED, True, "UAR", 0.813, np.nan, np.nan),
-    ("Whisper-v3, frozen, logistic regression", "", "RAVDESS", _NESTED, True, "UAR", 0.802, np.nan, np.nan),
-    ("HuBERT-large, frozen, logistic regression", "", "RAVDESS", _NESTED, True, "UAR", 0.778, np.nan, np.nan),
+    ("XLS-R-300M, frozen, logistic regression", "Sohail 2026", "RAVDESS", _NESTED, True, "UAR", 0.819, 0.778, 0.859),
+    ("WavLM-large, frozen, logistic regression", "Sohail 2026", "RAVDESS", _NESTED, True, "UAR", 0.813, 0.771, 0.852),
+    ("Whisper-v3, frozen, logistic regression", "Sohail 2026", "RAVDESS", _NESTED, True, "UAR", 0.802, 0.758, 0.843),
+    ("HuBERT-large, frozen, logistic regression", "Sohail 2026", "RAVDESS", _NESTED, True, "UAR", 0.778, 0.725, 0.826),
+    ("WavLM-large, fine-tuned", "Sohail 2026", "RAVDESS", "leave one speaker out", True, "UAR", 0.732, 0.665, 0.790),
     ("Whisper-v3", "EmoBox, Ma et al. 2024", "RAVDESS", _EMOBOX, True, "UAR", 0.753, np.nan, np.nan),
     ("WavLM-large", "EmoBox, Ma et al. 2024", "RAVDESS", _EMOBOX, True, "UAR", 0.720, np.nan, np.nan),
     ("HuBERT-base", "EmoBox, Ma et al. 2024", "RAVDESS", _EMOBOX, True, "UAR", 0.654, np.nan, np.nan),
@@ -122,7 +125,7 @@ def models() -> pd.DataFrame:
     """
     columns = ["title", "checkpoint", "parameters", "accuracy", "step", "minutes", "size_gb"]
     frame = pd.DataFrame.from_dict(_MODELS, orient="index", columns=columns).rename_axis("backbone")
-    frame = frame.join(_totals())
+    frame = frame.join(_printed_totals())
     return frame[[*columns[:5], "correct", "balanced_accuracy", *columns[5:]]]
 
 
@@ -132,7 +135,7 @@ def votes() -> pd.DataFrame:
     Columns members (backbone keys), size, accuracy, correct (of 288), balanced_accuracy.
     """
     frame = pd.DataFrame.from_dict(_VOTES, orient="index", columns=["members", "accuracy", "correct"])
-    frame = frame.rename_axis("vote").join(_totals()["balanced_accuracy"])
+    frame = frame.rename_axis("vote").join(_printed_totals()["balanced_accuracy"])
     frame.insert(1, "size", frame["members"].map(len))
     return frame
 
@@ -144,9 +147,9 @@ def per_class() -> pd.DataFrame:
     f1, which round to what is printed.
     """
     rows = [
-        (system, emotion, n, right, said)
+        (system, emotion, n, right, named)
         for system, (correct, predicted) in _COUNTS.items()
-        for (emotion, n), right, said in zip(SUPPORT.items(), correct, predicted, strict=True)
+        for (emotion, n), right, named in zip(SUPPORT.items(), correct, predicted, strict=True)
     ]
     frame = pd.DataFrame(rows, columns=["system", "emotion", "support", "correct", "predicted"])
     return frame.assign(
@@ -159,7 +162,7 @@ def per_class() -> pd.DataFrame:
 def references() -> pd.DataFrame:
     """Return the results of others: those the paper cites (section 2), then speaker-independent ones.
 
-    Columns system, source ("" where none is named), corpus, protocol, speaker_independent (None where unknown
+    Columns system, source, corpus, protocol, speaker_independent (None where unknown
     or without meaning), measure ("accuracy" or "UAR"), value, low and high (95 % interval).
     """
     columns = [
@@ -176,36 +179,44 @@ def references() -> pd.DataFrame:
     return pd.DataFrame(_REFERENCES, columns=columns)
 
 
-def _totals() -> pd.DataFrame:
+def _printed_totals() -> pd.DataFrame:
     """Return correct and balanced_accuracy of each system whose report is printed."""
     systems = per_class().groupby("system", sort=False)
     return pd.DataFrame({"correct": systems["correct"].sum(), "balanced_accuracy": systems["recall"].mean()})
 
 
-def beside_paper(run: Any) -> pd.DataFrame | None:
+def beside_paper(run: Voter) -> pd.DataFrame | None:
     """Return what the paper prints of this model beside what the run says on its test part (03 to 08).
 
     Rows, as far as the paper has them: accuracy and its 95 % interval, UAR (the paper's balanced accuracy), best step,
-    minutes of training, size in GB. Of synthetic speech there is none: that is said, and None returned.
+    minutes of training, size in GB. Only RAVDESS may stand beside the paper: of anything else that is said, and None
+    returned. SerlibError for what is no run of one of the six.
     """
-    if run.info["synthetic"]:
-        print("These clips are synthetic speech: no number of theirs stands beside the paper's.")
+    record = getattr(run, "info", None)
+    if not isinstance(record, dict) or not {"synthetic", "corpus", "original"} <= set(record):
+        raise SerlibError(f"a {type(run).__name__} has no record of its training; give a run, as ser.fine_tune does.")
+    if record["synthetic"] or record["corpus"] != "ravdess":
+        what = "synthetic speech" if record["synthetic"] else f"of {record['corpus']} and not of RAVDESS"
+        print(f"These clips are {what}: no number of theirs stands beside the paper's.")
         return None
-    theirs = models().loc[run.info["original"]]
-    share, n = theirs["accuracy"], run.info["clips"]["test"]
+    if record["original"] not in models().index:
+        known = nearest(str(record["original"]), models().index)
+        raise SerlibError(f"the paper has no model {record['original'] or record['title']}; {known}")
+    theirs = models().loc[record["original"]]
+    share, n = theirs["accuracy"], record["clips"]["test"]
     right = accuracy(run)
     intervals = [wilson_interval(round(part * count), count) for part, count in ((share, N_TEST), (right, n))]
     rows = {
         "accuracy": [f"{share:.0%}", f"{right:.1%}"],
         "its interval": [f"{low:.1%} to {high:.1%}" for low, high in intervals],
-        "UAR": [_or_none(theirs["balanced_accuracy"], "{:.1%}"), f"{unweighted_average_recall(run):.1%}"],
-        "best step": [f"{theirs['step']}", f"{run.info['best_step']}"],
-        "minutes": [_or_none(theirs["minutes"], "{:.0f}"), f"{run.info['seconds'] / 60:.0f}"],
-        "size (GB)": [_or_none(theirs["size_gb"], "{:.2f}"), f"{run.info['disk_mb'] / 1000:.2f}"],
+        "UAR": [_text_or_blank(theirs["balanced_accuracy"], "{:.1%}"), f"{unweighted_average_recall(run):.1%}"],
+        "best step": [f"{theirs['step']}", f"{record['best_step']}"],
+        "minutes": [_text_or_blank(theirs["minutes"], "{:.0f}"), f"{record['seconds'] / 60:.0f}"],
+        "size (GB)": [_text_or_blank(theirs["size_gb"], "{:.2f}"), f"{record['disk_mb'] / 1000:.2f}"],
     }
     table = pd.DataFrame.from_dict(rows, orient="index", columns=["paper", run.name])
     return table[table["paper"] != ""]
 
 
-def _or_none(value: float, form: str) -> str:
+def _text_or_blank(value: float, form: str) -> str:
     return "" if pd.isna(value) else form.format(value)

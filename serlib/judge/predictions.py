@@ -1,30 +1,49 @@
 """What a model said about every clip: the table that metrics, votes and figures read (notebooks 03 to 12).
 
 A predictions frame has a row for each clip and the columns clip, actor, emotion (the truth), predicted, part
-("validation" or "test"), corpus (its name) and one probability for each class, ``p_<label>``, in alphabetical order. A
-*voter* is anything that has such a frame: a Run, a Vote, or the bare frame itself.
+("validation" or "test"), corpus (its name, the same in every row) and one probability for each class, ``p_<label>``, in
+alphabetical order. A *voter* is whoever has such a frame: a Run, a Vote, or the bare frame itself.
 """
 
-from collections.abc import Sequence
+import csv
+from collections.abc import Iterable, Iterator, Sequence
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import pandas as pd
 
-from serlib.errors import SerlibError, nearest
-from serlib.files import atomic_path
+from serlib.errors import SerlibError, in_short, nearest
+from serlib.files import atomic_path, given_path
 
 COLUMNS = ("clip", "actor", "emotion", "predicted", "part", "corpus")
 PARTS = ("validation", "test")
-UNNAMED = "unnamed"  # a corpus that nobody named, as in the tables of other programs
+UNNAMED = "unnamed"  # a corpus that nobody named, as in the tables of other programs; no named one is mixed with it
 TOLERANCE = 1e-3  # a softmax in half precision sums to 1 only about this well
+SEPARATORS = {";": "semicolons", "\t": "tabs"}
+
+
+class Voter(Protocol):
+    """Whoever judged clips and can be judged: a Run, a Vote, or anything else with a name and a predictions frame."""
+
+    @property
+    def name(self) -> str:
+        """What tables and figures call it."""
+
+    @property
+    def predictions(self) -> pd.DataFrame:
+        """Its predictions frame."""
+
+
+AnyVoter: TypeAlias = Voter | pd.DataFrame  # a bare frame is a voter too; its name is attrs["name"]
 
 
 def labels(frame: pd.DataFrame) -> tuple[str, ...]:
     """Return the classes of a predictions frame, from its ``p_`` columns."""
-    return tuple(column[2:] for column in frame.columns if str(column).startswith("p_"))
+    if not isinstance(frame, pd.DataFrame):
+        raise SerlibError(f"{_kind(frame)} is no predictions frame; a run's is run.predictions.")
+    return tuple(column[2:] for column in frame.columns if isinstance(column, str) and column.startswith("p_"))
 
 
 def probabilities(frame: pd.DataFrame) -> np.ndarray:
@@ -33,7 +52,7 @@ def probabilities(frame: pd.DataFrame) -> np.ndarray:
 
 
 def make(
-    rows: pd.DataFrame, probabilities: np.ndarray, labels: Sequence[str], part: str, corpus: str | None = None
+    rows: pd.DataFrame, probabilities: Any, labels: Sequence[str], part: str, corpus: str | None = None
 ) -> pd.DataFrame:
     """Return the predictions frame of some rows of a corpus.
 
@@ -42,26 +61,36 @@ def make(
     is its name; without one the rows are asked, and what they do not know is "unnamed".
     SerlibError when shapes do not fit or a row is no distribution.
     """
-    p = np.asarray(probabilities, dtype=float)
-    if p.shape != (len(rows), len(labels)):
+    if not isinstance(rows, pd.DataFrame) or "emotion" not in rows:
+        raise SerlibError(f"{_kind(rows)} has no clips with emotions; give rows of a corpus.")
+    _demand_part(part)
+    if not (corpus is None or isinstance(corpus, str)):
+        raise SerlibError(f"the name of a corpus is some text, and this is {in_short(corpus)}.")
+    if isinstance(labels, str) or not isinstance(labels, Iterable):
+        raise SerlibError(f'labels are a list such as ["happy", "sad"], and this is {in_short(labels)}.')
+    known = [str(label) for label in labels]
+    try:
+        p = np.asarray(probabilities, dtype=float)
+    except (ValueError, TypeError) as error:
+        raise SerlibError("a probability is not a number; make the predictions again.") from error
+    if p.shape != (len(rows), len(known)):
         raise SerlibError(
-            f"probabilities of {len(rows)} clips and {len(labels)} classes should have the shape "
-            f"{(len(rows), len(labels))}; they have {p.shape}."
+            f"probabilities of {len(rows)} clips and {len(known)} classes should have the shape "
+            f"{(len(rows), len(known))}; they have {p.shape}."
         )
-    order = np.argsort(labels)
-    names = [str(labels[i]) for i in order]
-    p = p[:, order]
+    names = sorted(known)
+    p = p[:, [known.index(name) for name in names]]
     frame = pd.DataFrame(
         {
             "clip": rows.index.astype(str),
-            "actor": rows["actor"].astype(str).to_numpy(),
+            "actor": rows["actor"].astype(str).to_numpy() if "actor" in rows else "",
             "emotion": rows["emotion"].astype(str).to_numpy(),
-            "predicted": np.asarray(names, dtype=object)[p.argmax(axis=1)],
+            "predicted": np.asarray(names, dtype=object)[p.argmax(axis=1)] if names else "",
             "part": part,
             "corpus": corpus or rows.attrs.get("name") or UNNAMED,
         }
     )
-    frame[[f"p_{name}" for name in names]] = p
+    frame = pd.concat([frame, pd.DataFrame(p, columns=[f"p_{name}" for name in names])], axis=1)
     frame = _checked(frame, "these predictions")
     frame[[f"p_{name}" for name in names]] = (p / p.sum(axis=1, keepdims=True)).round(6)
     return frame
@@ -69,8 +98,10 @@ def make(
 
 def write(frame: pd.DataFrame, path: Path | str) -> Path:
     """Write a predictions frame as CSV, whole or not at all: a kill leaves the file that was there before."""
-    path = Path(path)
+    path = given_path(path)
     frame = _checked(frame, f"what should go to {path}")
+    if path.is_dir():
+        raise SerlibError(f"{path} is a folder; give the name of a file in it, such as predictions.csv.")
     with atomic_path(path) as target:
         frame.to_csv(target, index=False, lineterminator="\n")
     return path
@@ -79,46 +110,111 @@ def write(frame: pd.DataFrame, path: Path | str) -> Path:
 def read(path: Path | str) -> pd.DataFrame:
     """Read and check a predictions CSV; ``attrs["name"]`` is the name of its folder.
 
-    SerlibError for a file that is missing, cut short or not a predictions frame.
+    SerlibError for a file that is missing, cut short or not a predictions frame. Where it has no column ``corpus``, as
+    files of other programs, that is "unnamed"; ``ser.import_predictions`` takes such a file in for a corpus.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise SerlibError(f"there are no predictions at {path}; run the notebook that makes them first.")
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-        # Every line that was written ends in a newline: a last line without one is a copy that was cut.
-        if not text.endswith("\n"):
-            raise SerlibError(f"{path} stops in the middle of a line; copy it again or run its notebook again.")
-        frame = pd.read_csv(StringIO(text), dtype=str, keep_default_na=False)
-    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        reason = str(error).strip()
-        raise SerlibError(f"{path} is not a CSV of predictions ({reason}); run its notebook again.") from error
+    path = given_path(path)
+    frame = cells_of(path)
     for label in labels(frame):
-        frame[f"p_{label}"] = pd.to_numeric(frame[f"p_{label}"], errors="coerce")
+        if (frame.columns == f"p_{label}").sum() == 1:
+            frame[f"p_{label}"] = pd.to_numeric(frame[f"p_{label}"], errors="coerce")
     frame = _checked(frame, str(path))
-    frame.attrs["name"] = path.resolve().parent.name
+    frame.attrs["name"] = path.parent.name
     return frame
 
 
-def _frame_of(voter: Any) -> pd.DataFrame:
-    """Return the checked predictions frame of a Run, a Vote or a bare frame."""
+def cells_of(path: Path) -> pd.DataFrame:
+    """Return the cells of a CSV as text, every line as long as its header. SerlibError for what is no such file."""
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise SerlibError(
+            f"there are no predictions at {path}; check the path, or run the notebook that makes them first."
+        ) from error
+    except OSError as error:
+        raise SerlibError(f"{path} cannot be read ({error.strerror}); check whose file it is.") from error
+    except ValueError as error:
+        raise SerlibError(f"{path} is not a CSV in UTF-8; save it again as CSV in UTF-8.") from error
+    # Every line that was written ends in a newline: a last line without one is a copy that was cut.
+    if not text.strip() or not text.endswith(("\n", "\r")):
+        what = "stops in the middle of a line" if text.strip() else "is empty"
+        raise SerlibError(f"{path} {what}; copy it again or run its notebook again.")
+    head = text.lstrip().splitlines()[0]
+    if head.strip('"').lower().startswith("sep="):
+        raise SerlibError(f"{path} begins with Excel's own line {head.strip()}; delete that line, and keep commas.")
+    if odd := [name for separator, name in SEPARATORS.items() if head.count(separator) > head.count(",")]:
+        raise SerlibError(f"{path} parts its cells by {odd[0]}; save it with commas, and points in its numbers.")
+    reader = csv.reader(StringIO(text, newline=""), strict=True)
+    try:
+        header, *lines = ((reader.line_num, cells) for cells in reader if cells)
+    except csv.Error as error:
+        raise SerlibError(f"{path} is not a CSV of predictions (line {reader.line_num}: {error}).") from error
+    for number, cells in lines:
+        if len(cells) != len(header[1]):
+            raise SerlibError(
+                f"line {number} of {path} has {len(cells)} cells, and its header has {len(header[1])}; "
+                "correct the line or run its notebook again."
+            )
+    return pd.DataFrame([cells for _, cells in lines], columns=header[1], dtype=str)
+
+
+def listed(voters: Iterable[AnyVoter]) -> list[AnyVoter]:
+    """Return voters as a list, whatever they come in: here alone is asked what a list of voters is.
+
+    SerlibError for one voter without a list, for none, and for what is no voter.
+    """
+    if isinstance(voters, pd.DataFrame) or hasattr(voters, "predictions"):
+        raise SerlibError("give the voters as a list, like [run_a, run_b, run_c].")
+    if isinstance(voters, str) or not isinstance(voters, Iterable):
+        raise SerlibError(f"{_kind(voters)} is no list of voters; give one, like [run_a, run_b, run_c].")
+    found = list(voters)
+    if not found:
+        raise SerlibError("there are no voters; give a list of at least one run, vote or predictions frame.")
+    for voter in found:
+        _frame_of(voter)
+    return found
+
+
+def _frame_of(voter: AnyVoter) -> pd.DataFrame:
+    """Return the checked predictions frame of a Run, a Vote or a bare frame; ``attrs`` know what recordings it heard.
+
+    Here alone is asked what a voter is.
+    """
     frame = voter if isinstance(voter, pd.DataFrame) else getattr(voter, "predictions", None)
     if not isinstance(frame, pd.DataFrame):
-        raise SerlibError(f"a {type(voter).__name__} has no predictions; give a run, a vote or a predictions frame.")
-    return _checked(frame, f"the predictions of {name_of(voter)}")
+        raise SerlibError(f"{_kind(voter)} has no predictions; give a run, a vote or a predictions frame.")
+    if {"path", "emotion"} <= set(frame.columns) and "predicted" not in frame:
+        raise SerlibError("a corpus has no predictions; give a run, a vote or a predictions frame.")
+    checked = _checked(frame, f"the predictions of {name_of(voter)}")
+    record = getattr(voter, "info", None)  # a run's; that of a frame is pandas' own, and no dict
+    if isinstance(record, dict) and isinstance(record.get("sounds"), dict):
+        checked.attrs["sounds"] = record["sounds"]
+    return checked
 
 
-def name_of(voter: Any) -> str:
+def name_of(voter: AnyVoter) -> str:
     """Return the name of a voter for tables and legends."""
     if isinstance(voter, pd.DataFrame):
-        return str(voter.attrs.get("name", "predictions"))
-    return str(getattr(voter, "name", type(voter).__name__))
+        return str(voter.attrs.get("name") or "predictions")
+    return str(getattr(voter, "name", None) or type(voter).__name__)
 
 
-def rows_of(voter: Any, part: str = "test") -> pd.DataFrame:
+def corpus_of(voter: AnyVoter) -> str:
+    """Return the name of the corpus that a voter heard, "unnamed" where nobody said."""
+    return str(_frame_of(voter)["corpus"].iloc[0])
+
+
+def named(frame: pd.DataFrame, name: str | None) -> pd.DataFrame:
+    """Give a frame that was made of others a name of its own; of what they knew, only the recordings stay."""
+    if not isinstance(name, str) or not name.strip():
+        raise SerlibError(f"the name of a voter is some text, and this is {in_short(name)}.")
+    frame.attrs = {"name": name} | {key: value for key, value in frame.attrs.items() if key == "sounds"}
+    return frame
+
+
+def rows_of(voter: AnyVoter, part: str = "test") -> pd.DataFrame:
     """Return the rows of a voter's predictions frame for one part; SerlibError when there are none."""
-    if part not in PARTS:
-        raise SerlibError(f"predictions have no part named {part!r}; {nearest(str(part), PARTS)}")
+    _demand_part(part)
     frame = _frame_of(voter)
     frame = frame[frame["part"] == part].reset_index(drop=True)
     if frame.empty:
@@ -126,148 +222,207 @@ def rows_of(voter: Any, part: str = "test") -> pd.DataFrame:
     return frame
 
 
-def align(voters: Sequence[Any], part: str | None = None) -> list[pd.DataFrame]:
+def _demand_part(part: str) -> None:
+    if not isinstance(part, str) or part not in PARTS:
+        raise SerlibError(f"predictions have no part named {in_short(part)}; {nearest(str(part), PARTS)}")
+
+
+def align(voters: Iterable[AnyVoter], part: str | None = None) -> list[pd.DataFrame]:
     """Return the frames of several voters over the same clips in the same order, of one part or of all.
 
     Voters vote, and are compared, only where they heard the same clips of the same split of the same corpus:
-    SerlibError names the two voters and what differs.
+    SerlibError names the two voters and what differs. An "unnamed" corpus is the same as no other.
     """
-    if isinstance(voters, pd.DataFrame) or hasattr(voters, "predictions"):
-        raise SerlibError("give the voters as a list, like [run_a, run_b, run_c].")
-    voters = list(voters)
-    if not voters:
-        raise SerlibError("there are no voters; give a list of at least one run, vote or predictions frame.")
+    voters = listed(voters)
     frames = [_frame_of(voter) if part is None else rows_of(voter, part) for voter in voters]
-    first, first_name = frames[0].reset_index(drop=True), name_of(voters[0])
+    names = [name_of(voter) for voter in voters]
+    _refuse_other_speech(frames, names, PARTS if part is None else (part,))
+    first = frames[0].reset_index(drop=True)
     aligned = [first]
-    for voter, frame in zip(voters[1:], frames[1:], strict=True):
-        pair = f"{first_name} and {name_of(voter)}"
+    for name, frame in zip(names[1:], frames[1:], strict=True):
+        pair = f"{names[0]} and {name}"
         if labels(frame) != labels(first):
             odd = sorted(set(labels(frame)) ^ set(labels(first)))
-            raise SerlibError(f"{pair} know different classes ({_some(odd)}); train them on the same labels.")
+            raise SerlibError(f"{pair} know different classes ({_first_few(odd)}); train them on the same labels.")
         odd = sorted(set(frame["clip"]) ^ set(first["clip"]))
         if odd:
             raise SerlibError(
                 f"{pair} were not tested on the same clips: {len(odd)} stand in only one of them "
-                f"({_some(odd)}); use runs of the same split."
+                f"({_first_few(odd)}); use runs of the same split."
             )
         frame = frame.set_index("clip").loc[first["clip"]].reset_index()
-        if _differ_in_sound(voters[0], voter, part):
-            raise SerlibError(f"{pair} heard other recordings under the same names; use runs of the same recordings.")
-        for column, what in (("corpus", "corpus"), ("part", "part"), ("emotion", "emotion")):
+        for column in ("part", "emotion"):
             differ = (frame[column] != first[column]).to_numpy()
             if differ.any():
                 i = int(differ.argmax())
                 raise SerlibError(
-                    f"{pair} disagree about the {what} of clip {first['clip'][i]} ({first[column][i]} and "
+                    f"{pair} disagree about the {column} of clip {first['clip'][i]} ({first[column][i]} and "
                     f"{frame[column][i]}); use runs of the same split."
                 )
         aligned.append(frame[first.columns])
     return aligned
 
 
-def _differ_in_sound(one: Any, other: Any, part: str | None) -> bool:
-    """Whether two runs have on record that they heard different recordings; frames and votes have no such record."""
-    first, second = (voter.info.get("sounds", {}) if _is_run(voter) else {} for voter in (one, other))
-    asked = (part,) if part else PARTS
-    return any(first[p] != second[p] for p in asked if p in first and p in second)
+def _refuse_other_speech(frames: Sequence[pd.DataFrame], names: Sequence[str], parts: Iterable[str]) -> None:
+    """Raise SerlibError where two voters heard two corpora, or other recordings in one of these parts.
+
+    The frames of runs know their recordings by content (``attrs["sounds"]``, a digest for each part), and so do votes
+    of such; other frames have no such record.
+    """
+    corpora = [frame["corpus"].iloc[0] for frame in frames]
+    for name, corpus in zip(names[1:], corpora[1:], strict=True):
+        if corpus != corpora[0]:
+            what = "use voters of one corpus"
+            if UNNAMED in (corpus, corpora[0]):
+                what = "ser.import_predictions says for a table which corpus it is of"
+            raise SerlibError(f"{names[0]} and {name} heard different corpora ({corpora[0]} and {corpus}); {what}.")
+    heard: dict[str, tuple[str, str]] = {}
+    for frame, name in zip(frames, names, strict=True):
+        sounds = frame.attrs.get("sounds", {})
+        for part in set(parts) & set(sounds):
+            sound, who = heard.setdefault(part, (sounds[part], name))
+            if sound != sounds[part]:
+                raise SerlibError(
+                    f"{who} and {name} heard other recordings under the same names; use runs of the same recordings."
+                )
 
 
-def _is_run(voter: Any) -> bool:
-    return isinstance(getattr(voter, "info", None), dict)  # a frame's info is pandas' own
-
-
-def verdicts(voters: Sequence[Any], part: str = "test") -> pd.DataFrame:
+def verdicts(voters: Iterable[AnyVoter], part: str = "test") -> pd.DataFrame:
     """Return what each voter predicted: a row a clip, column ``emotion`` (the truth), then one a voter (09, 10).
 
     Rows go by the name of the clip, so that two such tables can be compared whatever wrote the predictions.
     """
+    voters = listed(voters)
     frames = align(voters, part)
     names = [name_of(voter) for voter in voters]
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise SerlibError(f"two voters are called {twice}; give each a name of its own.")
+    for name in names:
+        if names.count(name) > 1 or name == "emotion":
+            raise SerlibError(f"two columns would be called {name}; give each voter a name of its own.")
     columns = {"emotion": frames[0]["emotion"]} | {
         name: frame["predicted"] for name, frame in zip(names, frames, strict=True)
     }
     return pd.DataFrame(columns).set_axis(pd.Index(frames[0]["clip"], name="clip")).sort_index()
 
 
-def pool(voters: Sequence[Any], name: str) -> pd.DataFrame:
+def pool(voters: Iterable[AnyVoter], name: str) -> pd.DataFrame:
     """Return the test predictions of the folds of one system as one frame, itself a voter (11).
 
     Each clip was judged by the model that had it in its test part; SerlibError when two of them had, or when they
-    heard different corpora.
+    heard different corpora or know different classes.
     """
-    if isinstance(voters, pd.DataFrame) or hasattr(voters, "predictions"):
-        raise SerlibError("give the folds as a list, like [run_1, run_2].")
+    voters = listed(voters)
     frames = [rows_of(voter) for voter in voters]
-    if not frames:
-        raise SerlibError(f"there are no folds of {name}; give a list of at least one run, vote or predictions frame.")
+    _refuse_other_speech(frames, [name_of(voter) for voter in voters], ())  # each fold has recordings of its own
+    if len({labels(frame) for frame in frames}) > 1:
+        raise SerlibError(f"the folds of {name} know different classes; train them on the same labels.")
     frame = _checked(pd.concat(frames, ignore_index=True), f"the pooled folds of {name}")
-    corpora = sorted(set(frame["corpus"]))
-    if len(corpora) > 1:
-        raise SerlibError(f"the folds of {name} heard different corpora ({', '.join(corpora)}); pool those of one.")
-    frame.attrs = {"name": name}
-    return frame
+    frame.attrs = {}
+    return named(frame, name)
 
 
-def mistakes(voter: Any, corpus: pd.DataFrame, part: str = "test") -> pd.DataFrame:
+def mistakes(voter: AnyVoter, corpus: pd.DataFrame, part: str = "test") -> pd.DataFrame:
     """Return the rows of the corpus that a voter got wrong, most confident first (03 to 09).
 
-    Two columns are added: ``predicted``, and ``confidence``, the probability of what was predicted.
+    Two columns are added: ``predicted``, and ``confidence``, the probability of what was predicted. SerlibError for
+    another corpus than the one that the voter heard.
     """
     rows = heard(voter, corpus, part)
     return rows[rows["predicted"] != rows["emotion"]]
 
 
-def heard(voter: Any, corpus: pd.DataFrame, part: str = "test") -> pd.DataFrame:
+def heard(voter: AnyVoter, corpus: pd.DataFrame, part: str = "test") -> pd.DataFrame:
     """Return the rows of the corpus that a voter heard, right or wrong, with the two columns of ``mistakes``."""
-    frame = rows_of(voter, part).set_index("clip")
-    missing = sorted(set(frame.index) - set(corpus.index))
-    if missing:
+    frame = rows_of(voter, part)
+    if isinstance(corpus, pd.Series):
+        raise SerlibError(f"a column of a corpus is no corpus; give the one that {name_of(voter)} was trained on.")
+    rows = of_clips(frame, corpus, name_of(voter))
+    other = (rows["emotion"].to_numpy(str) != frame["emotion"].to_numpy(str)).nonzero()[0]
+    if len(other):
         raise SerlibError(
-            f"{len(missing)} clips of {name_of(voter)} are not in the corpus ({_some(missing)}); "
-            "give the corpus that it was trained on."
+            f"clip {rows.index[other[0]]} is {frame['emotion'].iloc[other[0]]} to {name_of(voter)} and "
+            f"{rows['emotion'].iloc[other[0]]} in the corpus; give the corpus that it was trained on."
         )
-    confidence = probabilities(frame).max(axis=1)
-    rows = corpus.loc[frame.index].assign(predicted=frame["predicted"], confidence=confidence)
+    rows = rows.assign(predicted=frame["predicted"].to_numpy(), confidence=probabilities(frame).max(axis=1))
     # Equal confidences stand in the order of their clips: the same run shows the same clips everywhere.
     rows = rows.sort_index().sort_values("confidence", ascending=False, kind="stable")
     rows.attrs = dict(corpus.attrs)
     return rows.rename_axis("clip")
 
 
-def _checked(frame: pd.DataFrame, where: str) -> pd.DataFrame:
-    """Return the frame with its columns in order, or say what makes it no predictions frame."""
-    if "corpus" not in frame:  # as in the tables of other programs
-        frame = frame.assign(corpus=UNNAMED)
-    missing = [column for column in COLUMNS if column not in frame]
+def of_clips(frame: pd.DataFrame, corpus: Any, who: str) -> Any:
+    """Return what a corpus, or a column of one, has for the clips of a predictions frame, in their order.
+
+    SerlibError where it is no corpus or another than the frame is of; ``who`` names the frame.
+    """
+    if not isinstance(corpus, pd.DataFrame | pd.Series) or (corpus.ndim == 2 and "emotion" not in corpus):
+        raise SerlibError(f"{_kind(corpus)} is no corpus; give the one that {who} was trained on.")
+    theirs, ours = frame["corpus"].iloc[0], corpus.attrs.get("name", UNNAMED)
+    if theirs != ours and UNNAMED not in (theirs, ours):
+        raise SerlibError(f"{who} heard {theirs}, and this corpus is {ours}; give the one that it was trained on.")
+    missing = sorted(set(frame["clip"]) - set(corpus.index))
     if missing:
-        raise SerlibError(f"{where}: column {' and '.join(missing)} missing; it needs {', '.join(COLUMNS)}, p_<label>.")
+        raise SerlibError(
+            f"{len(missing)} clips of {who} are not in the corpus ({_first_few(missing)}); "
+            "give the corpus that it was trained on."
+        )
+    if (twice := corpus.index.duplicated()).any():
+        raise SerlibError(f"clip {corpus.index[twice][0]} stands twice in the corpus; keep one row for each clip.")
+    return corpus.loc[frame["clip"]]
+
+
+def _checked(frame: Any, where: str) -> pd.DataFrame:
+    """Return the frame with its columns in order, or say what makes it no predictions frame."""
+    for fault in _faults(frame):
+        raise SerlibError(f"{where}: {fault}.")
+    if "corpus" not in frame:
+        frame = frame.assign(corpus=UNNAMED)
+    return frame[[*COLUMNS, *(f"p_{name}" for name in sorted(labels(frame)))]]
+
+
+def _faults(frame: Any) -> Iterator[str]:
+    """Yield what makes a table no predictions frame; a later fault may only be asked for where there is no earlier."""
+    if not isinstance(frame, pd.DataFrame):
+        yield f"{_kind(frame)} is no predictions frame; a run's is run.predictions"
+    if (twice := frame.columns[frame.columns.duplicated()]).size:
+        yield f"two columns {twice[0]}; make the predictions again"
+    missing = [column for column in COLUMNS[:-1] if column not in frame]
+    if missing:
+        yield f"column {' and '.join(missing)} missing; it needs {', '.join(COLUMNS)}, p_<label>"
     names = sorted(labels(frame))
-    if not names or len(set(names)) < len(names):
-        what = "the same class in two columns" if names else "no probabilities, one column p_<label> for each class"
-        raise SerlibError(f"{where}: {what}; make the predictions again.")
+    if not names:
+        yield "no probabilities, one column p_<label> for each class; make the predictions again"
+    if "" in names:
+        yield "a column p_ without the name of a class; make the predictions again"
     if frame.empty:
-        raise SerlibError(f"{where}: no clips; make the predictions again.")
+        yield "no clips; make the predictions again"
+    for column in (column for column in COLUMNS if column in frame):
+        if frame[column].isna().any() or pd.api.types.infer_dtype(frame[column]) != "string":
+            for row, value in enumerate(frame[column], 1):
+                if not isinstance(value, str):
+                    yield f"{column} of row {row} is {in_short(value)} and no text; make the predictions again"
+    for what, cells in {column: frame[column] for column in COLUMNS if column in frame}.items():
+        if not _fits_a_file(cells):
+            cell = next(cell for cell in cells if not _fits_a_file([cell]))
+            yield f"{what} {in_short(cell)} has a character that no text file can hold; give it another name"
+    if odd := [name for name in names if not _fits_a_file([name])]:
+        yield f"a class is called {in_short(odd[0])}; name it otherwise"
+    for column in ("clip", "corpus"):
+        if column in frame and (blank := (frame[column] == "").to_numpy()).any():
+            yield f"row {int(blank.argmax()) + 1} has no {column}; make the predictions again"
     twice = frame["clip"].duplicated()
     if twice.any():
-        raise SerlibError(
-            f"{where}: clip {frame['clip'][twice].iloc[0]} stands there twice; keep one row for each clip."
-        )
-    frame = frame[[*COLUMNS, *(f"p_{name}" for name in names)]]
+        yield f"clip {frame['clip'][twice].iloc[0]} stands there twice; keep one row for each clip"
+    if "corpus" in frame and frame["corpus"].nunique() > 1:
+        yield f"clips of several corpora ({', '.join(sorted(frame['corpus'].unique()))}); keep each apart"
     for column, known in (("part", PARTS), ("emotion", names), ("predicted", names)):
         odd = ~frame[column].isin(known)
         if odd.any():
             row = frame[odd].iloc[0]
-            raise SerlibError(
-                f"{where}: {column} of clip {row['clip']} is {row[column]!r}; known are {', '.join(known)}."
-            )
+            yield f"{column} of clip {row['clip']} is {row[column]!r}; known are {', '.join(known)}"
     try:
-        p = probabilities(frame)
-    except (ValueError, TypeError) as error:
-        raise SerlibError(f"{where}: a probability is not a number; make the predictions again.") from error
+        p = frame[[f"p_{name}" for name in names]].to_numpy(float)
+    except (ValueError, TypeError):
+        yield "a probability is not a number; make the predictions again"
     chosen = p[np.arange(len(p)), np.searchsorted(names, frame["predicted"].to_numpy(str))]
     with np.errstate(invalid="ignore"):
         faults = {
@@ -278,10 +433,26 @@ def _checked(frame: pd.DataFrame, where: str) -> pd.DataFrame:
         }
     for fault, rows in faults.items():
         if rows.any():
-            clip = frame["clip"].iloc[int(rows.argmax())]
-            raise SerlibError(f"{where}: clip {clip} has {fault}; make the predictions again.")
-    return frame
+            yield f"clip {frame['clip'].iloc[int(rows.argmax())]} has {fault}; make the predictions again"
 
 
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+def _fits_a_file(cells: Iterable[str]) -> bool:
+    """Whether a CSV in UTF-8 gives back such cells: csv ends a line at a bare carriage return, and knows no zero."""
+    text = "".join(cells)
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # half a character, as in the name of a file that is not in UTF-8
+        return False
+    return "\r" not in text and "\0" not in text
+
+
+def _kind(given: Any) -> str:
+    """Return what something is, with its article, for a sentence."""
+    if given is None:
+        return "None"
+    name = type(given).__name__
+    return f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"
+
+
+def _first_few(names: Sequence[str]) -> str:
+    return ", ".join(map(str, names[:3])) + (", ..." if len(names) > 3 else "")

@@ -5,22 +5,23 @@ ties. With eight classes it is not: 1-1-1, 2-2-1 and 1-1-1-1-1 are ties. Here ti
 a rule with a name. What a vote learns (weights, temperatures, a second model) it learns on validation.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from math import comb, factorial
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import minimize_scalar
 from scipy.special import softmax
 from scipy.stats import betabinom, binom
 from threadpoolctl import threadpool_limits
 
-from serlib.errors import SerlibError, nearest
+from serlib.errors import SerlibError, in_short, nearest
 from serlib.judge import predictions
-from serlib.judge.metrics import accuracy, draws, hits
+from serlib.judge.metrics import accuracy, draws, hits, temperature, uar
+from serlib.judge.predictions import AnyVoter
 
 TIES = ("probability", "first", "best")
 FLOOR = 1e-6  # predictions are kept to six decimals, so a probability of 0 is one below this
@@ -40,7 +41,7 @@ class Vote:
         return f"{self.name} ({', '.join(self.members)}): {clips}"
 
 
-def majority_vote(voters: Sequence[Any], tie: str = "probability", name: str | None = None) -> Vote:
+def majority_vote(voters: Iterable[AnyVoter], tie: str = "probability", name: str | None = None) -> Vote:
     """Return the hard vote: the label that most voters predicted (paper, sections 3.5 and 6.2).
 
     ``tie`` chooses among labels with equally many votes: "probability" takes the one with the greatest summed
@@ -48,18 +49,18 @@ def majority_vote(voters: Sequence[Any], tie: str = "probability", name: str | N
     best validation accuracy predicted (where that is not among them, the greatest summed probability).
     """
     frames, hard, soft = _ballots(voters)
-    mass = _mass(frames, hard, soft, np.ones(len(frames)), tie)
-    return _vote(voters, frames, hard.sum(0), mass, name or f"vote of {len(frames)}")
+    breakers = _tie_breakers(frames, hard, soft, np.ones(len(frames)), tie)
+    return _vote_of_sums(frames, hard.sum(0), breakers, name, "vote")
 
 
-def soft_vote(voters: Sequence[Any], name: str | None = None) -> Vote:
+def soft_vote(voters: Iterable[AnyVoter], name: str | None = None) -> Vote:
     """Return the soft vote: the label with the greatest mean probability."""
     frames, _, soft = _ballots(voters)
     total = soft.sum(0)
-    return _vote(voters, frames, total, total, name or f"soft vote of {len(frames)}")
+    return _vote_of_sums(frames, total, total, name, "soft vote")
 
 
-def entropy_vote(voters: Sequence[Any], name: str | None = None) -> Vote:
+def entropy_vote(voters: Iterable[AnyVoter], name: str | None = None) -> Vote:
     """Return the soft vote in which, clip by clip, the sure count more (09).
 
     A voter's weight on a clip is 1 - H / log(classes), where H is the entropy of its probabilities: 1 for a voter who
@@ -68,10 +69,10 @@ def entropy_vote(voters: Sequence[Any], name: str | None = None) -> Vote:
     frames, _, soft = _ballots(voters)
     entropy = -(soft * np.log(np.maximum(soft, FLOOR))).sum(-1, keepdims=True)
     total = ((1 - entropy / np.log(soft.shape[-1])).clip(FLOOR) * soft).sum(0)
-    return _vote(voters, frames, total, total, name or f"entropy vote of {len(frames)}")
+    return _vote_of_sums(frames, total, total, name, "entropy vote")
 
 
-def stacked_vote(voters: Sequence[Any], name: str | None = None) -> Vote:
+def stacked_vote(voters: Iterable[AnyVoter], name: str | None = None) -> Vote:
     """Return the verdicts of a level-1 model that has learned on validation whom to believe when (09).
 
     A logistic regression on the log probabilities of all voters (stacking: Wolpert 1992; Ting and Witten 1999); the
@@ -102,10 +103,10 @@ def stacked_vote(voters: Sequence[Any], name: str | None = None) -> Vote:
         total[learn] = cross_val_predict(search, x[learn], truth[learn], cv=folds, method="predict_proba")
         if not known.all():
             total[~known] = search.fit(x[learn], truth[learn]).predict_proba(x[~known])
-    return _vote(voters, frames, total, total, name or f"stacked vote of {len(frames)}")
+    return _vote_of_sums(frames, total, total, name, "stacked vote")
 
 
-def weighted_vote(voters: Sequence[Any], weights: Sequence[float] | None = None, name: str | None = None) -> Vote:
+def weighted_vote(voters: Iterable[AnyVoter], weights: Iterable[float] | None = None, name: str | None = None) -> Vote:
     """Return the hard vote in which voter i has ``weights[i]`` votes; by default its validation accuracy.
 
     Weights taken from the test part would choose on what they are measured on.
@@ -113,17 +114,20 @@ def weighted_vote(voters: Sequence[Any], weights: Sequence[float] | None = None,
     frames, hard, soft = _ballots(voters)
     if weights is None:
         weights = [accuracy(frame, "validation") for frame in frames]
-    w = np.asarray(list(weights), dtype=float)
+    try:
+        weights = list(weights)
+        w = np.asarray(weights, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise SerlibError(f"weights are a list of numbers, and this is {in_short(weights)}.") from error
     if w.shape != (len(frames),) or not np.isfinite(w).all() or (w < 0).any() or not w.any():
         raise SerlibError(
             f"a vote of {len(frames)} needs {len(frames)} weights, none below 0 and not all 0; these are {w.tolist()}."
         )
-    name = name or f"weighted vote of {len(frames)}"
     counts = np.tensordot(w / w.sum(), hard, 1) * len(frames)
-    return _vote(voters, frames, counts, np.tensordot(w, soft, 1), name)
+    return _vote_of_sums(frames, counts, np.tensordot(w, soft, 1), name, "weighted vote")
 
 
-def calibrate(voter: Any) -> pd.DataFrame:
+def calibrate(voter: AnyVoter) -> pd.DataFrame:
     """Return a voter's predictions with probabilities that say how often it is right; no label changes (09).
 
     Temperature scaling: the log probabilities are divided by the one number T that makes the truth of the
@@ -136,21 +140,15 @@ def calibrate(voter: Any) -> pd.DataFrame:
     seen = np.flatnonzero(frame["part"] == "validation")
     if not len(seen):
         raise SerlibError(f"{predictions.name_of(voter)} has no validation clips to learn a temperature from.")
-    truth = np.searchsorted(names, frame["emotion"].to_numpy(str)[seen])
-
-    def loss(log_temperature: float) -> float:
-        p = softmax(log[seen] / np.exp(log_temperature), axis=1)
-        return -np.log(np.maximum(p[np.arange(len(seen)), truth], 1e-300)).mean()
-
-    temperature = float(np.exp(minimize_scalar(loss, bounds=np.log([0.05, 20]), method="bounded").x))
-    frame[[f"p_{label}" for label in names]] = softmax(log / temperature, axis=1)
-    frame.attrs = {"name": predictions.name_of(voter), "temperature": temperature}
+    found = temperature(log[seen], np.searchsorted(names, frame["emotion"].to_numpy(str)[seen]))
+    frame[[f"p_{label}" for label in names]] = softmax(log / found, axis=1)
+    predictions.named(frame, predictions.name_of(voter)).attrs["temperature"] = found
     return frame
 
 
 def every_vote(
-    voters: Sequence[Any],
-    sizes: Sequence[int] = (3, 5),
+    voters: Iterable[AnyVoter],
+    sizes: Iterable[int] = (3, 5),
     tie: str = "probability",
     unit: str = "actor",
     n_resamples: int = 10_000,
@@ -163,21 +161,18 @@ def every_vote(
     actors or clips (``unit``) this vote is the best of the table (shared among equals). Choose by the validation
     columns: the best of 26 on the test part is partly luck. NaN for a part without clips.
     """
-    _known_rule(tie)
     frames, hard, soft = _ballots(voters)
-    names = [predictions.name_of(voter) for voter in voters]
+    names = [predictions.name_of(frame) for frame in frames]
     member, subsets = _subsets(len(frames), sizes)
-    chosen, tied = _verdicts(frames, hard, soft, member, tie)
-    truth = _one_hot(frames[0]["emotion"], predictions.labels(frames[0]))
-    right = truth[np.arange(len(truth)), chosen]
+    chosen, tied = _winners_of_subsets(frames, hard, soft, member, tie)
+    truth = np.searchsorted(predictions.labels(frames[0]), frames[0]["emotion"].to_numpy(str))
+    right = chosen == truth
     columns = {
         "members": [tuple(names[i] for i in subset) for subset in subsets],
         "size": [len(s) for s in subsets],
     }
     for part in predictions.PARTS:
         here = (frames[0]["part"] == part).to_numpy()
-        support = truth[here].sum(0)
-        recall = (right[:, here] @ truth[here])[:, support > 0] / support[support > 0]
         columns[f"{part}_accuracy"] = right[:, here].mean(1) if here.any() else np.nan
         if part == "test" and here.any():
             rows, times_drawn = draws(frames[0][here], unit, n_resamples, random_state)
@@ -186,26 +181,27 @@ def every_vote(
             columns["test_low"], columns["test_high"] = np.quantile(drawn, (0.025, 0.975), axis=1)
             best = drawn == drawn.max(0)
             columns["test_best"] = (best / best.sum(0)).mean(1)
-        columns[f"{part}_uar"] = recall.mean(1) if here.any() else np.nan
+        columns[f"{part}_uar"] = uar(truth[here], chosen[:, here]) if here.any() else np.nan
     here = (frames[0]["part"] == "test").to_numpy()
     columns["test_ties"] = (tied[:, here].sum(2) > 1).sum(1)
     return pd.DataFrame(columns)
 
 
-def tie_costs(voters: Sequence[Any], sizes: Sequence[int] = (3, 5), part: str = "validation") -> pd.DataFrame:
+def tie_costs(voters: Iterable[AnyVoter], sizes: Iterable[int] = (3, 5), part: str = "validation") -> pd.DataFrame:
     """Return what each rule for ties is worth, over all hard votes of some sizes together; a row a size (09).
 
     Columns votes, verdicts (votes x clips), ties (share of the verdicts), truth_tied (share of the ties in which the
     truth is among the tied labels, so that a rule can be right at all), then the share of the ties that a rule gets
     right: random (expected of drawing lots) and each of ``TIES``.
     """
-    frames, hard, soft = _ballots([predictions.align([voter])[0] for voter in voters])
+    frames, hard, soft = _ballots(voters)
+    predictions.rows_of(frames[0], part)  # or there are none to judge
     here = (frames[0]["part"] == part).to_numpy()
     truth = _one_hot(frames[0]["emotion"], predictions.labels(frames[0]))[here]
     rows = {}
-    for size in sizes:
+    for size in _listed_sizes(sizes):
         member, _ = _subsets(len(frames), [size])
-        _, tied = _verdicts(frames, hard, soft, member, "first")
+        _, tied = _winners_of_subsets(frames, hard, soft, member, "first")
         tied = tied[:, here]
         ties = tied.sum(-1) > 1
         there = (tied * truth).sum(-1)[ties]
@@ -217,13 +213,13 @@ def tie_costs(voters: Sequence[Any], sizes: Sequence[int] = (3, 5), part: str = 
             "random": (there / tied.sum(-1)[ties]).mean() if ties.any() else np.nan,
         }
         for rule in TIES:
-            chosen, _ = _verdicts(frames, hard, soft, member, rule)
+            chosen, _ = _winners_of_subsets(frames, hard, soft, member, rule)
             right = np.take_along_axis(truth[None], chosen[:, here, None], -1)[..., 0]
             rows[size][rule] = right[ties].mean() if ties.any() else np.nan
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("size").astype({"votes": int, "verdicts": int})
 
 
-def diversity(voters: Sequence[Any], part: str = "test") -> pd.DataFrame:
+def diversity(voters: Iterable[AnyVoter], part: str = "test") -> pd.DataFrame:
     """Return how differently every two voters judge, a row a pair (09).
 
     Columns a, b (names); disagreement, the share of clips with different labels; kappa, Cohen's agreement of the
@@ -234,8 +230,11 @@ def diversity(voters: Sequence[Any], part: str = "test") -> pd.DataFrame:
     """
     from sklearn.metrics import cohen_kappa_score
 
+    voters = predictions.listed(voters)
+    if len(voters) < 2:
+        raise SerlibError("diversity is a matter of two voters at least; give a longer list.")
     frames, names = predictions.align(voters, part), [predictions.name_of(voter) for voter in voters]
-    said = [frame["predicted"].to_numpy(str) for frame in frames]
+    differ = disagreement(voters, part).to_numpy()
     right = [hits(frame) for frame in frames]
     rows = []
     for i, j in combinations(range(len(frames)), 2):
@@ -247,16 +246,22 @@ def diversity(voters: Sequence[Any], part: str = "test") -> pd.DataFrame:
             rows.append({
                 "a": names[i],
                 "b": names[j],
-                "disagreement": (said[i] != said[j]).mean(),
-                "kappa": cohen_kappa_score(said[i], said[j]),
+                "disagreement": differ[i, j],
+                "kappa": cohen_kappa_score(frames[i]["predicted"].to_numpy(str), frames[j]["predicted"].to_numpy(str)),
                 "q": float((odds - spread) / (odds + spread)),
                 "correlation": float((odds - spread) / np.sqrt(x.sum() * (~x).sum() * y.sum() * (~y).sum())),
                 "error_overlap": float(np.float64(neither) / (neither + only_x + only_y)),
                 "oracle": float((x | y).mean()),
             })  # fmt: skip
-    if not rows:
-        raise SerlibError("diversity is a matter of two voters at least; give a longer list.")
     return pd.DataFrame(rows)
+
+
+def disagreement(voters: Iterable[AnyVoter], part: str = "test") -> pd.DataFrame:
+    """Return the share of clips to which each two voters give different labels, a row and a column a voter (09)."""
+    voters = predictions.listed(voters)
+    names = [predictions.name_of(voter) for voter in voters]
+    labels = [frame["predicted"].to_numpy() for frame in predictions.align(voters, part)]
+    return pd.DataFrame([[(a != b).mean() for b in labels] for a in labels], index=names, columns=names)
 
 
 def jury_accuracy(k: int, p: Any, correlation: Any = 0.0, n_classes: int = 8) -> Any:
@@ -267,13 +272,19 @@ def jury_accuracy(k: int, p: Any, correlation: Any = 0.0, n_classes: int = 8) ->
     right ones is beta-binomial. Wrong votes scatter evenly over the other classes, and ties are broken by lot. ``p``
     and ``correlation`` may be arrays, which broadcast. With two classes and no correlation: Condorcet's theorem (1785).
     """
-    if k < 1 or n_classes < 2:
-        raise SerlibError(f"a jury of {k} on {n_classes} classes decides nothing; give k of 1 and 2 classes at least.")
-    p, correlation = np.broadcast_arrays(np.asarray(p, dtype=float), np.asarray(correlation, dtype=float))
+    if not all(isinstance(number, Integral) for number in (k, n_classes)) or k < 1 or n_classes < 2:
+        raise SerlibError(
+            f"a jury of {in_short(k)} on {in_short(n_classes)} classes decides nothing; "
+            "give whole numbers, k of 1 and 2 classes at least."
+        )
+    try:
+        p, correlation = np.broadcast_arrays(np.asarray(p, dtype=float), np.asarray(correlation, dtype=float))
+    except (TypeError, ValueError) as error:
+        raise SerlibError(f"accuracies and correlations are numbers, or lists of one length ({error}).") from error
     if not ((p >= 0) & (p <= 1) & (correlation >= 0) & (correlation <= 1)).all():
         raise SerlibError("the accuracy of a juror and the correlation of two lie between 0 and 1.")
     right = np.arange(k + 1)
-    won = np.array([_won(r, k - r, n_classes - 1) for r in range(k + 1)])
+    won = np.array([_win_probability(r, k - r, n_classes - 1) for r in range(k + 1)])
     # The beta distribution degenerates at both ends: all clips alike, or each clip right for all or for none.
     inner = np.clip(correlation, 1e-6, 1 - 1e-6)[..., None]
     q = np.clip(p, 1e-9, 1 - 1e-9)[..., None]
@@ -283,7 +294,7 @@ def jury_accuracy(k: int, p: Any, correlation: Any = 0.0, n_classes: int = 8) ->
     return np.where(correlation > 1 - 1e-6, p, share @ won)[()]
 
 
-def _won(right: int, wrong: int, others: int) -> float:
+def _win_probability(right: int, wrong: int, others: int) -> float:
     """Return how often the truth, with ``right`` votes, wins against ``wrong`` votes scattered evenly over ``others``.
 
     Counting arrangements by their exponential generating function: x^j / j! for each label that gets j votes.
@@ -300,22 +311,41 @@ def _won(right: int, wrong: int, others: int) -> float:
     return float(total * factorial(wrong) / others**wrong)
 
 
-def _subsets(n: int, sizes: Sequence[int]) -> tuple[np.ndarray, list[tuple[int, ...]]]:
+def _listed_sizes(sizes: Iterable[int]) -> list[int]:
+    """Return the sizes of votes that were asked for, or say what makes them none."""
+    if isinstance(sizes, str) or not isinstance(sizes, Iterable):
+        raise SerlibError(f"sizes are a list such as (3, 5), and this is {in_short(sizes)}.")
+    asked = list(sizes)
+    if not asked:
+        raise SerlibError("there are no sizes of votes; give a list such as (3, 5).")
+    if odd := [size for size in asked if not isinstance(size, Integral)]:
+        raise SerlibError(f"the size of a vote is a whole number, and this is {in_short(odd[0])}.")
+    return list(dict.fromkeys(asked))
+
+
+def _subsets(n: int, sizes: Iterable[int]) -> tuple[np.ndarray, list[tuple[int, ...]]]:
     """Return which of n voters sit in which subset, (subsets, voters) of 0 and 1, and the subsets themselves."""
+    sizes = _listed_sizes(sizes)
     subsets = [subset for size in sizes if size > 0 for subset in combinations(range(n), size)]
     if not subsets:
-        raise SerlibError(
-            f"no vote of {' or '.join(map(str, sizes))} can be formed from {n} voters; ask for other sizes."
-        )
+        asked = " or ".join(map(str, sizes))
+        raise SerlibError(f"no vote of {asked} can be formed from {n} voters; ask for other sizes.")
     member = np.zeros((len(subsets), n))
     for row, subset in zip(member, subsets, strict=True):
         row[list(subset)] = 1
     return member, subsets
 
 
-def _ballots(voters: Sequence[Any]) -> tuple[list[pd.DataFrame], np.ndarray, np.ndarray]:
-    """Return the aligned frames, and labels (0 or 1) and probabilities, both (voters, clips, classes)."""
+def _ballots(voters: Iterable[AnyVoter]) -> tuple[list[pd.DataFrame], np.ndarray, np.ndarray]:
+    """Return the aligned frames with the voters' names, and labels (0 or 1) and probabilities (voters, clips, classes).
+
+    The first frame has on record what recordings any of them heard.
+    """
+    voters = predictions.listed(voters)
     frames = predictions.align(voters)
+    heard = {part: sound for frame in frames for part, sound in frame.attrs.get("sounds", {}).items()}
+    for frame, voter in zip(frames, voters, strict=True):
+        frame.attrs = {"name": predictions.name_of(voter)} | ({"sounds": heard} if heard else {})
     names = predictions.labels(frames[0])
     hard = np.stack([_one_hot(frame["predicted"], names) for frame in frames])
     return frames, hard, np.stack([predictions.probabilities(frame) for frame in frames])
@@ -325,16 +355,22 @@ def _one_hot(column: pd.Series, names: Sequence[str]) -> np.ndarray:
     return (column.to_numpy(str)[:, None] == np.asarray(names)[None]).astype(float)
 
 
-def _verdicts(
+def _winners_of_subsets(
     frames: list[pd.DataFrame], hard: np.ndarray, soft: np.ndarray, member: np.ndarray, tie: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return what ``_choose`` does, for each subset: (subsets, clips) and (subsets, clips, classes)."""
-    return _choose(np.tensordot(member, hard, 1), _mass(frames, hard, soft, member, tie))
+    """Return what ``_winners`` does, for each subset: (subsets, clips) and (subsets, clips, classes)."""
+    return _winners(np.tensordot(member, hard, 1), _tie_breakers(frames, hard, soft, member, tie))
 
 
-def _mass(frames: list[pd.DataFrame], hard: np.ndarray, soft: np.ndarray, member: np.ndarray, tie: str) -> np.ndarray:
-    """Return what decides a tie, (..., clips, classes), for subsets ``member`` of shape (..., voters)."""
-    _known_rule(tie)
+def _tie_breakers(
+    frames: list[pd.DataFrame], hard: np.ndarray, soft: np.ndarray, member: np.ndarray, tie: str
+) -> np.ndarray:
+    """Return what decides a tie, (..., clips, classes), for subsets ``member`` of shape (..., voters).
+
+    SerlibError for a rule that is none of ``TIES``.
+    """
+    if not isinstance(tie, str) or tie not in TIES:
+        raise SerlibError(f"there is no rule for ties named {in_short(tie)}; {nearest(str(tie), TIES)}")
     mass = np.tensordot(member, soft, 1)
     if tie == "first":
         return np.ones_like(mass)
@@ -346,32 +382,33 @@ def _mass(frames: list[pd.DataFrame], hard: np.ndarray, soft: np.ndarray, member
     return mass
 
 
-def _choose(counts: np.ndarray, mass: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _winners(counts: np.ndarray, breakers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the chosen class (..., clips) and which classes share the top count (..., clips, classes)."""
     # Rounded, because the sum of the same numbers in another order may differ in the last bit, and the order
     # of the voters must not decide.
-    counts, mass = counts.round(9), mass.round(9)
+    counts, breakers = counts.round(9), breakers.round(9)
     tied = counts == counts.max(-1, keepdims=True)
-    return np.where(tied, mass, -1.0).argmax(-1), tied
+    return np.where(tied, breakers, -1.0).argmax(-1), tied
 
 
-def _vote(voters: Sequence[Any], frames: list[pd.DataFrame], counts: np.ndarray, mass: np.ndarray, name: str) -> Vote:
-    """Return the Vote of summed ballots ``counts``, ties broken by the greatest ``mass``, both (clips, classes)."""
+def _vote_of_sums(
+    frames: list[pd.DataFrame], counts: np.ndarray, breakers: np.ndarray, name: str | None, kind: str
+) -> Vote:
+    """Return the Vote of summed ballots ``counts``, ties broken by the greatest breaker, both (clips, classes).
+
+    Without a name it is called after its kind, such as "soft vote of 3".
+    """
+    name = f"{kind} of {len(frames)}" if name is None else name
     names = np.asarray(predictions.labels(frames[0]), dtype=object)
-    chosen, tied = _choose(counts, mass)
+    chosen, tied = _winners(counts, breakers)
     frame = frames[0].assign(predicted=names[chosen])
     frame[[f"p_{label}" for label in names]] = counts / counts.sum(1, keepdims=True)
-    frame.attrs = {"name": name}
+    predictions.named(frame, name)
     at = np.flatnonzero(tied.sum(1) > 1)
     ties = frame.loc[at, ["clip", "part", "emotion"]].assign(
         tied=[", ".join(names[row]) for row in tied[at]],
         votes=counts[at].max(1) if len(at) else np.zeros(0),
         chosen=names[chosen[at]],
     )
-    members = tuple(predictions.name_of(voter) for voter in voters)
+    members = tuple(predictions.name_of(frame) for frame in frames)
     return Vote(name=name, members=members, predictions=frame, ties=ties.reset_index(drop=True))
-
-
-def _known_rule(tie: str) -> None:
-    if tie not in TIES:
-        raise SerlibError(f"there is no rule for ties named {tie!r}; {nearest(str(tie), TIES)}")

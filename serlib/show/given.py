@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
-from serlib.errors import SerlibError
+from serlib.errors import SerlibError, in_short
 
 _HIGHEST_RATE = 10_000_000  # Hz: beyond any recorder of sound, below where seconds become too short to be drawn
 
@@ -43,7 +43,7 @@ def table_of(given: Any, columns: Iterable[Hashable], source: str, numeric: Iter
 def names_of(given: Any, what: str) -> list:
     """Return a list of names, also out of a tuple or a generator. SerlibError for one name alone and for no names."""
     if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
-        raise SerlibError(f'{what} stand in a list, like ["emotion", "actor"]; this is {short(given)}.')
+        raise SerlibError(f'{what} stand in a list, like ["emotion", "actor"]; this is {in_short(given)}.')
     found = list(given)
     for name in found:
         if not isinstance(name, Hashable):
@@ -54,7 +54,7 @@ def names_of(given: Any, what: str) -> list:
 def samples_of(given: Any, rate: Any, least: int = 1) -> np.ndarray:
     """Return the samples of one clip, shape (n,), as float32. SerlibError for others and for other rates."""
     if not is_number(rate) or not least <= rate <= _HIGHEST_RATE:
-        raise SerlibError(f"the rate is {short(rate)}; give samples a second in Hz, like ser.RATE.")
+        raise SerlibError(f"the rate is {in_short(rate)}; give samples a second in Hz, like ser.RATE.")
     try:
         samples = np.asarray(given, dtype=np.float32)
     except (TypeError, ValueError, OverflowError) as error:
@@ -67,9 +67,3 @@ def samples_of(given: Any, rate: Any, least: int = 1) -> np.ndarray:
 def is_number(given: Any) -> bool:
     """Return whether this is one finite number, which no truth value is."""
     return isinstance(given, Real) and not isinstance(given, bool) and abs(given) <= sys.float_info.max
-
-
-def short(given: Any) -> str:
-    """Return what was given as a sentence can hold it: as Python writes it where that is short, else what it is."""
-    text = repr(given)
-    return text if len(text) <= 40 and "\n" not in text else f"a {type(given).__name__}"

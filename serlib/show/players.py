@@ -25,10 +25,10 @@ from IPython.display import HTML
 
 from serlib.data import audio
 from serlib.data.ravdess import STATEMENTS, parse_name
-from serlib.errors import SerlibError, nearest
+from serlib.errors import SerlibError, in_short, nearest
 from serlib.judge.metrics import confusion
 from serlib.judge.predictions import heard, name_of
-from serlib.show.given import names_of, samples_of, short, table_of
+from serlib.show.given import names_of, samples_of, table_of
 
 # What libsndfile writes, best first: MP3 came with 1.1 (2022) and plays everywhere, Opus not in older Safari.
 _FORMATS = (
@@ -86,7 +86,7 @@ def listen(
     for guessing by ear.
     """
     if n is not None and (isinstance(n, bool) or not isinstance(n, Integral) or n < 0):
-        raise SerlibError(f"n is {short(n)}; give the number of clips to listen to, or leave it out for all.")
+        raise SerlibError(f"n is {in_short(n)}; give the number of clips to listen to, or leave it out for all.")
     if isinstance(rows, pd.DataFrame) and "path" in rows and rows.head(n).empty:
         return HTML("<p>No clips to listen to.</p>")
     columns = None if columns is None else names_of(columns, "columns")
@@ -178,7 +178,9 @@ def listen_confusion(voter: Any, corpus: pd.DataFrame, part: str = "test") -> HT
 def explorable(name: str) -> HTML:
     """Return a control of the book that needs no kernel: "voting", a ballot with its ties, or "jury" (00)."""
     if not isinstance(name, str) or name not in ("voting", "jury"):
-        raise SerlibError(f"there is nothing to explore called {short(name)}; {nearest(str(name), ('voting', 'jury'))}")
+        raise SerlibError(
+            f"there is nothing to explore called {in_short(name)}; {nearest(str(name), ('voting', 'jury'))}"
+        )
     return HTML((_EXPLORABLES / f"{name}.html").read_text(encoding="utf-8"))
 
 

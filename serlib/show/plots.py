@@ -22,10 +22,10 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, Percent
 from pandas.api.types import is_numeric_dtype
 
 from serlib.data.ravdess import parse_name
-from serlib.errors import SerlibError, nearest
-from serlib.judge import metrics, predictions
+from serlib.errors import SerlibError, in_short, nearest
+from serlib.judge import metrics, predictions, voting
 from serlib.judge.paper import N_TEST
-from serlib.show.given import is_number, names_of, samples_of, short, table_of
+from serlib.show.given import is_number, names_of, samples_of, table_of
 
 # Chosen so that any two stay apart under simulated protanopia and deuteranopia, and none fades on white
 # (tests/serlib/test_plots.py measures both). Color is never the only sign: every figure also names the emotion.
@@ -415,7 +415,7 @@ def plot_votes(voters: Sequence[Any], vote: Any, part: str = "test", ax: Axes | 
 
     The lines only guide the eye. After the bagging picture of INRIA's scikit-learn course.
     """
-    voters = _voters(voters)
+    voters = predictions.listed(voters)
     labels = list(metrics.confusion(vote, part=part).index)
     recalls = [_recalls(voter, part, labels) for voter in voters]
     ax = _axes(ax, 3.4)
@@ -506,10 +506,8 @@ def plot_per_actor(voter: Any, part: str = "test", ax: Axes | None = None) -> Ax
     frame = predictions.rows_of(voter, part)
     if frame["actor"].astype(str).eq("").all():
         raise SerlibError(f"{predictions.name_of(voter)} does not say which actor spoke; there is nothing to draw.")
-    rows = [
-        (actor, metrics.accuracy(clips, part=part), _sex(clips["clip"].iloc[0], actor))
-        for actor, clips in frame.groupby("actor")
-    ]
+    accuracies, clips = metrics.breakdown(voter, "actor", part)["accuracy"], frame.groupby("actor")["clip"].first()
+    rows = [(actor, accuracy, _sex(clips[actor], actor)) for actor, accuracy in accuracies.items()]
     rows.sort(key=lambda row: (row[1], row[0]))
     ax = _axes(ax, 2.9)
     looks = {
@@ -579,7 +577,7 @@ def plot_against_paper(ours: Mapping[str, Any], paper: pd.DataFrame, ax: Axes | 
         correct = theirs.get("correct", np.nan)
         correct = round(N_TEST * theirs["accuracy"]) if pd.isna(correct) else int(correct)
         clips = predictions.rows_of(voter)
-        right = int((clips["predicted"] == clips["emotion"]).sum())
+        right = int(metrics.hits(clips).sum())
         sizes.add(len(clips))
         for shift, accuracy, (low, high), look in [
             (-0.17, float(theirs["accuracy"]), metrics.wilson_interval(correct, N_TEST), _PAPERS),
@@ -622,16 +620,18 @@ _OURS = dict(marker="o", markersize=7, markerfacecolor=ACCENT, markeredgecolor=A
 
 
 def _demand_ravdess(voters: list[Any]) -> None:
-    """Raise SerlibError unless each voter is a run on RAVDESS clips, or a vote of such runs among them."""
+    """Raise SerlibError unless each voter heard RAVDESS: says so, or is a run on its clips, or a vote of such runs."""
     runs = {predictions.name_of(voter) for voter in voters if _info(voter) is not None}
     for voter in voters:
-        name = predictions.name_of(voter)
+        name, corpus = predictions.name_of(voter), predictions.corpus_of(voter)
         info = _info(voter)
         if info is not None:
             synthetic = info.get("synthetic", True)
+        elif corpus not in ("ravdess", predictions.UNNAMED):
+            raise SerlibError(f"{name} heard {corpus}, and the paper's numbers are of RAVDESS; use a voter on that.")
         else:
             strangers = [member for member in getattr(voter, "members", [name]) if member not in runs]
-            if strangers:
+            if strangers and corpus == predictions.UNNAMED:
                 raise SerlibError(f"nothing says what {name} heard; give its runs too ({', '.join(strangers)}).")
             synthetic = False
         if synthetic:
@@ -645,12 +645,11 @@ def _demand_ravdess(voters: list[Any]) -> None:
 
 def plot_agreement(voters: Sequence[Any], part: str = "test", ax: Axes | None = None) -> Axes:
     """Draw the share of clips on which each two voters differ: what a vote can gain from (09)."""
-    voters = _voters(voters)
+    voters = predictions.listed(voters)
     names = [_as_text(predictions.name_of(voter)) for voter in voters]
     if len(names) < 2:
         raise SerlibError("to compare voters there must be two at least; give a longer list.")
-    said = [frame["predicted"].to_numpy() for frame in predictions.align(voters, part)]
-    differ = pd.DataFrame([[np.mean(a != b) * 100 for b in said] for a in said], index=names, columns=names)
+    differ = (100 * voting.disagreement(voters, part)).set_axis(names).set_axis(names, axis=1)
     ax = _axes(ax, 1.6 + 0.42 * len(names))
     hidden = np.triu(np.ones_like(differ, dtype=bool))  # symmetric, and nobody differs from itself
     sns.heatmap(
@@ -686,7 +685,7 @@ def plot_intervals(
     names_of([column], "columns")
     for option, value in (("zero", zero), ("percent", percent)):
         if not isinstance(value, bool):
-            raise SerlibError(f"{option} is {short(value)}; give True or False.")
+            raise SerlibError(f"{option} is {in_short(value)}; give True or False.")
     table = table_of(table, [], "a row for each interval", numeric=[column, "low", "high"])
     ax = _axes(ax, 0.8 + 0.34 * len(table))
     values = table[[column, "low", "high"]].to_numpy(float)
@@ -748,7 +747,7 @@ def plot_jury(curves: pd.DataFrame, goal: float | None = None, ax: Axes | None =
     """
     curves = table_of(curves, [], "a column for each jury", numeric=list(getattr(curves, "columns", ())))
     if goal is not None and not (is_number(goal) and 0 <= goal <= 1):
-        raise SerlibError(f"the goal is {short(goal)}; give an accuracy between 0 and 1.")
+        raise SerlibError(f"the goal is {in_short(goal)}; give an accuracy between 0 and 1.")
     if not is_numeric_dtype(curves.index):
         raise SerlibError("the rows of these curves are not numbered; their index is the correlation of two jurors.")
     ax = _axes(ax, 3.2)
@@ -833,19 +832,9 @@ def _legend(ax: Axes, handles: list, title: str = "") -> None:
         ax.legend(handles=handles, title=title or None, loc="upper left", bbox_to_anchor=(1.01, 1), borderaxespad=0)
 
 
-def _voters(voters: Iterable[Any]) -> list[Any]:
-    """Return voters as a list; what each of them is, judge asks."""
-    if isinstance(voters, (str, pd.DataFrame)) or not isinstance(voters, Iterable):
-        raise SerlibError("give the voters as a list, like [run_a, run_b, run_c].")
-    if not (found := list(voters)):
-        raise SerlibError("there are no voters; give a list of at least one run, vote or predictions frame.")
-    return found
-
-
 def _recalls(voter: Any, part: str, labels: list[str]) -> np.ndarray:
     """Return the recall of each label; NaN, and so no dot, where this part has no clip of it."""
-    counts = metrics.confusion(voter, part=part).loc[labels, labels]
-    return np.diag(counts) / counts.sum(axis=1).replace(0, np.nan).to_numpy(float)
+    return metrics.recalls(voter, part).reindex(labels).to_numpy()
 
 
 def _beeswarm(values: np.ndarray, step: float = 0.075) -> np.ndarray:

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from serlib.judge.metrics import uar
+
 REGULARIZATION = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)  # values of C to choose from, on validation
 
 
@@ -93,12 +95,11 @@ def history_row(
 
     ``own`` and ``guess`` are probabilities (clips, classes), ``taught`` and ``truth`` class numbers (clips,).
     """
-    right = guess.argmax(1) == truth
     return {
         "step": step,
         "epoch": epoch,
         "loss": -np.log(own[np.arange(len(own)), taught]).mean(),
         "eval_loss": -np.log(guess[np.arange(len(guess)), truth]).mean(),
-        "eval_accuracy": right.mean(),
-        "eval_uar": np.mean([right[truth == k].mean() for k in set(truth)]),
+        "eval_accuracy": (guess.argmax(1) == truth).mean(),
+        "eval_uar": float(uar(truth, guess.argmax(1))),
     }

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import yaml
 
+import serlib
 from serlib.judge import metrics, predictions
 from serlib.lesson import start
 from serlib.train.backbones import SIX, backbone
@@ -173,6 +174,39 @@ def test_the_vote_of_the_page_on_extending_is_a_voter():
     assert metrics.accuracy(vote) == pytest.approx(2 / 3)
 
 
+SECTION = "## Judge somebody else's predictions"
+
+
+def test_the_code_of_the_page_on_somebody_elses_predictions_runs(ravdess_names, tmp_path, monkeypatch):
+    """In a folder with the page's own file, grown to the whole corpus; beside our committed runs on its folds."""
+    page = (ROOT / "book" / "extending.md").read_text(encoding="utf-8")
+    section = page[page.index(SECTION) :].split("\n## ")[0]
+    header, *rows = re.search(r"```text\n(file,.*?)\n```", section, re.DOTALL)[1].splitlines()
+    assert all(len(row.split(",")) == 9 and Path(row.split(",")[0]).stem in ravdess_names.index for row in rows)
+    given, random = {row.split(",")[0]: row for row in rows}, np.random.default_rng(0)
+    for clip, actor in ravdess_names["actor"].items():
+        path = f"Actor_{actor}/{clip}.wav"
+        given.setdefault(path, ",".join([path, *map(str, random.normal(size=8).round(1))]))
+    (tmp_path / "theirs.csv").write_text("\n".join([header, *given.values()]) + "\n")
+    shutil.copytree(ROOT / "results" / "laptop", tmp_path / "results" / "laptop")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SERLIB_HOME", str(tmp_path))
+    lesson = start("laptop")
+    monkeypatch.setattr(type(lesson), "corpus", lambda lesson: ravdess_names)
+
+    names = {"ser": serlib, "lesson": lesson}
+    for block in re.findall(r"^```python\n(.*?)^```", section, re.MULTILINE | re.DOTALL):
+        exec(compile(block, "extending.md", "exec"), names)
+    theirs = names["theirs"].set_index("clip")
+    for path, row in list(given.items())[:2]:  # those that the page prints
+        answer = theirs.loc[Path(path).stem]
+        assert answer["predicted"] == answer["emotion"], "the page's two clips are right"
+        logits = np.array(row.split(",")[1:], float)
+        share = (np.exp(logits) / np.exp(logits).sum()).max()
+        assert answer[f"p_{answer['predicted']}"] == pytest.approx(share, abs=1e-6)
+    assert len(theirs) == len(names["ours"]) == 1440 and set(theirs["corpus"]) == {"ravdess"}
+
+
 def test_the_code_of_the_page_on_extending_runs(spoken_dir, tmp_path, monkeypatch):
     """In its order, in a folder of its own: a small spoken corpus, a tiny WavLM in the place of the real."""
     from transformers import Wav2Vec2FeatureExtractor, WavLMConfig, WavLMModel
@@ -204,6 +238,7 @@ def test_the_code_of_the_page_on_extending_runs(spoken_dir, tmp_path, monkeypatc
 
     names = {}
     shown = []
+    page = re.sub(rf"{SECTION}\n.*?(?=\n## )", "", page, flags=re.DOTALL)  # which the test above runs
     for block in re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL):
         *lines, last = ast.parse(block).body
         exec(compile(ast.Module(lines, []), "extending.md", "exec"), names)

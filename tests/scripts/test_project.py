@@ -97,6 +97,12 @@ def libraries(path: Path) -> set[str]:
     return imported - {"serlib"}
 
 
+def page_code() -> str:
+    """The Python of the page on extending, which a test of the book runs: what it shows to outsiders is a use."""
+    page = (ROOT / "book" / "extending.md").read_text(encoding="utf-8")
+    return "\n".join(re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL))
+
+
 def notebook_code() -> str:
     """All code of all notebooks, without the lines that only IPython understands."""
     lines = []
@@ -251,7 +257,7 @@ def test_every_public_name_is_used_outside_its_module(module):
     notes = [node.returns for node in nodes if isinstance(node, ast.FunctionDef) and node.returns]
     tables = [node.value for node in tree(MODULES[module]).body if isinstance(node, ast.Assign)]
     handed_out = {name for node in notes + tables for name in re.findall(r"\w+", ast.unparse(node))}
-    used = names_used(ast.parse(notebook_code())) | handed_out
+    used = names_used(ast.parse(notebook_code())) | names_used(ast.parse(page_code())) | handed_out
     for path in [*MODULES.values(), *(ROOT / "scripts").rglob("*.py")]:
         if path != MODULES[module]:
             used |= names_used(tree(path))

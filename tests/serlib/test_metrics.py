@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
+from scipy.special import softmax
 from scipy.stats import binomtest, rankdata, wilcoxon
 from sklearn import metrics as reference
 from sklearn.calibration import calibration_curve
@@ -68,6 +69,30 @@ def test_everything_agrees_with_scikit_learn(seed):
     assert list(ours.index) == [*EMOTIONS, "accuracy", "UAR"]
     inside = ours["low"].le(ours["recall"]) & ours["recall"].le(ours["high"])
     assert inside.all()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_uar_of_labels_numbers_and_many_rows_agrees_with_scikit_learn(seed):
+    draw = np.random.default_rng(seed)
+    truth, said = draw.integers(0, 5, 60), draw.integers(0, 6, (4, 3, 60))  # class 5 is never true
+    rows = metrics.uar(truth, said)
+    assert rows.shape == (4, 3)
+    each = {"average": "macro", "labels": sorted(set(truth))}
+    theirs = [reference.recall_score(truth, row, **each) for row in said.reshape(-1, 60)]
+    assert rows.ravel() == pytest.approx(theirs, abs=1e-15)
+    names = np.array(["f", "e", "d", "c", "b", "a"])
+    assert metrics.uar(list(names[truth]), list(names[said[0, 0]])) == pytest.approx(rows[0, 0], abs=1e-15)
+    for bad in ((truth, said[..., :-1]), ([], []), (said, said), (1, 1)):
+        with pytest.raises(SerlibError, match="recall needs a truth of shape"):
+            metrics.uar(*bad)
+
+
+def test_recalls_are_those_of_the_report_and_none_where_no_clip_is():
+    table = frame(["sad"] * 4 + ["calm"] * 2, ["sad", "sad", "sad", "calm", "calm", "happy"])
+    recalls = metrics.recalls(table)
+    assert recalls["sad"] == 0.75 and recalls["calm"] == 0.5 and recalls.isna().sum() == 6
+    pd.testing.assert_series_equal(recalls, metrics.report(table)["recall"][:8], check_names=False)
+    assert metrics.unweighted_average_recall(table) == recalls.mean() == 0.625
 
 
 def test_a_voter_that_always_says_the_same_scores_its_share_and_chance():
@@ -212,7 +237,9 @@ def test_breakdown_counts_each_group():
     pd.testing.assert_frame_equal(metrics.breakdown(validation, half, "validation"), halves)
     with pytest.raises(SerlibError, match="no 'sex'; give actor, emotion, or a column of the corpus"):
         metrics.breakdown(table, "sex")
-    with pytest.raises(SerlibError, match="119 clips have no half"):
+    with pytest.raises(SerlibError, match="60 clips have no half"):
+        metrics.breakdown(table, half.where(half == "early"))
+    with pytest.raises(SerlibError, match="119 clips of predictions are not in the corpus"):
         metrics.breakdown(table, half[:1])
 
 
@@ -256,6 +283,7 @@ def test_holm_is_bonferroni_on_every_set_that_holds_the_hypothesis(p):
 def test_holm_by_hand():
     assert metrics.holm([0.01, 0.04, 0.03, 0.005]).tolist() == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert metrics.holm([0.9, 0.6]).tolist() == [1, 1]
+    assert metrics.holm([np.nan, 0.02, 0.03]) == pytest.approx([np.nan, 0.04, 0.04], nan_ok=True)
 
 
 GAINS = ([0.1, 0.2, -0.1, 0.3, 0.2, -0.4, 0.5], [1, 1, -1, 1, 1], [0.5], [-0.25, 0.25], [1, 2, 3, 4, 5, 6, 7, 8])
@@ -380,6 +408,20 @@ def test_the_order_of_clips_changes_nothing(order):
     table = random_frame(5, n=60)
     shuffled = table.iloc[list(order)]
     pd.testing.assert_frame_equal(metrics.report(table), metrics.report(shuffled))
+
+
+@pytest.mark.parametrize("true", [0.2, 1.0, 4.0])
+def test_the_temperature_is_where_scikit_learns_log_loss_is_lowest(true):
+    draw = np.random.default_rng(5)
+    logits = 3 * draw.normal(size=(3000, 4))
+    p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    truth = (p.cumsum(1) > draw.random((3000, 1))).argmax(1)
+    found = metrics.temperature(logits * true, truth)
+    assert found == pytest.approx(true, rel=0.06)
+    loss = [reference.log_loss(truth, softmax(logits * true / t, axis=1)) for t in found * np.array([0.99, 1, 1.01])]
+    assert loss[1] == min(loss)
+    assert metrics.temperature(logits * 400, truth) == pytest.approx(20, rel=1e-3), "no further than its bounds"
+    assert metrics.temperature(logits * 400, truth, bounds=(1, 500)) == pytest.approx(400, rel=0.06)
 
 
 def test_the_figures_of_the_paper_come_out_of_its_counts():

@@ -114,5 +114,10 @@ def test_the_references_are_shares_and_honest_about_protocol():
     assert sorted(100 * cited["value"].round(4)) == pytest.approx([76.58, 80.08, 80.89, 81.82])
     apart = references[references["corpus"] == "IEMOCAP"].set_index("speaker_independent")["value"]
     assert apart[True] < apart[False]
+    assert (references["source"] != "").all(), "whose number it is"
+    sohail = references[references["source"] == "Sohail 2026"].set_index("system")[["value", "low", "high"]] * 100
+    assert sohail.round(1).to_numpy().tolist() == [  # as the repository's README prints them
+        [81.9, 77.8, 85.9], [81.3, 77.1, 85.2], [80.2, 75.8, 84.3], [77.8, 72.5, 82.6], [73.2, 66.5, 79.0],
+    ]  # fmt: skip
     honest = references[(references["speaker_independent"] == True) & (references["corpus"] == "RAVDESS")]  # noqa: E712
     assert honest["value"].max() < paper.models()["accuracy"].min()

@@ -99,7 +99,7 @@ def test_make_refuses_what_is_no_distribution(p, message):
 def test_make_refuses_no_clips_and_an_unknown_part():
     with pytest.raises(SerlibError, match="no clips"):
         predictions.make(corpus_rows(0), np.zeros((0, 8)), EMOTIONS, "test")
-    with pytest.raises(SerlibError, match="known are validation, test"):
+    with pytest.raises(SerlibError, match="no part named 'train'; known names are validation, test"):
         predictions.make(corpus_rows(), np.full((4, 8), 1 / 8), EMOTIONS, "train")
 
 
@@ -119,10 +119,10 @@ def test_a_csv_with_a_short_or_a_long_line_is_refused(csv):
     lines = csv.read_text().splitlines()
     short = [*lines[:5], lines[5].rsplit(",", 2)[0], *lines[6:]]
     csv.write_text("\n".join(short) + "\n")
-    with pytest.raises(SerlibError, match="clip-004 has probabilities that are no numbers"):
+    with pytest.raises(SerlibError, match="line 6 of .* has 12 cells, and its header has 14"):
         predictions.read(csv)
     csv.write_text("\n".join([*lines[:5], lines[5] + ",0.1", *lines[6:]]) + "\n")
-    with pytest.raises(SerlibError, match="not a CSV of predictions"):
+    with pytest.raises(SerlibError, match="line 6 of .* has 15 cells"):
         predictions.read(csv)
 
 
@@ -153,9 +153,9 @@ def test_a_file_that_is_missing_empty_or_binary_is_refused(tmp_path):
     path = tmp_path / "predictions.csv"
     with pytest.raises(SerlibError, match="there are no predictions at"):
         predictions.read(path)
-    for content in (b"\n", b"\xff\xfe\x00\n"):
+    for content, sentence in ((b"\n", "is empty"), (b"\xff\xfe\x00\n", "not a CSV in UTF-8")):
         path.write_bytes(content)
-        with pytest.raises(SerlibError, match="not a CSV of predictions"):
+        with pytest.raises(SerlibError, match=sentence):
             predictions.read(path)
 
 
@@ -317,6 +317,76 @@ def test_committed_prices_are_of_test_clips_and_of_the_committed_runs(ravdess_na
         pd.testing.assert_frame_equal(prices[name], predictions.pool([predictions.read(file) for file in files], name))
 
 
+@pytest.mark.parametrize("given, sentence", [
+    (lambda f: f.assign(corpus="") , "row 1 has no corpus"),
+    (lambda f: f.assign(corpus=None), "corpus of row 1 is None and no text"),
+    (lambda f: f.assign(corpus=["a"] * 2 + ["b"] * 14), r"clips of several corpora \(a, b\); keep each apart"),
+    (lambda f: f.assign(emotion=f["emotion"].where(f.index != 2)), "emotion of row 3 is nan and no text"),
+    (lambda f: f.assign(clip=range(len(f))), "clip of row 1 is 0 and no text"),
+    (lambda f: f.assign(actor=7), "actor of row 1 is 7 and no text"),
+    (lambda f: f.rename(columns={"p_calm": "p_"}), "a column p_ without the name of a class"),
+    (lambda f: f.rename(columns={"p_calm": "p_sad"}), "two columns p_sad"),
+    (lambda f: f.assign(clip=f["clip"].astype(object) + "\udcff"), r"clip 'clip-000\\udcff' has a character that no"),
+    (lambda f: f.assign(actor="1\r"), r"actor '1\\r' has a character"),
+    (lambda f: f.rename(columns={"p_calm": "p_\0"}), r"a class is called '\\x00'; name it otherwise"),
+])  # fmt: skip
+def test_a_frame_of_ones_own_says_what_it_lacks(given, sentence):
+    with pytest.raises(SerlibError, match=sentence):
+        predictions.rows_of(given(some()))
+
+
+ODD_LABELS = (" sad", 'a "quoted" one', "comma, and; more", "new\nline", "NA", "nan", "None", "1e5", "p_x",
+              "ä", "<b>&amp;", "$x$", "tab\t")  # fmt: skip
+
+
+def test_labels_with_odd_characters_go_to_the_file_and_back(tmp_path):
+    frame = some(28, labels=ODD_LABELS)
+    again = predictions.read(predictions.write(frame, tmp_path / "predictions.csv"))
+    pd.testing.assert_frame_equal(again, frame, check_exact=True)
+    assert set(predictions.labels(again)) == set(ODD_LABELS)
+
+
+def test_labels_that_are_numbers_become_text():
+    p = np.eye(11)[:4]
+    rows = corpus_rows(4).assign(emotion=[0, 1, 10, 3])
+    frame = predictions.make(rows, p, range(11), "test")
+    assert frame["predicted"].tolist() == ["0", "1", "2", "3"] and frame["emotion"].tolist() == ["0", "1", "10", "3"]
+    assert predictions.labels(frame) == ("0", "1", "10", "2", "3", "4", "5", "6", "7", "8", "9")
+
+
+@pytest.mark.parametrize(
+    "spoil, sentence",
+    [
+        (lambda text: text.replace(",", ";"), "parts its cells by semicolons; save it with commas"),
+        (lambda text: text.replace(",", "\t"), "parts its cells by tabs; save it with commas"),
+        (lambda text: "sep=,\n" + text, "begins with Excel's own line sep=,; delete that line"),
+        (lambda text: '"sep=;"\n' + text.replace(",", ";"), "begins with Excel's own line"),
+        (lambda text: text.replace("\n", ",\n").replace(",\n", "\n", 1), "line 2 of .* has 15 cells, and its header"),
+        (lambda text: text.replace("clip-003,", "clip-003,,"), "line 5 of .* has 15 cells"),
+        (lambda text: text.replace("clip-003", 'clip"-003').replace("clip-004", '"clip-004'), r"\(line \d+: "),
+        (lambda text: text.replace("p_calm", "p_sad"), "two columns p_sad"),
+        (lambda text: "\n\n", "is empty"),
+        (lambda text: "", "is empty"),
+    ],
+)
+def test_a_file_that_a_spreadsheet_saved_gets_a_word_about_it(csv, spoil, sentence):
+    csv.write_text(spoil(csv.read_text()))
+    with pytest.raises(SerlibError, match=sentence):
+        predictions.read(csv)
+
+
+def test_a_file_with_the_line_ends_of_windows_is_the_same(csv):
+    before = predictions.read(csv)
+    csv.write_bytes(b"\xef\xbb\xbf" + csv.read_bytes().replace(b"\n", b"\r\n"))
+    pd.testing.assert_frame_equal(predictions.read(csv), before)
+
+
+def test_a_home_folder_is_written_as_a_tilde(csv, monkeypatch):
+    monkeypatch.setenv("HOME", str(csv.parent))
+    monkeypatch.setenv("USERPROFILE", str(csv.parent))
+    assert len(predictions.read("~/predictions.csv")) == 16
+
+
 def run_like(corpus: str, name: str, sounds: dict | None = None) -> SimpleNamespace:
     rows = corpus_rows(16)
     p = np.random.default_rng(len(name)).dirichlet(np.ones(8), size=16)
@@ -330,15 +400,15 @@ def test_voters_of_two_corpora_are_never_mixed(tmp_path):
 
     real, made = run_like("ravdess", "real"), run_like("mini", "made")
     for mix in (voting.soft_vote, voting.majority_vote, voting.diversity, predictions.align):
-        with pytest.raises(
-            SerlibError, match=r"real and made disagree about the corpus of clip .* \(ravdess and mini\)"
-        ):
+        with pytest.raises(SerlibError, match=r"real and made heard different corpora \(ravdess and mini\); use"):
             mix([real, made])
     for pair in (metrics.compare, metrics.difference):
-        with pytest.raises(SerlibError, match="corpus"):
+        with pytest.raises(SerlibError, match="real and made heard different corpora"):
             pair(real, made)
+    with pytest.raises(SerlibError, match="real and made heard different corpora"):
+        metrics.compare_all([real], against=made)
     other = made.predictions.assign(clip="other-" + made.predictions["clip"])
-    with pytest.raises(SerlibError, match=r"the folds of svm heard different corpora \(mini, ravdess\)"):
+    with pytest.raises(SerlibError, match=r"real and predictions heard different corpora \(ravdess and mini\)"):
         predictions.pool([real, other], "svm")
     again = predictions.read(predictions.write(made.predictions, tmp_path / "predictions.csv"))
     assert set(again["corpus"]) == {"mini"}, "the file says it too"
@@ -352,6 +422,61 @@ def test_runs_that_heard_other_recordings_under_the_same_names_are_not_mixed():
     assert len(predictions.align([one, same, run_like("mine", "bare")])) == 3
     with pytest.raises(SerlibError, match="one and other heard other recordings under the same names"):
         predictions.align([one, other])
+    with pytest.raises(SerlibError, match="one and other heard other"):
+        predictions.align([run_like("mine", "bare"), one, other])
+    assert len(predictions.align([one, run_like("mine", "late", {"validation": "b2"})])) == 2  # of another part
+
+
+def test_a_vote_remembers_what_recordings_its_members_heard():
+    from serlib.judge import metrics, voting
+
+    one, other, bare = run_like("mine", "one", {"test": "a"}), run_like("mine", "other", {"test": "b"}), some()
+    bare = bare.assign(corpus="mine")
+    for vote in (voting.soft_vote([bare, one]), voting.majority_vote([voting.soft_vote([one, bare]), bare])):
+        with pytest.raises(SerlibError, match="heard other recordings"):
+            metrics.compare(vote, other)
+        assert "sounds" not in bare.attrs and "sounds" not in one.predictions.attrs
+    assert metrics.compare(voting.soft_vote([bare, bare]), other).at[0, "b"] == "other"
+
+
+def test_two_splits_of_the_same_recordings_are_compared_on_the_clips_of_both():
+    from serlib.judge import metrics
+
+    one, other = run_like("mine", "one", {"test": "a"}), run_like("mine", "other", {"test": "b"})
+    with pytest.raises(SerlibError, match="heard other recordings"):
+        metrics.difference(one, other)
+    assert metrics.difference(one, run_like("mine", "late", {"test": "a", "validation": "b"}))["points"] != 2
+    other.predictions = other.predictions[3:]  # another test part, whose digest must differ
+    assert metrics.difference(one, other)["points"] == metrics.difference(one.predictions[3:], other)["points"]
+
+
+def test_a_corpus_that_nobody_named_is_no_other():
+    theirs, ours = named(some(), "theirs"), run_like("ravdess", "ours")
+    with pytest.raises(SerlibError, match=r"theirs and ours heard .* \(unnamed and ravdess\); ser.import_predictions"):
+        predictions.align([theirs, ours])
+    assert len(predictions.align([theirs, some(seed=3)])) == 2
+
+
+def test_clips_of_another_corpus_of_the_same_names_are_not_played(ravdess_names):
+    """Mistakes, players and groups look clips up by name, which real and synthetic clips share."""
+    from serlib.judge import metrics
+
+    test = ravdess_names[:40]
+    p = np.random.default_rng(0).dirichlet(np.ones(8), size=40)
+    voter = predictions.make(test, p, EMOTIONS, "test", "ravdess")
+    assert len(predictions.heard(voter, ravdess_names)) == 40
+    assert metrics.breakdown(voter, ravdess_names["sex"])["clips"].sum() == 40
+    spoken = ravdess_names.copy()
+    spoken.attrs["name"] = "mini"
+    for ask in (lambda: predictions.mistakes(voter, spoken), lambda: metrics.breakdown(voter, spoken["sex"])):
+        with pytest.raises(SerlibError, match="heard ravdess, and this corpus is mini; give the one"):
+            ask()
+    other = ravdess_names.assign(emotion="calm")
+    with pytest.raises(SerlibError, match="is neutral to predictions and calm in the corpus"):
+        predictions.mistakes(voter, other)
+    gaps = ravdess_names["sex"].where(ravdess_names.index != test.index[5])
+    with pytest.raises(SerlibError, match="1 clips have no sex"):
+        metrics.breakdown(voter, gaps)
 
 
 def test_a_table_of_another_program_has_an_unnamed_corpus(tmp_path):
@@ -362,5 +487,5 @@ def test_a_table_of_another_program_has_an_unnamed_corpus(tmp_path):
 
 @pytest.mark.parametrize("folds", [[], some(4)])
 def test_pool_wants_a_list_of_folds(folds):
-    with pytest.raises(SerlibError, match="folds"):
+    with pytest.raises(SerlibError, match="give (the voters as )?a list"):
         predictions.pool(folds, "svm")

@@ -299,6 +299,16 @@ def test_a_stacked_vote_is_what_scikit_learn_makes_of_the_log_probabilities():
     assert vote.filter(like="p_").to_numpy() == pytest.approx(plain, abs=1e-6)
 
 
+def test_disagreement_is_the_share_of_other_labels():
+    voters = panel(3)
+    table = voting.disagreement(voters)
+    said = [predictions.rows_of(voter)["predicted"].to_numpy() for voter in voters]
+    assert list(table) == list(table.index) == ["v0", "v1", "v2"] and (np.diag(table) == 0).all()
+    assert table.loc["v0", "v2"] == table.loc["v2", "v0"] == np.mean(said[0] != said[2]) > 0
+    pairs = voting.diversity(voters).set_index(["a", "b"])["disagreement"]
+    assert all(table.loc[pair] == share for pair, share in pairs.items())
+
+
 def test_stacking_needs_validation_clips_of_each_class():
     with pytest.raises(SerlibError, match="stacking learns on validation, which has [0-3] clips of one class"):
         voting.stacked_vote(panel(2, n=40))
@@ -475,6 +485,8 @@ def test_bad_votes_are_refused_in_one_sentence():
     for vote in (voting.majority_vote, voting.every_vote):
         with pytest.raises(SerlibError, match="no rule for ties named 'frist'; did you mean first"):
             vote(voters, tie="frist")
-    for sizes in ((5,), (0,), ()):
+    with pytest.raises(SerlibError, match="there are no sizes of votes"):
+        voting.every_vote(voters, ())
+    for sizes in ((5,), (0,)):
         with pytest.raises(SerlibError, match="can be formed from 3 voters"):
             voting.every_vote(voters, sizes)

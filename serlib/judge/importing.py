@@ -1,0 +1,195 @@
+"""Predictions that another program made: taken in for a corpus, so that they can be judged like ours."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.special import softmax
+
+from serlib.errors import SerlibError, in_short, nearest
+from serlib.files import given_path
+from serlib.judge import predictions
+
+ROUNDED = 0.005  # a probability that was printed to two decimals is off by so much, and the sum by that for each class
+
+
+def import_predictions(
+    table: pd.DataFrame | Path | str,
+    corpus: pd.DataFrame,
+    labels: Mapping[Any, str] | None = None,
+    clips: Mapping[Any, str] | Callable[[Any], str] | None = None,
+    part: str = "test",
+    logits: bool = False,
+    name: str | None = None,
+) -> pd.DataFrame:
+    """Return the predictions frame of what another program says about clips of a corpus: a voter like any other.
+
+    ``table`` has a row for each clip and a column for each class of the corpus, in any order; it is a DataFrame or a
+    CSV with commas. Clips are named in a column ``clip``, else in the index (of a CSV, in the first column): as in the
+    corpus, or as its files are, with or without folder and ending. Truth and actors come from the corpus. Other columns
+    are left out, but ``emotion`` and ``predicted``, where they are there, must say the same as the corpus and the
+    probabilities. The clips may be a part of the corpus.
+
+    Parameters
+    ----------
+    table
+        The predictions, shape (clips, classes and more).
+    corpus
+        The corpus that they are about.
+    labels
+        From names of columns to emotions of the corpus, for those that are called otherwise.
+    clips
+        From names of clips to those of the corpus, a mapping or a function, where both are called otherwise.
+    part
+        What the clips were to that program, "test" or "validation".
+    logits
+        Whether the numbers are logits or log probabilities, whose softmax is taken.
+    name
+        What tables and figures call it; without one, the name of the file.
+
+    Raises
+    ------
+    SerlibError
+        For a clip, a class, a number or a label that does not fit; it names the first.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> import serlib as ser
+    >>> corpus = pd.DataFrame({"emotion": ["happy", "sad"], "actor": ["01", "02"]}, index=["a", "b"])
+    >>> table = pd.DataFrame({"clip": ["wav/b.wav", "wav/a.wav"], "sad": [0.8, 0.1], "joy": [0.2, 0.9]})
+    >>> theirs = ser.import_predictions(table, corpus, labels={"joy": "happy"})
+    >>> print(theirs[["clip", "emotion", "predicted", "p_happy"]].to_string(index=False))
+    clip emotion predicted  p_happy
+       b     sad       sad      0.2
+       a   happy     happy      0.9
+    """
+    theirs, name = _table_and_name(table, name)
+    if not isinstance(corpus, pd.DataFrame) or "emotion" not in corpus or corpus.empty:
+        raise SerlibError("predictions are judged by a corpus, a table of clips and their emotions; give that second.")
+    if labels is not None and not isinstance(labels, Mapping):
+        raise SerlibError(
+            f"labels map columns to emotions, like {{'fear': 'fearful'}}, and this is {in_short(labels)}."
+        )
+    classes = sorted(set(corpus["emotion"].astype(str)))
+    rows = corpus.loc[_clips_of(theirs, clips, corpus, name)]
+    scores = _scores_of(theirs, dict(labels or {}), classes, name)
+    if logits:
+        scores = softmax(scores, axis=1)
+    else:
+        off = np.abs(scores.sum(axis=1, keepdims=True) - 1)
+        odd = ((scores < 0) | (off > ROUNDED * len(classes) + 1e-9)).any(axis=1)
+        if odd.any():
+            i = int(odd.argmax())
+            raise SerlibError(
+                f"the numbers of clip {rows.index[i]} in {name} are no probabilities, from {scores[i].min():g} to "
+                f"{scores[i].max():g} with a sum of {scores[i].sum():g}; logits=True takes logits or log probabilities."
+            )
+        scores = scores / scores.sum(axis=1, keepdims=True)
+    frame = predictions.make(rows, scores, classes, part, corpus.attrs.get("name"))
+    _demand_agreement(frame, theirs, dict(labels or {}), name)
+    return predictions.named(frame, name)
+
+
+def _table_and_name(table: Any, name: str | None) -> tuple[pd.DataFrame, str]:
+    """Return the table, clips in its index or in a column ``clip``, and what it is called."""
+    if isinstance(table, pd.DataFrame):
+        if table.empty:
+            raise SerlibError(
+                "the table of predictions is empty; give it a row for each clip, a column for each class."
+            )
+        return table, str(table.attrs.get("name", "imported predictions")) if name is None else name
+    if not isinstance(table, str | Path):
+        raise SerlibError(f"predictions come as a DataFrame or a path, and this is {in_short(table)}.")
+    path = given_path(table)
+    cells = predictions.cells_of(path)
+    if "clip" not in cells:
+        cells = cells.set_index(cells.columns[0])
+    return cells, path.stem if name is None else name
+
+
+def _clips_of(table: pd.DataFrame, clips: Any, corpus: pd.DataFrame, name: str) -> list[str]:
+    """Return the corpus's name of each row's clip."""
+    if twice := list(corpus.index[corpus.index.duplicated()]):
+        raise SerlibError(f"clip {twice[0]} stands twice in the corpus; keep one row for each clip.")
+    named = list(table["clip"] if "clip" in table else table.index)
+    if clips is not None:
+        if not isinstance(clips, Mapping) and not callable(clips):
+            raise SerlibError(
+                f"clips are a mapping or a function from their names to ours, and this is {in_short(clips)}."
+            )
+        rename = clips.__getitem__ if isinstance(clips, Mapping) else clips
+        renamed = []
+        for clip in named:
+            try:
+                renamed.append(str(rename(clip)))
+            except Exception as error:  # a reader's own function may raise anything
+                reason = f"{type(error).__name__}: {error}"
+                raise SerlibError(f"clips has no name of the corpus for {in_short(clip)} ({reason}).") from error
+        named = renamed
+    known = set(corpus.index)
+    found = [clip if isinstance(clip, str) and clip in known else _stem(str(clip)) for clip in named]
+    strange = [theirs for theirs, clip in zip(named, found, strict=True) if clip not in known]
+    if strange:
+        few = ", ".join(map(str, strange[:3])) + ", ..." * (len(strange) > 3)
+        what = "clips takes a mapping, or a function, from their names to the corpus's"
+        if "clip" not in table and isinstance(table.index, pd.RangeIndex):
+            what = "name them in a column clip, or in the index"
+        raise SerlibError(f"{len(strange)} clips of {name} are not in the corpus ({few}); {what}.")
+    return found
+
+
+def _stem(path: str) -> str:
+    """Return the name of a file without its folder, as any system writes it, and without its ending."""
+    return PurePosixPath(path.replace("\\", "/")).stem
+
+
+def _scores_of(table: pd.DataFrame, labels: dict, classes: list[str], name: str) -> np.ndarray:
+    """Return the numbers of the classes, (clips, classes)."""
+    columns = list(table.columns)
+    if strange := [column for column in labels if column not in columns]:
+        raise SerlibError(
+            f"labels names a column {in_short(strange[0])}, and {name} has {', '.join(map(str, columns))}."
+        )
+    if strange := [label for label in labels.values() if label not in classes]:
+        raise SerlibError(f"labels names the emotion {in_short(strange[0])}; {nearest(str(strange[0]), classes)}")
+    found: dict[str, int] = {}
+    for place, column in enumerate(columns):
+        label = labels.get(column, str(column) if str(column) in classes else str(column).removeprefix("p_"))
+        if label in classes and found.setdefault(label, place) != place:
+            raise SerlibError(f"{name} has two columns for {label}; leave one of them out.")
+    if missing := [label for label in classes if label not in found]:
+        raise SerlibError(
+            f"{name} has no column for {', '.join(missing)} among {', '.join(map(str, columns))}; say which it is, "
+            "like labels={'fear': 'fearful'}, or add a column of 0 for what it cannot say."
+        )
+    numbers = table.iloc[:, [found[label] for label in classes]].set_axis(classes, axis=1)
+    numbers = numbers.apply(pd.to_numeric, errors="coerce").to_numpy(float)
+    if (odd := ~np.isfinite(numbers)).any():
+        i, j = np.argwhere(odd)[0]
+        given = table.astype(object).iloc[i, found[classes[j]]]  # nan, and not np.float64(nan)
+        raise SerlibError(
+            f"row {i + 1} of {name} has {in_short(given)} for {classes[j]}, which is no number; correct it."
+        )
+    return numbers
+
+
+def _demand_agreement(frame: pd.DataFrame, table: pd.DataFrame, labels: dict, name: str) -> None:
+    """Raise SerlibError where the table has an emotion or a label of its own that does not fit what was taken in."""
+    likely = predictions.probabilities(frame)
+    classes = predictions.labels(frame)
+    for column, ours in (("emotion", "the corpus"), ("predicted", "the most probable class")):
+        if column not in table:
+            continue
+        for i, given in enumerate(table[column]):
+            label = labels.get(given, given)
+            fits = label == frame[column].iloc[i]
+            if column == "predicted" and label in classes:  # of equally probable ones it may name another
+                fits = likely[i, classes.index(label)] >= likely[i].max() - predictions.TOLERANCE
+            if not fits:
+                raise SerlibError(
+                    f"clip {frame['clip'].iloc[i]} has {column} {in_short(given)} in {name}, and {ours} is "
+                    f"{frame[column].iloc[i]}; check the order of its rows and columns, or leave that column out."
+                )

@@ -1,0 +1,162 @@
+"""Somebody else's predictions: their names, their order, their numbers; taken in right or refused by name."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.special import softmax
+
+import serlib as ser
+from serlib.data.ravdess import EMOTIONS
+from serlib.errors import SerlibError
+from serlib.judge import metrics, paper, predictions, voting
+
+# The class order and the short names of another group, whose file names clips by path.
+THEIR_ORDER = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
+SHORT = {"neu": "neutral", "cal": "calm", "hap": "happy", "ang": "angry", "fea": "fearful", "dis": "disgust",
+         "sur": "surprised"}  # fmt: skip
+
+
+@pytest.fixture
+def corpus(ravdess_names) -> pd.DataFrame:
+    return ravdess_names[ravdess_names["actor"].isin(["01", "02", "03"])]
+
+
+@pytest.fixture
+def logits(corpus) -> np.ndarray:
+    """Their numbers, (clips, classes) in their order: right in about two of three clips."""
+    random = np.random.default_rng(7)
+    truth = corpus["emotion"].map(THEIR_ORDER.index).to_numpy()
+    return random.normal(size=(len(corpus), 8)) + 2.2 * np.eye(8)[truth]
+
+
+@pytest.fixture
+def plain(corpus, logits) -> pd.DataFrame:
+    """Their table as it fits: probabilities, our names, clips in the index."""
+    return pd.DataFrame(softmax(logits, axis=1), corpus.index, THEIR_ORDER)
+
+
+def test_their_order_names_paths_and_logits_give_the_frame_of_ours(corpus, logits, plain, tmp_path):
+    ours = predictions.make(corpus, softmax(logits, axis=1), THEIR_ORDER, "test")
+    back = {ours: theirs for theirs, ours in SHORT.items()}
+    table = pd.DataFrame(logits, columns=[back.get(name, name) for name in THEIR_ORDER])
+    table.insert(0, "file", [f"Actor_{row.actor}\\{row.Index}.wav" for row in corpus.itertuples()])
+    shuffled = table.sample(frac=1, random_state=3)
+    shuffled.to_csv(tmp_path / "theirs.csv", index=False)
+    theirs = ser.import_predictions(tmp_path / "theirs.csv", corpus, labels=SHORT, logits=True)
+    assert predictions.name_of(theirs) == "theirs" and set(theirs["corpus"]) == {"ravdess"}
+    again = theirs.set_index("clip").loc[ours["clip"]].reset_index()
+    pd.testing.assert_frame_equal(again, ours, rtol=0, atol=1e-6)
+    same = ser.import_predictions(plain, corpus, name="their system")
+    pd.testing.assert_frame_equal(same, ours, rtol=0, atol=1e-6)
+    assert predictions.name_of(same) == "their system"
+
+
+def test_what_came_in_is_a_voter_everywhere(corpus, plain):
+    theirs = ser.import_predictions(plain, corpus, name="theirs")
+    ours = predictions.make(corpus, plain[list(EMOTIONS)].to_numpy()[:, ::-1], EMOTIONS, "test")
+    right = (plain.idxmax(axis=1) == corpus["emotion"]).mean()
+    assert metrics.accuracy(theirs) == metrics.intervals(theirs, n_resamples=99).loc["accuracy", "value"] == right
+    assert metrics.compare(theirs, ours).loc[0, ["a", "b"]].tolist() == ["theirs", "predictions"]
+    assert voting.majority_vote([theirs, ours]).members == ("theirs", "predictions")
+    ax = ser.plot_against_paper({"vote of 5": theirs}, paper.votes())
+    assert f"{right:.1%}" in [text.get_text() for text in ax.texts]
+
+
+def test_a_part_of_the_corpus_will_do_and_the_classes_are_those_of_all_of_it(corpus, plain):
+    few = plain[corpus["emotion"] == "calm"].assign(extra=7, split="test")
+    theirs = ser.import_predictions(few, corpus, part="validation")
+    assert len(theirs) == 24 and set(theirs["part"]) == {"validation"} and predictions.labels(theirs) == EMOTIONS
+
+
+@pytest.mark.parametrize("clips", [dict, "function"])
+def test_names_of_clips_are_mapped(corpus, plain, clips):
+    own = plain.set_axis([f"utterance {i}" for i in range(len(plain))])
+    names = dict(zip(own.index, corpus.index, strict=True))
+    theirs = ser.import_predictions(own, corpus, clips=names if clips is dict else names.__getitem__)
+    assert theirs["clip"].tolist() == corpus.index.tolist()
+
+
+def test_rounded_probabilities_are_taken_and_log_probabilities_are_logits(corpus, plain):
+    rounded = ser.import_predictions(plain.round(2), corpus)
+    assert predictions.probabilities(rounded).sum(axis=1) == pytest.approx(1, abs=1e-5)
+    logs = ser.import_predictions(np.log(plain), corpus, logits=True)
+    assert predictions.probabilities(logs) == pytest.approx(plain[list(EMOTIONS)].to_numpy(), abs=1e-6)
+
+
+def test_a_column_of_what_they_predicted_may_break_their_own_ties(corpus):
+    tied = pd.DataFrame(0.0, corpus.index, THEIR_ORDER).assign(calm=0.5, sad=0.5)
+    for label in ("calm", "sad"):
+        assert len(ser.import_predictions(tied.assign(predicted=label), corpus))
+    with pytest.raises(SerlibError, match="has predicted 'happy' in theirs, and the most probable class is calm"):
+        ser.import_predictions(tied.assign(predicted="happy"), corpus, name="theirs")
+
+
+FAULTS = {
+    "no column for calm, disgust among neutral, happy, .*; say which": lambda t: t.drop(columns=["calm", "disgust"]),
+    "two columns for calm": lambda t: t.assign(p_calm=t["calm"]),
+    r"180 clips of theirs are not in the corpus \(x0, x1, x2, \.\.\.\); clips takes": (
+        lambda t: t.set_axis([f"x{i}" for i in range(len(t))])
+    ),
+    "name them in a column clip, or in the index": lambda t: t.reset_index(drop=True),
+    "stands there twice": lambda t: pd.concat([t, t[:1]]),
+    "row 3 of theirs has 'high' for happy": (
+        lambda t: t.astype(object).mask((t.index == t.index[2])[:, None] & (t.columns == "happy"), "high")
+    ),
+    "row 1 of theirs has nan for sad": lambda t: t.mask((t.index == t.index[0])[:, None] & (t.columns == "sad")),
+    "are no probabilities, from .* logits=True": lambda t: t * 3 - 1,
+    r"are no probabilities, from 0 to 0 with a sum of 0": lambda t: t * 0,
+    "has emotion 'calm' in theirs, and the corpus is neutral": lambda t: t.assign(emotion="calm"),
+    "is empty": lambda t: t[:0],
+}
+
+
+@pytest.mark.parametrize("sentence", FAULTS)
+def test_what_does_not_fit_is_named(corpus, plain, sentence):
+    with pytest.raises(SerlibError, match=sentence):
+        ser.import_predictions(FAULTS[sentence](plain), corpus, name="theirs")
+
+
+def test_two_classes_swapped_are_noticed_by_their_own_answers(corpus, plain):
+    said = plain.assign(predicted=plain.idxmax(axis=1))
+    assert len(ser.import_predictions(said, corpus)) == len(corpus)
+    swapped = said.rename(columns={"calm": "sad", "sad": "calm"})
+    with pytest.raises(SerlibError, match="check the order of its rows and columns"):
+        ser.import_predictions(swapped, corpus)
+
+
+@pytest.mark.parametrize(
+    "how, sentence",
+    [
+        ({"labels": {"fear": "fearful"}}, "labels names a column 'fear', and theirs has neutral, calm"),
+        ({"labels": {"calm": "serene"}}, "labels names the emotion 'serene'; known names are|did you mean"),
+        ({"labels": ["calm", "sad"]}, "labels map columns to emotions"),
+        ({"clips": {}}, "clips has no name of the corpus for '03-01-01-01-01-01-01'"),
+        ({"clips": lambda clip: clip[999]}, "IndexError: string index out of range"),
+        ({"clips": "stem"}, "clips are a mapping or a function"),
+        ({"part": "train"}, "no part named 'train'"),
+        ({"name": " "}, "the name of a voter is some text"),
+    ],
+)
+def test_what_a_reader_asks_for_wrongly_is_said(corpus, plain, how, sentence):
+    with pytest.raises(SerlibError, match=sentence):
+        ser.import_predictions(plain, corpus, **{"name": "theirs", **how})
+
+
+def test_the_corpus_must_be_one(corpus, plain):
+    for other in (None, "ravdess", pd.DataFrame(), plain):
+        with pytest.raises(SerlibError, match="judged by a corpus"):
+            ser.import_predictions(plain, other)
+    with pytest.raises(SerlibError, match="stands twice in the corpus"):
+        ser.import_predictions(plain, pd.concat([corpus, corpus[:1]]))
+    for table in (None, 3, plain.to_numpy()):
+        with pytest.raises(SerlibError, match="predictions come as a DataFrame or a path"):
+            ser.import_predictions(table, corpus)
+
+
+def test_numbered_columns_and_a_corpus_without_names_or_actors(corpus, plain):
+    bare = corpus[["emotion"]].copy()
+    bare.attrs = {}
+    numbered = plain.set_axis(range(8), axis=1)
+    theirs = ser.import_predictions(numbered, bare, labels=dict(enumerate(THEIR_ORDER)))
+    assert set(theirs["corpus"]) == {"unnamed"} and set(theirs["actor"]) == {""}
+    assert metrics.accuracy(theirs) == metrics.accuracy(ser.import_predictions(plain, corpus))
