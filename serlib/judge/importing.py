@@ -26,16 +26,16 @@ def import_predictions(
 ) -> pd.DataFrame:
     """Return the predictions frame of what another program says about clips of a corpus: a voter like any other.
 
-    ``table`` has a row for each clip and a column for each class of the corpus, in any order; it is a DataFrame or a
-    CSV with commas. Clips are named in a column ``clip``, else in the index (of a CSV, in the first column): as in the
-    corpus, or as its files are, with or without folder and ending. Truth and actors come from the corpus. Other columns
-    are left out, but ``emotion`` and ``predicted``, where they are there, must say the same as the corpus and the
-    probabilities. The clips may be a part of the corpus.
+    Truth and actors come from the corpus, of which the clips may be a part. Columns that are neither clip nor class are
+    left out, but ``emotion`` and ``predicted``, where they are there, must say the same as the corpus and the
+    probabilities.
 
     Parameters
     ----------
     table
-        The predictions, shape (clips, classes and more).
+        The predictions, shape (clips, classes and more): a DataFrame, or a CSV with commas. A row for each clip and a
+        column for each class of the corpus, in any order. Clips are named in a column ``clip``, else in the index (of a
+        CSV, in the first column): as in the corpus, or as its files are, with or without folder and ending.
     corpus
         The corpus that they are about.
     labels
@@ -49,6 +49,11 @@ def import_predictions(
     name
         What tables and figures call it; without one, the name of the file.
 
+    Returns
+    -------
+    DataFrame
+        A predictions frame, a row for each row of the table.
+
     Raises
     ------
     SerlibError
@@ -57,7 +62,6 @@ def import_predictions(
     Examples
     --------
     >>> import pandas as pd
-    >>> import serlib as ser
     >>> corpus = pd.DataFrame({"emotion": ["happy", "sad"], "actor": ["01", "02"]}, index=["a", "b"])
     >>> table = pd.DataFrame({"clip": ["wav/b.wav", "wav/a.wav"], "sad": [0.8, 0.1], "joy": [0.2, 0.9]})
     >>> theirs = ser.import_predictions(table, corpus, labels={"joy": "happy"})
