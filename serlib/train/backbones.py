@@ -18,9 +18,17 @@ TWINS = Path(__file__).parents[1] / "twins"
 class Backbone:
     """One pre-trained encoder: what it is, and the facts that decide how it must be fed.
 
-    ``parameters`` counts the encoder in millions. ``needs_mask`` says whether padding is told to the model by an
-    attention mask (all layer-norm models) or never (HuBERT base, Whisper). ``paper_title`` is its row in
-    :func:`serlib.judge.paper.models`, empty where the paper has none.
+    ``key`` is what it is called by, ``title`` what tables call it, ``checkpoint`` its hub id or folder at ``revision``,
+    ``family`` its kind in transformers. ``parameters`` counts the encoder in millions, in ``layers`` layers of
+    ``hidden`` numbers a frame. ``needs_mask`` says whether padding is told to the model by an attention mask (all
+    layer-norm models) or never (HuBERT base, Whisper). ``about`` says how it was pre-trained; ``paper_title`` is its
+    row in :func:`serlib.judge.paper.models`, empty where the paper has none.
+
+    Examples
+    --------
+    >>> backbone = ser.backbone("hubert-base")
+    >>> backbone.parameters, backbone.layers, backbone.hidden, backbone.needs_mask
+    (94.4, 12, 768, False)
     """
 
     key: str
@@ -37,12 +45,20 @@ class Backbone:
 
     @property
     def original(self) -> str:
-        """The key of the model that a twin stands for; of all others their own."""
+        """The key of the model that a twin stands for; of all others their own.
+
+        >>> ser.backbone("hubert-base-mini").original
+        'hubert-base'
+        """
         return Path(self.checkpoint).name if self.is_twin else self.key
 
     @property
     def is_twin(self) -> bool:
-        """Whether this is a mini twin, whose weights ship with serlib."""
+        """Whether this is a mini twin, whose weights ship with serlib.
+
+        >>> ser.backbone("hubert-base-mini").is_twin
+        True
+        """
         return self.checkpoint.startswith("serlib/twins/")
 
     def __str__(self) -> str:
@@ -144,10 +160,29 @@ SIX = tuple(key for key, row in BACKBONES.items() if row.paper_title)
 
 
 def backbone(name: str | Path) -> Backbone:
-    """Return the backbone of a key ("hubert-base"), of a twin ("hubert-base-mini"), a hub id, or a local folder.
+    """Return a pre-trained encoder by its name.
 
-    Any encoder of the wav2vec 2.0 family or of Whisper that transformers knows by itself will do. Raises SerlibError
-    with the nearest names for anything else.
+    Parameters
+    ----------
+    name
+        A key ("hubert-base"), a twin ("hubert-base-mini"), a hub id, or a local folder. Any encoder of the wav2vec 2.0
+        family or of Whisper that transformers knows by itself will do.
+
+    Returns
+    -------
+    Backbone
+        What it is, without its weights.
+
+    Raises
+    ------
+    SerlibError
+        With the nearest names for what is none of these, and for a checkpoint that serlib cannot feed.
+
+    Examples
+    --------
+    >>> print(ser.backbone("hubert-base-mini"))
+    HuBERT base (mini twin) (0.4712 M parameters, 3 layers of 96): a tiny model with the layout of HuBERT base,
+    pre-trained on synthetic speech only.
     """
     if not isinstance(name, str | Path):
         raise SerlibError(f"A backbone is found by its name, such as 'hubert-base', and {name!r} is none.")
