@@ -35,19 +35,53 @@ def fine_tune(
 ) -> Run:
     """Fine-tune a backbone on a split and return the Run in ``folder/<split>/<name>``.
 
-    ``name`` tells apart runs of one backbone on one split; without one it is the backbone's key. A finished run of the
-    same sound, labels, weights and recipe is loaded, a half-finished one resumed from its last checkpoint; another run
-    of that name is kept beside it, and what changed is said. The best step is the one of highest validation accuracy,
-    the earliest of equals; test is predicted once, with it. A training that stays at chance is said so, and marked in
-    ``info["at_chance"]``. On several processes, started by ``accelerate launch -m serlib``, a step has as many clips as
-    on one (the same, if the recipe buckets). ``tracker`` is "tensorboard" or "wandb".
+    A finished run of the same sound, labels, weights and recipe is loaded, a half-finished one resumed from its last
+    checkpoint; another run of that name is kept beside it, and what changed is said. The best step is the one of
+    highest validation accuracy, the earliest of equals; test is predicted once, with it. A training that stays at
+    chance is said so, and marked in ``info["at_chance"]``. On several processes, started by ``accelerate launch -m
+    serlib``, a step has as many clips as on one (the same, if the recipe buckets).
 
     Resuming is exact: a run that was killed, at whatever moment, and run again has the predictions of an undisturbed
     one, bit for bit on a CPU. Where it is not: a GPU adds in varying order, and so does a batch that had to be halved.
     Several processes show another ``eval_loss`` in its last digits, because it is averaged over their batches.
 
-    Raises SerlibError for weights that cannot be found, clips that cannot be read or are shorter than 0.1 s, training
-    that diverged, memory that is not enough for one clip, a GPU that is gone and a full disk.
+    Parameters
+    ----------
+    backbone
+        What ``ser.backbone`` or ``lesson.backbone`` returned.
+    split
+        Train, validation and test.
+    recipe
+        How it is trained; a lesson's is ``lesson.recipe_for(backbone)``.
+    folder
+        Where runs are kept, as ``lesson.runs``.
+    name
+        What tells apart runs of one backbone on one split; without one it is the backbone's key.
+    tracker
+        "tensorboard" or "wandb" records loss and accuracy while it trains.
+
+    Returns
+    -------
+    Run
+        A voter, with history and record.
+
+    Raises
+    ------
+    SerlibError
+        For weights that cannot be found, clips that cannot be read or are shorter than 0.1 s, training that diverged,
+        memory that is not enough for one clip, a GPU that is gone and a full disk.
+
+    Examples
+    --------
+    >>> lesson = ser.start("mini", epochs=2)
+    CPU, 2 cores - profile mini - ...
+    >>> backbone = lesson.backbone("hubert-base")
+    >>> recipe = lesson.recipe_for(backbone)
+    >>> print(recipe)
+    2 epochs, batch 16 x 1, learning rate 0.001 (head 0.002), warm-up 10%, mean pooling of the last layer, trimmed,
+    float32, evaluation every 65 steps
+    >>> split = ser.stratified_split(lesson.corpus())  # doctest: +SKIP
+    >>> run = ser.fine_tune(backbone, split, recipe, lesson.runs)  # doctest: +SKIP
     """
     if not isinstance(recipe, Recipe):
         raise SerlibError(

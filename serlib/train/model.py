@@ -65,14 +65,43 @@ def load(
 ) -> nn.Module:
     """Return the backbone with a new head for these labels, in float32.
 
-    ``pooling`` is "mean", "sum" or "max" over frames; ``layers`` is "last" or "weighted", a learned sum of all of
-    them. ``pretrained=False`` keeps the architecture and throws the weights away, to see what pre-training is worth.
-    ``masking`` is the share of frames that training hides, ``layerdrop`` the share of layers that it skips; None
-    leaves them to the checkpoint.
-
     The head is new, whatever the checkpoint had: small random numbers by torch's seed, and equal shares of the layers.
     Of the encoder every weight comes from the checkpoint. A prefix before all of their names, as a wrapper leaves it,
-    is taken off, and said. Raises SerlibError when the weights can be found nowhere, are broken, or are not all there.
+    is taken off, and said.
+
+    Parameters
+    ----------
+    backbone
+        What ``ser.backbone`` returned.
+    labels
+        The classes, in order.
+    pooling
+        Over frames: "mean", "sum" or "max".
+    layers
+        "last", or "weighted", a learned sum of all of them.
+    pretrained
+        False keeps the architecture and throws the weights away, to see what pre-training is worth.
+    masking
+        Share of frames that training hides; None leaves it to the checkpoint.
+    layerdrop
+        Share of layers that training skips; None leaves it to the checkpoint.
+
+    Returns
+    -------
+    Module
+        A model of transformers, for input of shape (clips, samples), or of Whisper (clips, bands, frames); its logits
+        are (clips, classes).
+
+    Raises
+    ------
+    SerlibError
+        When the weights can be found nowhere, are broken, or are not all there.
+
+    Examples
+    --------
+    >>> model = ser.model.load(ser.backbone("hubert-base-mini"), ["happy", "sad"])
+    >>> model.classifier
+    Linear(in_features=256, out_features=2, bias=True)
     """
     if not isinstance(backbone, Backbone):
         raise SerlibError(f"load takes a backbone, and {backbone!r} is none; make one by ser.backbone(name).")
@@ -118,7 +147,29 @@ def load(
 def load_trained(folder: Path) -> nn.Module:
     """Return a fine-tuned model from a run's checkpoint folder, whatever its pooling, with the head it was given.
 
-    Raises SerlibError when it is damaged, or a weight is missing.
+    Parameters
+    ----------
+    folder
+        ``run.folder / "checkpoint"``.
+
+    Returns
+    -------
+    Module
+        A model of transformers, ready to predict.
+
+    Raises
+    ------
+    SerlibError
+        When it is damaged, or a weight is missing.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> model = ser.model.load(ser.backbone("hubert-base-mini"), ["happy", "sad"])
+    >>> with TemporaryDirectory() as folder:
+    ...     model.save_pretrained(folder)
+    ...     ser.model.load_trained(folder).config.id2label
+    {0: 'happy', 1: 'sad'}
     """
     folder = Path(folder)
     name = f"{folder.parent.name}/{folder.name}"

@@ -36,9 +36,16 @@ _CLIPS = {"train": 1036, "validation": 116, "test": 288}
 
 @dataclass(frozen=True)
 class Device:
-    """Where one trains: memory in GB, operations a second in full and in mixed precision, bytes a second.
+    """Where one trains: ``memory`` in GB, operations a second in ``full`` and in ``mixed`` precision, bytes a second.
 
-    ``start`` is the memory that is gone before the model comes. ``half`` says whether there is mixed precision at all.
+    ``bandwidth`` is the last. ``start`` is the memory (GB) that is gone before the model comes, ``measured`` whether
+    the figures were measured here (a CPU's) or are of a data sheet, and ``half`` whether there is mixed precision at
+    all.
+
+    Examples
+    --------
+    >>> ser.planner.DEVICES["T4"].memory
+    15.0
     """
 
     name: str
@@ -75,6 +82,13 @@ class Cost:
     ``disk`` is the most at any time, with the checkpoint from the hub, cached features and checkpoints; ``left`` is
     what stays of it in the run's folder, the trained model. ``fits`` says whether the memory is enough; where it is
     not, ``remedy`` holds the changes to the recipe that would make it fit (empty where none is known).
+
+    Examples
+    --------
+    >>> cost = ser.plan(ser.backbone("hubert-base"), ser.Recipe(), "T4")
+    >>> print(cost)
+    HuBERT base on T4: 94.57 M weights, all of them trained, 2.9 of 15 GB of memory, 4 minutes, 4.9 GB of disk while it
+    runs, 0.4 GB afterwards (predicted).
     """
 
     title: str
@@ -94,7 +108,11 @@ class Cost:
 
     @property
     def fits(self) -> bool:
-        """Whether the device has the memory."""
+        """Whether the device has the memory.
+
+        >>> ser.plan(ser.backbone("hubert-base"), ser.Recipe(), "T4").fits
+        True
+        """
         return self.memory <= self.limit
 
     def __str__(self) -> str:
@@ -111,10 +129,35 @@ class Cost:
 
 
 def plan(backbone: Backbone, recipe: Recipe, device: str | Device = "here", split: Split | None = None) -> Cost:
-    """Predict what fine-tuning takes; ``device`` is "here", "CPU" or a key of DEVICES.
+    """Predict what fine-tuning takes.
 
-    Without a ``split`` the clips are RAVDESS's, split like the book's. Raises SerlibError for what is not fine-tuned:
-    a frozen recipe, or an encoder of another kind than wav2vec 2.0's.
+    Parameters
+    ----------
+    backbone
+        What ``ser.backbone`` returned, an encoder of the wav2vec 2.0 family.
+    recipe
+        How it would be trained.
+    device
+        "here", "CPU", a key of ``ser.planner.DEVICES``, or a Device.
+    split
+        Whose clips it would hear; without one RAVDESS's, split like the book's.
+
+    Returns
+    -------
+    Cost
+        Memory and disk in GB, minutes, operations.
+
+    Raises
+    ------
+    SerlibError
+        For what is not fine-tuned: a frozen recipe, or an encoder of another kind than wav2vec 2.0's; and for an
+        unknown device.
+
+    Examples
+    --------
+    >>> cost = ser.plan(ser.backbone("hubert-xlarge"), ser.Recipe(), "T4")
+    >>> cost.fits, cost.remedy
+    (False, {'lora': 16, 'gradient_checkpointing': True})
     """
     if not isinstance(recipe, Recipe):
         raise SerlibError("The planner knows fine-tuning only; give a ser.Recipe.")
@@ -127,9 +170,31 @@ def plan(backbone: Backbone, recipe: Recipe, device: str | Device = "here", spli
 
 
 def plan_all(recipe_for: Callable[[Backbone], Recipe], devices: list[str] | None = None) -> pd.DataFrame:
-    """Return the cost of fine-tuning each of the six, one row a backbone and device, on RAVDESS.
+    """Return the cost of fine-tuning each of the six on RAVDESS.
 
-    ``recipe_for`` gives the recipe of a backbone, as ``lesson.recipe_for`` does.
+    Parameters
+    ----------
+    recipe_for
+        What gives the recipe of a backbone, as ``lesson.recipe_for`` does.
+    devices
+        "here", "CPU" or keys of ``ser.planner.DEVICES``; without them, all of these.
+
+    Returns
+    -------
+    DataFrame
+        A row for each backbone and device. Columns weights and trained (millions), memory (GB), fits ("yes", the
+        changes to the recipe that would make it, or "no"), TFLOP a step, minutes, disk (GB).
+
+    Raises
+    ------
+    SerlibError
+        As ``ser.plan``.
+
+    Examples
+    --------
+    >>> table = ser.plan_all(lambda backbone: ser.Recipe(), ["T4"])
+    >>> table["memory (GB)"].round(1).to_list()
+    [7.7, 7.7, 2.9, 21.1, 7.7, 7.7]
     """
     rows = []
     for row in map(backbone, SIX):

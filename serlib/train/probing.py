@@ -25,12 +25,41 @@ QUIET = 6  # seconds to which Whisper's clips are padded at least
 def probe(backbone: Backbone, split: Split, recipe: Probe, folder: Path | str | Runs, name: str | None = None) -> Run:
     """Fit a linear head on a frozen encoder and return the Run in ``folder/<split>/<name>``.
 
-    ``name`` tells apart probes of one backbone on one split; without one it is the backbone's key and "-probe". A
-    finished run of the same sound, labels, weights and recipe is loaded; another of that name is kept beside it, and
+    A finished run of the same sound, labels, weights and recipe is loaded; another of that name is kept beside it, and
     what changed is said. The regularization is chosen on validation by loss, then validation teaches too, and test is
     predicted once.
 
-    Raises SerlibError for weights that cannot be found, and clips that cannot be read or are shorter than 0.1 s.
+    Parameters
+    ----------
+    backbone
+        What ``ser.backbone`` or ``lesson.backbone`` returned.
+    split
+        Train, validation and test.
+    recipe
+        What is averaged; a lesson's is ``lesson.probe_recipe``.
+    folder
+        Where runs are kept, as ``lesson.runs``.
+    name
+        What tells apart probes of one backbone on one split; without one it is the backbone's key and "-probe".
+
+    Returns
+    -------
+    Run
+        A voter, with history (a row for each regularization) and record.
+
+    Raises
+    ------
+    SerlibError
+        For weights that cannot be found, and clips that cannot be read or are shorter than 0.1 s.
+
+    Examples
+    --------
+    >>> lesson = ser.start("mini")
+    CPU, 2 cores - profile mini - ...
+    >>> print(lesson.probe_recipe)
+    frozen encoder, mean+std of all layers, logistic regression
+    >>> split = ser.stratified_split(lesson.corpus())  # doctest: +SKIP
+    >>> run = ser.probe(lesson.backbone("frozen"), split, lesson.probe_recipe, lesson.runs)  # doctest: +SKIP
     """
     if not isinstance(recipe, Probe):
         raise SerlibError(
@@ -73,10 +102,44 @@ def _fit(work: Work) -> Result | None:
 
 
 def layer_averages(backbone: Backbone, split: Split, recipe: Probe) -> pd.DataFrame:
-    """Return what a frozen encoder makes of each clip, one row a clip: measured once, then kept in the cache (02).
+    """Return what a frozen encoder makes of each clip: measured once, then kept in the cache (02).
 
-    The averages of the layers over time stand side by side, and each column begins with the number of its layer:
-    ``averages[0]`` is what enters the transformer, shape (clips, hidden), ``averages[backbone.layers]`` what leaves it.
+    Parameters
+    ----------
+    backbone
+        What ``ser.backbone`` or ``lesson.backbone`` returned.
+    split
+        Whose clips of all three parts are heard.
+    recipe
+        What is averaged.
+
+    Returns
+    -------
+    DataFrame
+        A row for each clip. The averages of the layers over time stand side by side, and each column begins with the
+        number of its layer: ``averages[0]`` is what enters the transformer, shape (clips, hidden),
+        ``averages[backbone.layers]`` what leaves it.
+
+    Raises
+    ------
+    SerlibError
+        For weights that cannot be found, and clips that cannot be read.
+
+    Examples
+    --------
+    Three sounds of half a second, one for each part:
+
+    >>> from tempfile import TemporaryDirectory
+    >>> import numpy as np, pandas as pd, soundfile
+    >>> backbone, parts = ser.backbone("hubert-base-mini"), []
+    >>> with TemporaryDirectory() as folder:
+    ...     for hertz in (100, 200, 400):
+    ...         path = f"{folder}/{hertz}.wav"
+    ...         soundfile.write(path, 0.5 * np.sin(2 * np.pi * hertz * np.arange(8000) / 16000), 16000)
+    ...         parts.append(pd.DataFrame({"path": [path], "emotion": ["calm"]}))
+    ...     averages = ser.layer_averages(backbone, ser.splits.Split("tones", *parts), ser.Probe())
+    >>> averages.index.to_list(), averages[backbone.layers]["mean"].shape
+    (['100', '200', '400'], (3, 96))
     """
     return _averages(work_on(backbone, split, recipe, cache_dir(), None))
 

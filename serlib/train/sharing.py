@@ -34,6 +34,26 @@ def model_card(run: Any) -> str:
 
     The numbers are those of the test part, from the predictions that the run keeps. The lines of code give what
     ``ser.classify`` gives, on any machine that has the libraries which they import.
+
+    Parameters
+    ----------
+    run
+        A run, with or without its checkpoint.
+
+    Returns
+    -------
+    str
+        Markdown, as the README.md of a repository on the hub.
+
+    References
+    ----------
+    Mitchell et al. (2019, arXiv 1810.03993).
+
+    Examples
+    --------
+    >>> card = ser.model_card(ser.load_run("results/laptop/stratified/whisper-tiny.en"))
+    >>> print(next(line for line in card.splitlines() if line.startswith("**Test.**")))
+    **Test.** Accuracy 85.8% (95 % interval 81.3% to 89.3%), unweighted average recall 85.7%.
     """
     from huggingface_hub import EvalResult, ModelCardData
 
