@@ -150,7 +150,7 @@ def _stem(path: str) -> str:
     return PurePosixPath(path.replace("\\", "/")).stem
 
 
-def _scores_of(table: pd.DataFrame, labels: dict, classes: list[str], name: str) -> np.ndarray:
+def _scores_of(table: pd.DataFrame, labels: dict[Any, str], classes: list[str], name: str) -> np.ndarray:
     """Return the numbers of the classes, (clips, classes)."""
     columns = list(table.columns)
     if strange := [column for column in labels if column not in columns]:
@@ -180,7 +180,7 @@ def _scores_of(table: pd.DataFrame, labels: dict, classes: list[str], name: str)
     return numbers
 
 
-def _demand_agreement(frame: pd.DataFrame, table: pd.DataFrame, labels: dict, name: str) -> None:
+def _demand_agreement(frame: pd.DataFrame, table: pd.DataFrame, labels: dict[Any, str], name: str) -> None:
     """Raise SerlibError where the table has an emotion or a label of its own that does not fit what was taken in."""
     likely = predictions.probabilities(frame)
     classes = predictions.labels(frame)

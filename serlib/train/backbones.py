@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from textwrap import shorten
+from typing import Any
 
 from serlib.errors import SerlibError, nearest
 from serlib.files import given_path, named_folder
@@ -67,7 +68,7 @@ class Backbone:
         )
 
 
-_LARGE = {"parameters": 315.4, "hidden": 1024, "layers": 24, "needs_mask": True}
+_LARGE: dict[str, Any] = {"parameters": 315.4, "hidden": 1024, "layers": 24, "needs_mask": True}
 BACKBONES = {
     row.key: row
     for row in (
@@ -227,7 +228,7 @@ def _anyone(name: str) -> Backbone:
     return Backbone(key, key, name, family, size, hidden, layers, needs_mask, "a checkpoint of your own choice.")
 
 
-def config_of(source: Path | str, revision: str = "main", **settings):
+def config_of(source: Path | str, revision: str = "main", **settings: Any) -> Any:
     """Return the config of a local folder or hub id, with these settings in place of its own.
 
     Raises SerlibError where there is none, and for a model that serlib cannot feed: one that brings its own code, is no
@@ -257,18 +258,18 @@ def config_of(source: Path | str, revision: str = "main", **settings):
     return config
 
 
-def extractor_of(backbone: Backbone, **options):
+def extractor_of(backbone: Backbone, **options: Any) -> Any:
     """Return what makes a backbone's input of sound, with these options. SerlibError where there is none."""
     source = weights_of(backbone.checkpoint)
     return _extractor(source, backbone.checkpoint, revision_of(backbone), options)
 
 
-def extractor_from(folder: Path):
+def extractor_from(folder: Path) -> Any:
     """Return what makes the input of a trained model, from the folder of its checkpoint. SerlibError without."""
     return _extractor(folder, str(folder), None, {})
 
 
-def _extractor(source: Path | str, name: str, revision: str | None, options: dict):
+def _extractor(source: Path | str, name: str, revision: str | None, options: dict[str, Any]) -> Any:
     from transformers import AutoFeatureExtractor
 
     try:
@@ -335,7 +336,7 @@ def weights_key(backbone: Backbone) -> str:
 
 def check_twin(backbone: Backbone) -> None:
     """Raise SerlibError for a mini twin whose weights are not those that its recipe ends in."""
-    folder = weights_of(backbone.checkpoint)
+    folder = Path(weights_of(backbone.checkpoint))
     try:
         right = json.loads((folder / "recipe.json").read_text(encoding="utf-8"))["sha256"] == digest(folder / SAFE)
     except (OSError, ValueError, KeyError):
@@ -373,7 +374,8 @@ def missing_weights(name: str, error: Exception, folder: Path | None = None) -> 
 
     ``folder`` is where its files should be, where that is known: what is wrong is looked for there.
     """
-    chain, kinds = error, []
+    chain: BaseException | None = error
+    kinds: list[str] = []
     while chain is not None:
         kinds += [kind.__name__ for kind in type(chain).__mro__]
         kinds += ["MemoryError"] * ("allocate memory" in str(chain))  # torch's own is a plain RuntimeError

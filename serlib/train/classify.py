@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -70,7 +71,7 @@ def classify(run: Run, paths: Sequence[Path | str]) -> pd.DataFrame:
     return pd.DataFrame(table, index=[given_path(path).stem for path in paths], columns=run.info["labels"])
 
 
-def _probabilities(model, extractor, samples: np.ndarray) -> np.ndarray:
+def _probabilities(model: Any, extractor: Any, samples: np.ndarray) -> np.ndarray:
     """Return the probabilities of one clip, (classes,)."""
     import torch
 

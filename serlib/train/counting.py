@@ -40,7 +40,7 @@ class Setup:
     mixed: bool = False
     gpu: bool = True
 
-    def build(self, layers: int, device: str = "meta"):
+    def build(self, layers: int, device: str = "meta") -> tuple[torch.nn.Module, torch.nn.Module, int]:
         """Return (model in training, its convolutions, its weights without LoRA's), with so many layers."""
         from transformers import AutoConfig, AutoModelForAudioClassification
         from transformers.utils import logging
@@ -112,7 +112,7 @@ def count(setup: Setup, clips: int, frames: int) -> Counts:
     few, more = (_count(setup, layers, clips, frames) for layers in LAYERS)
     share = (json.loads(setup.config)["num_hidden_layers"] - LAYERS[0]) / (LAYERS[1] - LAYERS[0])
 
-    def line(a, b):
+    def line(a: Any, b: Any) -> Any:
         return Pass(*map(line, a, b)) if isinstance(a, Pass) else a + share * (b - a)
 
     return Counts(*(line(getattr(few, field.name), getattr(more, field.name)) for field in fields(Counts)))
@@ -166,7 +166,7 @@ class _Meter(TorchDispatchMode):
     FlopCounterMode itself follows modules by hooks that keep recomputed activations alive, so only its formulas serve.
     """
 
-    def __init__(self, net: torch.nn.Module):
+    def __init__(self, net: torch.nn.Module) -> None:
         super().__init__()
         self.formulas = FlopCounterMode(display=False, custom_mapping=FORMULAS).flop_registry
         self.counted, self.now, self.peak = Pass(), 0, 0
@@ -180,9 +180,9 @@ class _Meter(TorchDispatchMode):
         if not func.is_view:
             formula = self.formulas.get(func._overloadpacket)
             operations = formula(*args, **(kwargs or {}), out_val=out) if formula else 0
-            parts = (0, operations) if func._overloadpacket in ATTENTION else (operations, 0)
+            linear, squared = (0, operations) if func._overloadpacket in ATTENTION else (operations, 0)
             moved = sum(tensor.nbytes for tensor in [*args, *made] if torch.is_tensor(tensor))
-            self.counted = self.counted.plus(Pass(*parts, moved, 1))
+            self.counted = self.counted.plus(Pass(linear, squared, moved, 1))
         for tensor in made:
             storage = tensor.untyped_storage()
             if storage._cdata not in self.own and storage._cdata not in self.alive:
@@ -202,7 +202,7 @@ class _As(TorchFunctionMode):
     Source: torch's list of what autocast casts (docs.pytorch.org/docs/stable/amp.html), and its fused kernels.
     """
 
-    def __init__(self, setup: Setup):
+    def __init__(self, setup: Setup) -> None:
         super().__init__()
         self.setup = setup
 

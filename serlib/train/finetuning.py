@@ -91,7 +91,7 @@ def fine_tune(
     return found_or_made(work, CODE, partial(_train_and_close, work, tracker))
 
 
-def _train_and_close(work: Work, tracker: str | None) -> Result:
+def _train_and_close(work: Work[Recipe], tracker: str | None) -> Result:
     try:
         return _train_within_memory(work, tracker)
     finally:
@@ -101,7 +101,7 @@ def _train_and_close(work: Work, tracker: str | None) -> Result:
             callbacks.end_wandb()
 
 
-def _train_within_memory(work: Work, tracker: str | None) -> Result:
+def _train_within_memory(work: Work[Recipe], tracker: str | None) -> Result:
     """Train; memory that is not enough halves the batch and doubles the accumulation: a step has the same clips."""
     import torch
 
@@ -142,7 +142,7 @@ def _batch_of_each(recipe: Recipe, many: int) -> int:
     return next(n for n in range(recipe.batch_size, 0, -1) if clips // many % n == 0)
 
 
-def _train(work: Work, batch: int, accumulation: int, evaluated: int, tracker: str | None) -> Result:
+def _train(work: Work[Recipe], batch: int, accumulation: int, evaluated: int, tracker: str | None) -> Result:
     """Train from the last checkpoint or the beginning, and predict with the best step."""
     from transformers import set_seed
 
@@ -206,7 +206,7 @@ class _Learner:
     def trainable(self) -> int:
         return sum(p.numel() for _, p in self.trained)
 
-    def groups(self, recipe: Recipe) -> list[dict]:
+    def groups(self, recipe: Recipe) -> list[dict[str, Any]]:
         """Return the optimizer's groups: the encoder, and what starts from nothing, which may learn faster."""
         from serlib.train import model as models
 
@@ -230,7 +230,7 @@ class _Learner:
         self.extractor.save_pretrained(folder)
 
 
-def _learner(work: Work) -> _Learner:
+def _learner(work: Work[Recipe]) -> _Learner:
     """Return the backbone with a new head, its convolutions frozen."""
     from serlib.train import model as models
 
@@ -262,7 +262,7 @@ def _learner(work: Work) -> _Learner:
     return _Learner(model, input_name, extractor, encoder, channels, shortest, parameters)
 
 
-def _whisper_seconds(work: Work) -> int:
+def _whisper_seconds(work: Work[Recipe]) -> int:
     """Return how long a clip Whisper is to hear: the longest one, at least 6 s. SerlibError above its 30 s."""
     full = extractor_of(work.backbone).chunk_length
     longest = pd.concat([frame["seconds"] for _, frame in work.split.parts()])
@@ -274,7 +274,9 @@ def _whisper_seconds(work: Work) -> int:
     return max(SECONDS, math.ceil(longest.max()))
 
 
-def _arguments(work: Work, batch: int, accumulation: int, evaluated: int, half: str | None, tracker: str | None):
+def _arguments(
+    work: Work[Recipe], batch: int, accumulation: int, evaluated: int, half: str | None, tracker: str | None
+) -> Any:
     """Return the Trainer's arguments for a recipe, with as many clips at once as there is memory for."""
     import torch
     from transformers import TrainingArguments
@@ -318,7 +320,7 @@ def _arguments(work: Work, batch: int, accumulation: int, evaluated: int, half: 
     )
 
 
-def _trainer(work: Work, learner: _Learner, data: dict, arguments):
+def _trainer(work: Work[Recipe], learner: _Learner, data: dict[str, Any], arguments: Any) -> Any:
     """Return the Trainer: batches, order, loss, measures, and two rates of learning."""
     import torch
     from transformers import PrinterCallback
@@ -355,7 +357,7 @@ def _trainer(work: Work, learner: _Learner, data: dict, arguments):
     return trainer
 
 
-def _predicted(trainer, data: dict, split: Split, part: str) -> pd.DataFrame:
+def _predicted(trainer: Any, data: dict[str, Any], split: Split, part: str) -> pd.DataFrame:
     """Return the predictions frame of one part."""
     probabilities = softmax_of(trainer.predict(data[part], ignore_keys=UNWANTED).predictions)
     rows = getattr(split, part).loc[data[part]["clip"]]
@@ -380,7 +382,7 @@ def half_precision() -> str | None:
     return "bf16" if torch.cpu.get_capabilities().get("avx512_bf16") else None
 
 
-def _loss_of(recipe: Recipe, split: Split) -> Callable | None:
+def _loss_of(recipe: Recipe, split: Split) -> Callable[..., Any] | None:
     """Return the training loss where it is not the plain one: smoothed labels, weighted classes; None otherwise.
 
     The weights average 1 over the training clips, and a step divides by its clips in all, so that 8 x 1 is 2 x 4.
@@ -397,7 +399,7 @@ def _loss_of(recipe: Recipe, split: Split) -> Callable | None:
             compute_class_weight("balanced", classes=np.array(split.labels), y=known), dtype=torch.float32
         )
 
-    def loss(outputs, labels, num_items_in_batch=None):
+    def loss(outputs: Any, labels: Any, num_items_in_batch: Any = None) -> Any:
         logits = outputs.logits.float()
         if not logits.requires_grad:  # an evaluation: the plain loss, to compare with any other run's
             return torch.nn.functional.cross_entropy(logits, labels)
@@ -413,12 +415,12 @@ def _loss_of(recipe: Recipe, split: Split) -> Callable | None:
     return loss
 
 
-def _scores(result) -> dict[str, float]:
+def _scores(result: Any) -> dict[str, float]:
     guess = result.predictions.argmax(-1)
     return {"accuracy": float((guess == result.label_ids).mean()), "uar": float(uar(result.label_ids, guess))}
 
 
-def _history(log: list[dict]) -> pd.DataFrame:
+def _history(log: list[dict[str, float]]) -> pd.DataFrame:
     """Return one row an evaluation: step, epoch, training loss since the last one, and the validation scores."""
     frame = pd.DataFrame(log).groupby("step", as_index=False).first()
     columns = ["step", "epoch", "loss", "eval_loss", "eval_accuracy", "eval_uar"]

@@ -36,9 +36,9 @@ class Fitted:
 
     trial: Any
     final: Any
-    rows: list[dict]
+    rows: list[dict[str, float]]
     best: int
-    settings: dict
+    settings: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -116,8 +116,8 @@ class Logistic:
             own, guess = (trial.probabilities(x[part]) for part in ("train", "validation"))
             rows.append(history_row(step, c, own, y["train"], guess, y["validation"]))
         best = int(np.argmin([row["eval_loss"] for row in rows]))
-        both = (np.concatenate([part["train"], part["validation"]]) for part in (x, y))
-        final = cls.fit(*both, REGULARIZATION[best])
+        heard, truth = (np.concatenate([part["train"], part["validation"]]) for part in (x, y))
+        final = cls.fit(heard, truth, REGULARIZATION[best])
         return Fitted(trials[best], final, rows, best, {"regularization": REGULARIZATION[best]})
 
     def probabilities(self, features: np.ndarray) -> np.ndarray:
@@ -165,7 +165,7 @@ class Logistic:
 
 def history_row(
     step: int, epoch: float, own: np.ndarray, taught: np.ndarray, guess: np.ndarray, truth: np.ndarray
-) -> dict:
+) -> dict[str, float]:
     """Return one row of a history: the loss on what was taught, and all measures on what was held out.
 
     ``own`` and ``guess`` are probabilities (clips, classes), ``taught`` and ``truth`` class numbers (clips,).

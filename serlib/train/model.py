@@ -9,6 +9,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -28,7 +29,13 @@ FAMILIES = {
 class _OtherPooling:
     """Sum or max over frames in place of the stock mean (mixed into a stock class, so the weights stay the same)."""
 
-    def forward(self, input_values, attention_mask=None, labels=None, **_):
+    def forward(
+        self: Any,  # the stock model that it is mixed into
+        input_values: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+        **_: Any,
+    ) -> Any:
         from transformers.modeling_outputs import SequenceClassifierOutput
 
         outputs = self.base_model(
@@ -178,7 +185,7 @@ def load_trained(folder: Path) -> nn.Module:
     return model.eval()
 
 
-def _kind_of(config) -> type[nn.Module]:
+def _kind_of(config: Any) -> type[nn.Module]:
     """Return the class of a config's model: the stock one, or with another pooling if the config says so."""
     from transformers import AutoModelForAudioClassification
 
@@ -189,7 +196,7 @@ def _kind_of(config) -> type[nn.Module]:
     return kind if pooling == "mean" else type(f"{pooling.title()}{kind.__name__}", (_OtherPooling, kind), {})
 
 
-def _read(source: Path | str, name: str, config, revision: str) -> nn.Module:
+def _read(source: Path | str, name: str, config: Any, revision: str) -> nn.Module:
     """Return a model whose encoder is the checkpoint's to the last weight, and whose head is new."""
     before = torch.get_rng_state()
     model, report = _from_pretrained(source, name, config, revision)
@@ -204,7 +211,9 @@ def _read(source: Path | str, name: str, config, revision: str) -> nn.Module:
     return model
 
 
-def _from_pretrained(source: Path | str, name: str, config, revision: str = "main", prefix: str = ""):
+def _from_pretrained(
+    source: Path | str, name: str, config: Any, revision: str = "main", prefix: str = ""
+) -> tuple[nn.Module, dict[str, Any]]:
     """Return (model in float32, report): what transformers found missing, left over, and of another size."""
     hush()
     kind = _kind_of(config)
@@ -230,7 +239,7 @@ def _from_pretrained(source: Path | str, name: str, config, revision: str = "mai
     return model, report
 
 
-def _foreign_prefix(name: str, model: nn.Module, encoder: set[str], report: dict) -> str:
+def _foreign_prefix(name: str, model: nn.Module, encoder: set[str], report: dict[str, Any]) -> str:
     """Return what stands before the names of at least half of the encoder's weights, "" where nothing does.
 
     SerlibError where it is the name of another family, or where there are two such encoders.
@@ -259,7 +268,7 @@ def _foreign_prefix(name: str, model: nn.Module, encoder: set[str], report: dict
     return whole[0] if whole else ""
 
 
-def _check(name: str, model: nn.Module, report: dict, needed: set[str]) -> None:
+def _check(name: str, model: nn.Module, report: dict[str, Any], needed: set[str]) -> None:
     """Raise SerlibError unless each of the needed tensors came from the checkpoint, in its size, and is finite."""
     state = model.state_dict()
     order = [key for key in state if key in needed]
@@ -285,7 +294,7 @@ def _check(name: str, model: nn.Module, report: dict, needed: set[str]) -> None:
         )
 
 
-def _check_leftovers(name: str, model: nn.Module, report: dict, encoder: set[str]) -> None:
+def _check_leftovers(name: str, model: nn.Module, report: dict[str, Any], encoder: set[str]) -> None:
     """Raise SerlibError for weights inside the encoder that the config leaves out; whole layers on top are only said.
 
     What lies beside the encoder is of no interest: a decoder, the heads of pre-training.
@@ -343,7 +352,7 @@ def with_lora(model: nn.Module, rank: int) -> nn.Module:
         return get_peft_model(model, config)
 
 
-def forget_activations(model: nn.Module, contexts: Callable | None = None) -> None:
+def forget_activations(model: nn.Module, contexts: Callable[[], Any] | None = None) -> None:
     """Switch gradient checkpointing on: each layer is computed again on the way back.
 
     ``contexts`` gives two context managers, for the way ahead and for what is computed again (torch's ``context_fn``).

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -104,7 +105,7 @@ class Cost:
     minutes: float
     disk: float
     left: float
-    remedy: dict
+    remedy: dict[str, Any]
 
     @property
     def fits(self) -> bool:
@@ -162,7 +163,7 @@ def plan(backbone: Backbone, recipe: Recipe, device: str | Device = "here", spli
     if not isinstance(recipe, Recipe):
         raise SerlibError("The planner knows fine-tuning only; give a ser.Recipe.")
     place = device if isinstance(device, Device) else _device(device, backbone.hidden)
-    remedy = {}
+    remedy: dict[str, Any] = {}
     predicted = _predict(backbone, recipe, place, split)
     if not predicted.fits:
         remedy = _remedy(recipe, lambda other: _predict(backbone, other, place, split).fits)
@@ -447,7 +448,8 @@ def _tries(step: Callable[[], object], least: int) -> list[float]:
     """Return the seconds of each try, on all threads: of the least number, or of what a quarter second has."""
     import torch
 
-    tries, end = [], time.process_time() + 0.25 * torch.get_num_threads()
+    tries: list[float] = []
+    end = time.process_time() + 0.25 * torch.get_num_threads()
     while time.process_time() < end or len(tries) < least:
         begin = time.process_time()
         step()
@@ -455,7 +457,7 @@ def _tries(step: Callable[[], object], least: int) -> list[float]:
     return tries
 
 
-def _remedy(recipe: Recipe, fits: Callable[[Recipe], bool]) -> dict:
+def _remedy(recipe: Recipe, fits: Callable[[Recipe], bool]) -> dict[str, Any]:
     """Return the smallest change to the recipe that fits: memory for time, then smaller batches, then fewer weights."""
     half = {"batch_size": max(1, recipe.batch_size // 2), "accumulation": recipe.accumulation * 2}
     lora = {"lora": 16, "gradient_checkpointing": True, "layers": "last", "layerdrop": 0.0}

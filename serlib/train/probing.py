@@ -3,6 +3,7 @@
 import hashlib
 from functools import partial
 from pathlib import Path
+from typing import Any, TypeAlias
 from zipfile import BadZipFile
 
 import numpy as np
@@ -20,6 +21,8 @@ from serlib.train.run import Result, Run, Runs, Work, found_or_made, processes, 
 
 CODE = 1  # raise it when the same clip would give other averages, or they another head
 QUIET = 6  # seconds to which Whisper's clips are padded at least
+
+Encoder: TypeAlias = tuple[Any, Any]  # transformers' model and its feature extractor
 
 
 def probe(backbone: Backbone, split: Split, recipe: Probe, folder: Path | str | Runs, name: str | None = None) -> Run:
@@ -69,7 +72,7 @@ def probe(backbone: Backbone, split: Split, recipe: Probe, folder: Path | str | 
     return found_or_made(work, CODE, partial(_fit, work))
 
 
-def _fit(work: Work) -> Result | None:
+def _fit(work: Work[Probe]) -> Result | None:
     """Fit the recipe's head to the averages of training and validation, and predict test once."""
     if not processes().is_main_process:
         return None
@@ -144,7 +147,7 @@ def layer_averages(backbone: Backbone, split: Split, recipe: Probe) -> pd.DataFr
     return _averages(work_on(backbone, split, recipe, cache_dir(), None))
 
 
-def _averages(work: Work, encoder=None) -> pd.DataFrame:
+def _averages(work: Work[Probe], encoder: Encoder | None = None) -> pd.DataFrame:
     """Return the averages of a work's clips: from the cache, and what that lacks from the encoder."""
     backbone, split, recipe = work.backbone, work.split, work.recipe
     corpus = pd.concat([frame for _, frame in split.parts()])
@@ -171,7 +174,7 @@ def _averages(work: Work, encoder=None) -> pd.DataFrame:
     return features
 
 
-def _layers_of(work: Work) -> list[int]:
+def _layers_of(work: Work[Probe]) -> list[int]:
     """Return the numbers of the layers that a probe averages."""
     return work.recipe.averaged_layers(work.backbone.layers)
 
@@ -198,7 +201,7 @@ def _digest(sounds: np.ndarray, features: np.ndarray) -> str:
     return hashlib.sha256(sounds.tobytes() + np.ascontiguousarray(features).tobytes()).hexdigest()
 
 
-def frozen_encoder(backbone: Backbone, recipe: Probe):
+def frozen_encoder(backbone: Backbone, recipe: Probe) -> Encoder:
     """Return (encoder, feature extractor), the encoder alone where the checkpoint has a decoder too."""
     import torch
     from transformers import set_seed
@@ -212,20 +215,20 @@ def frozen_encoder(backbone: Backbone, recipe: Probe):
     return model.to(device).eval(), extractor_of(backbone)
 
 
-def averages_of(encoder, sounds: list[np.ndarray], recipe: Probe) -> np.ndarray:
+def averages_of(encoder: Encoder, sounds: list[np.ndarray], recipe: Probe) -> np.ndarray:
     """Return (clips, features): the mean over time (and the standard deviation) of each chosen layer, side by side.
 
     With several speeds, the mean over the copies of a clip. Whisper hears a clip of more than 30 s in equal windows,
     whose averages count alike.
     """
-    total = 0
+    total: np.ndarray = np.zeros((), dtype=np.float32)
     for speed in recipe.speeds:
         copies = [s if speed == 1 else soxr.resample(s, audio.RATE, audio.RATE / speed) for s in sounds]
         total = total + np.stack([_averaged(encoder, copy, recipe) for copy in copies])
     return (total / len(recipe.speeds)).astype(np.float32)
 
 
-def _averaged(encoder, samples: np.ndarray, recipe: Probe) -> np.ndarray:
+def _averaged(encoder: Encoder, samples: np.ndarray, recipe: Probe) -> np.ndarray:
     """Return the averages of one clip, (features,)."""
     model, extractor = encoder
     states = _whisper_states if model.config.model_type == "whisper" else _waveform_states
@@ -237,13 +240,13 @@ def _averaged(encoder, samples: np.ndarray, recipe: Probe) -> np.ndarray:
     return np.mean(rows, axis=0)
 
 
-def windows(samples: np.ndarray, extractor) -> list[np.ndarray]:
+def windows(samples: np.ndarray, extractor: Any) -> list[np.ndarray]:
     """Return a clip in equal pieces, none longer than an encoder hears at once: one piece where it hears any length."""
     longest = getattr(extractor, "n_samples", len(samples))  # Whisper's extractor knows such a length
     return np.array_split(samples, max(1, -(-len(samples) // longest)))
 
 
-def _waveform_states(model, extractor, samples: np.ndarray) -> np.ndarray:
+def _waveform_states(model: Any, extractor: Any, samples: np.ndarray) -> np.ndarray:
     """Return (layers, frames, hidden) of a clip, which goes alone, so that none depends on its neighbors' length."""
     import torch
 
@@ -253,7 +256,7 @@ def _waveform_states(model, extractor, samples: np.ndarray) -> np.ndarray:
     return torch.cat(states).float().cpu().numpy()
 
 
-def _whisper_states(model, extractor, samples: np.ndarray) -> np.ndarray:
+def _whisper_states(model: Any, extractor: Any, samples: np.ndarray) -> np.ndarray:
     """Return (layers, frames, hidden) of a clip's own frames, without Whisper's usual padding to 30 s.
 
     It is padded to 6 s, or if longer to the next half second, and the position embeddings sliced to fit. In

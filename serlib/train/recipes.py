@@ -2,7 +2,7 @@
 
 import math
 import numbers
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -30,7 +30,7 @@ def _check_settings(settings: Any, kind: str) -> None:
 
 
 def _whole(value: Any, least: int) -> str:
-    right = isinstance(value, numbers.Integral) and not isinstance(value, bool) and value >= least
+    right = isinstance(value, numbers.Integral) and not isinstance(value, bool) and int(value) >= least
     return "" if right else f"a whole number, {least} or more"
 
 
@@ -59,7 +59,13 @@ def _is_real(value: Any) -> bool:
     return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
-_RULES = {"whole": _whole, "positive": _positive, "share": _share, "one of": _one_of, "switch": _switch}
+_RULES: dict[str, Callable[..., str]] = {
+    "whole": _whole,
+    "positive": _positive,
+    "share": _share,
+    "one of": _one_of,
+    "switch": _switch,
+}
 
 
 @dataclass(frozen=True)
@@ -159,7 +165,7 @@ class Recipe:
     layerdrop: float | None = setting(0.0, "share", optional=True)
     bucketing: bool = setting(True, "switch")
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _check_settings(self, "recipe")
         if self.layers == "weighted" and (self.lora or self.layerdrop != 0):
             raise SerlibError(
@@ -229,7 +235,7 @@ class Probe:
     head = Logistic
     speeds = (1.0,)  # at which a clip is heard; the averages of its copies are averaged
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _check_settings(self, "probe")
 
     def __str__(self) -> str:
@@ -320,7 +326,7 @@ class Probe:
 
 def recipe_from(info: Mapping[str, Any]) -> Recipe | Probe:
     """Return the recipe that a run's record holds. SerlibError for one that this serlib does not know."""
-    kinds = {"fine-tuned": Recipe, "probe": Probe}
+    kinds: dict[str, type[Recipe | Probe]] = {"fine-tuned": Recipe, "probe": Probe}
     try:
         return kinds[info["kind"]](**info["recipe"])
     except (KeyError, TypeError) as error:

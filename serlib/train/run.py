@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import pandas as pd
 from filelock import FileLock, Timeout
@@ -33,6 +33,8 @@ from serlib.train.recipes import Probe, Recipe
 
 BOOKS_OWN = ("mini", "ravdess")  # corpora whose runs need no name of a corpus in their path
 TABLES = ("predictions.csv", "history.csv")
+
+R = TypeVar("R", bound=Recipe | Probe)  # fine_tune works on Work[Recipe], probe on Work[Probe]
 
 
 class NoRun(SerlibError):
@@ -59,7 +61,7 @@ class Run:
     folder: Path
     predictions: pd.DataFrame
     history: pd.DataFrame
-    info: dict
+    info: dict[str, Any]
 
     @property
     def name(self) -> str:
@@ -132,12 +134,12 @@ class Runs:
 
 
 @dataclass(frozen=True)
-class Work:
+class Work(Generic[R]):
     """What is to be trained: its backbone, split and recipe, where it goes, and its own name if it has one."""
 
     backbone: Backbone
     split: Split
-    recipe: Recipe | Probe
+    recipe: R
     runs: Runs
     own_name: str | None
 
@@ -194,13 +196,11 @@ class Result:
 
     predictions: pd.DataFrame
     history: pd.DataFrame
-    info: dict
+    info: dict[str, Any]
     save: Callable[[Path], None]
 
 
-def work_on(
-    backbone: Backbone, split: Split, recipe: Recipe | Probe, folder: Path | str | Runs, name: str | None
-) -> Work:
+def work_on(backbone: Backbone, split: Split, recipe: R, folder: Path | str | Runs, name: str | None) -> Work[R]:
     """Return the work that ``fine_tune`` or ``probe`` was asked for. SerlibError for what is none of these."""
     wanted = {"backbone": (backbone, Backbone, "ser.backbone"), "split": (split, Split, "ser.stratified_split")}
     for what, (given, kind, maker) in wanted.items():
@@ -260,7 +260,7 @@ def load_run(folder: Path | str) -> Run:
     return Run(folder, kept, history, info)
 
 
-def found_or_made(work: Work, code: int, train: Callable[[], Result | None]) -> Run:
+def found_or_made(work: Work[R], code: int, train: Callable[[], Result | None]) -> Run:
     """Return the finished run of this work, or train it: what both verbs have in common.
 
     ``train`` is called on every process; where it returns nothing, only the main process has a result to write. A run
@@ -282,7 +282,7 @@ def found_or_made(work: Work, code: int, train: Callable[[], Result | None]) -> 
             if together.is_main_process:
                 _make_ready(work.target, depends)
         result = train()
-        if together.is_main_process:
+        if together.is_main_process and result is not None:
             _write(work, depends, result, start)
         together.wait_for_everyone()
     run = load_run(work.target)
@@ -290,7 +290,7 @@ def found_or_made(work: Work, code: int, train: Callable[[], Result | None]) -> 
     return run
 
 
-def processes():
+def processes() -> Any:
     """Return what accelerate knows of the processes that train together: one, unless a launcher started more."""
     import torch
     from accelerate import PartialState
@@ -300,7 +300,7 @@ def processes():
 
 
 @contextmanager
-def _alone(work: Work, together) -> Iterator[None]:
+def _alone(work: Work[R], together: Any) -> Iterator[None]:
     """Let one program at a time work on a run; the lock lies in the cache, for Google's Drive knows none."""
     place = hashlib.sha256(str(work.target.absolute()).encode()).hexdigest()[:16]
     lock = FileLock(cache_dir() / "locks" / f"{place}.lock")
@@ -370,7 +370,7 @@ def _changes(before: Mapping[str, Any] | None, depends: Mapping[str, Any]) -> st
     return f"{named[0].upper()}{named[1:]} changed since the last run"
 
 
-def _write(work: Work, depends: Mapping[str, Any], result: Result, start: float) -> None:
+def _write(work: Work[R], depends: Mapping[str, Any], result: Result, start: float) -> None:
     """Make the folder of a finished run out of a training's result, run.json last."""
     backbone, split, target = work.backbone, work.split, work.target
     with atomic_path(target / "checkpoint", folder=True) as fresh:

@@ -16,6 +16,7 @@ from serlib.data import audio, ravdess
 from serlib.errors import SerlibError
 from serlib.judge.metrics import accuracy, unweighted_average_recall, wilson_interval
 from serlib.train.backbones import BACKBONES
+from serlib.train.run import Run
 
 LICENSES = {"ravdess": "cc-by-nc-sa-4.0", "mini": "mit"}  # what a corpus asks of that which is made from it
 SOURCES = {
@@ -29,7 +30,7 @@ VOICES = {
 }
 
 
-def model_card(run: Any) -> str:
+def model_card(run: Run) -> str:
     """Return the model card of a run: metadata for the hub, then data, split, numbers, licence and limits in Markdown.
 
     The numbers are those of the test part, from the predictions that the run keeps. The lines of code give what
@@ -78,7 +79,7 @@ def model_card(run: Any) -> str:
         model_name=_line(run.name),
         library_name="transformers",
         pipeline_tag="audio-classification",
-        license=LICENSES.get(known, "other"),
+        license=LICENSES.get(known or "", "other"),
         tags=["speech-emotion-recognition"],
         eval_results=results,
         **({"base_model": place} if on_hub else {}),
@@ -130,7 +131,7 @@ def _text(value: Any) -> str:
     return re.sub(r"([\\`*_\[\]<>&|~#$])", r"\\\1", _line(value))
 
 
-def _known_corpus(run: Any) -> str | None:
+def _known_corpus(run: Run) -> str | None:
     """Return the name of a corpus whose source and license are known, None for any other, whatever it is called."""
     name = run.info["corpus"]
     if name not in SOURCES or run.info["synthetic"] != (name == "mini"):
@@ -143,12 +144,12 @@ def _known_corpus(run: Any) -> str | None:
     return name
 
 
-def _is_plain(run: Any) -> bool:
+def _is_plain(run: Run) -> bool:
     """Whether transformers alone can load the checkpoint."""
     return run.info["kind"] != "probe" and run.info["recipe"]["pooling"] == "mean"
 
 
-def _longest(run: Any) -> int | None:
+def _longest(run: Run) -> int | None:
     """Return how many seconds the model hears at once, None where it hears any length: as ``classify`` asks."""
     try:
         kept = json.loads((run.folder / "checkpoint" / "preprocessor_config.json").read_text(encoding="utf-8"))
@@ -157,7 +158,7 @@ def _longest(run: Any) -> int | None:
     return kept.get("chunk_length")
 
 
-def _source_of(function: Callable, found: dict[str, str]) -> dict[str, str]:
+def _source_of(function: Callable[..., Any], found: dict[str, str]) -> dict[str, str]:
     """Add to ``found`` the source of a function of ``audio`` and of what it needs there, docstrings left out."""
     source = inspect.getsource(function)
     tree = ast.parse(source)
@@ -174,7 +175,7 @@ def _source_of(function: Callable, found: dict[str, str]) -> dict[str, str]:
     return found
 
 
-def _lines_of_use(run: Any) -> str:
+def _lines_of_use(run: Run) -> str:
     """Return Python that asks the model about a file; how ``audio.trim`` trims is taken from its source."""
     if not _is_plain(run):
         return """import serlib as ser  # transformers alone does not know this kind of head
@@ -209,7 +210,7 @@ print(answer)"""
     return "\n".join([*lines, "print(answer)"])
 
 
-def push_to_hub(run: Any, repo: str, private: bool = True) -> str:
+def push_to_hub(run: Run, repo: str, private: bool = True) -> str:
     """Upload a run in one commit: checkpoint, model card, predictions, history and run.json; return its address.
 
     Raises SerlibError for a run without a checkpoint or one that plain transformers could not load, without a login,
