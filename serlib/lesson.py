@@ -251,7 +251,7 @@ class Lesson:
                     f"The run in {run.folder} heard {run.info['corpus']}, and profile {self.profile} is about "
                     f"{self._settings.corpus}; move that folder away."
                 )
-            if not isinstance(split, Split) or _heard(run, split):
+            if not isinstance(split, Split) or _heard_the_clips_of(run, split):
                 return run
         raise NoRun(f"The run in {run.folder} heard other clips than split {name} has; train it on this split.")
 
@@ -423,7 +423,7 @@ def start(profile: str = "auto", epochs: int | None = None) -> Lesson:
     2
     """
     if profile == "auto":
-        profile = _suggest()
+        profile = _profile_of_this_machine()
     if not isinstance(profile, str) or profile not in PROFILES:
         raise SerlibError(f"There is no profile called {profile!r:.60}: {nearest(str(profile), ['auto', *PROFILES])}")
     recipe = PROFILES[profile].recipe
@@ -445,7 +445,7 @@ def _one_thread_for_small_products() -> None:
     ThreadpoolController().select(internal_api="openblas").limit(limits=1)
 
 
-def _heard(run: Run, split: Split) -> bool:
+def _heard_the_clips_of(run: Run, split: Split) -> bool:
     """Whether a run was judged on the clips of a split: a smaller corpus has splits of the same name."""
     parts = run.predictions.groupby("part")["clip"].agg(set)
     return all(parts.get(part, set()) == set(getattr(split, part).index) for part in ("validation", "test"))
@@ -462,7 +462,7 @@ def _home() -> Path:
     return DRIVE / "ser-book" if DRIVE.is_dir() else here
 
 
-def _suggest() -> str:
+def _profile_of_this_machine() -> str:
     import torch
 
     if not torch.cuda.is_available():

@@ -134,7 +134,7 @@ def _clips_of(table: pd.DataFrame, clips: Any, corpus: pd.DataFrame, name: str) 
                 raise SerlibError(f"clips has no name of the corpus for {in_short(clip)} ({reason}).") from error
         named = renamed
     known = set(corpus.index)
-    found = [clip if isinstance(clip, str) and clip in known else _stem(str(clip)) for clip in named]
+    found = [clip if isinstance(clip, str) and clip in known else _bare_name(str(clip)) for clip in named]
     strange = [theirs for theirs, clip in zip(named, found, strict=True) if clip not in known]
     if strange:
         few = ", ".join(map(str, strange[:3])) + ", ..." * (len(strange) > 3)
@@ -145,7 +145,7 @@ def _clips_of(table: pd.DataFrame, clips: Any, corpus: pd.DataFrame, name: str) 
     return found
 
 
-def _stem(path: str) -> str:
+def _bare_name(path: str) -> str:
     """Return the name of a file without its folder, as any system writes it, and without its ending."""
     return PurePosixPath(path.replace("\\", "/")).stem
 

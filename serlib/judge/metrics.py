@@ -131,7 +131,7 @@ def uar(truth: Any, predicted: Any) -> np.ndarray:
     cells = (np.searchsorted(classes, truth) * n + np.searchsorted(classes, predicted)).reshape(-1, len(truth))
     counts = np.zeros((len(cells), n * n))
     np.add.at(counts, (np.arange(len(cells))[:, None], cells), 1)
-    return _measures(counts.reshape(*predicted.shape[:-1], n, n))[..., 1]
+    return _accuracy_uar_and_f1(counts.reshape(*predicted.shape[:-1], n, n))[..., 1]
 
 
 def recalls(voter: AnyVoter, part: str = "test") -> pd.Series:
@@ -366,9 +366,10 @@ def intervals(
     counts = np.zeros((times_drawn.shape[1], n * n))
     np.add.at(counts, (rows, cell), 1)
     table = pd.DataFrame(
-        {"value": _measures(counts.sum(0).reshape(n, n))}, index=pd.Index(["accuracy", "UAR", "macro F1"], name="")
+        {"value": _accuracy_uar_and_f1(counts.sum(0).reshape(n, n))},
+        index=pd.Index(["accuracy", "UAR", "macro F1"], name=""),
     )
-    drawn = _measures((times_drawn @ counts).reshape(-1, n, n))
+    drawn = _accuracy_uar_and_f1((times_drawn @ counts).reshape(-1, n, n))
     table["low"], table["high"] = np.quantile(drawn, (0.025, 0.975), axis=0) if len(counts) > 1 else (np.nan, np.nan)
     return table
 
@@ -398,7 +399,7 @@ def _demand_whole(given: Any, what: str, least: int) -> None:
         raise SerlibError(f"{what} is a whole number from {least} up, and this is {in_short(given)}.")
 
 
-def _measures(counts: np.ndarray) -> np.ndarray:
+def _accuracy_uar_and_f1(counts: np.ndarray) -> np.ndarray:
     """Return accuracy, UAR and macro F1 of confusion matrices (..., classes, classes), shape (..., 3)."""
     right = np.diagonal(counts, axis1=-2, axis2=-1)
     true, predicted = counts.sum(-1), counts.sum(-2)

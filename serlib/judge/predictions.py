@@ -73,7 +73,7 @@ def labels(frame: pd.DataFrame) -> tuple[str, ...]:
     ('angry', 'calm', 'disgust')
     """
     if not isinstance(frame, pd.DataFrame):
-        raise SerlibError(f"{_kind(frame)} is no predictions frame; a run's is run.predictions.")
+        raise SerlibError(f"{_type_with_article(frame)} is no predictions frame; a run's is run.predictions.")
     return tuple(column[2:] for column in frame.columns if isinstance(column, str) and column.startswith("p_"))
 
 
@@ -144,7 +144,7 @@ def make(
        b     sad       sad      0.3    0.7
     """
     if not isinstance(rows, pd.DataFrame) or "emotion" not in rows:
-        raise SerlibError(f"{_kind(rows)} has no clips with emotions; give rows of a corpus.")
+        raise SerlibError(f"{_type_with_article(rows)} has no clips with emotions; give rows of a corpus.")
     _demand_part(part)
     if not (corpus is None or isinstance(corpus, str)):
         raise SerlibError(f"the name of a corpus is some text, and this is {in_short(corpus)}.")
@@ -296,7 +296,7 @@ def listed(voters: Iterable[AnyVoter]) -> list[AnyVoter]:
     if isinstance(voters, pd.DataFrame) or hasattr(voters, "predictions"):
         raise SerlibError("give the voters as a list, like [run_a, run_b, run_c].")
     if isinstance(voters, str) or not isinstance(voters, Iterable):
-        raise SerlibError(f"{_kind(voters)} is no list of voters; give one, like [run_a, run_b, run_c].")
+        raise SerlibError(f"{_type_with_article(voters)} is no list of voters; give one, like [run_a, run_b, run_c].")
     found = list(voters)
     if not found:
         raise SerlibError("there are no voters; give a list of at least one run, vote or predictions frame.")
@@ -312,7 +312,7 @@ def _frame_of(voter: AnyVoter) -> pd.DataFrame:
     """
     frame = voter if isinstance(voter, pd.DataFrame) else getattr(voter, "predictions", None)
     if not isinstance(frame, pd.DataFrame):
-        raise SerlibError(f"{_kind(voter)} has no predictions; give a run, a vote or a predictions frame.")
+        raise SerlibError(f"{_type_with_article(voter)} has no predictions; give a run, a vote or a predictions frame.")
     if {"path", "emotion"} <= set(frame.columns) and "predicted" not in frame:
         raise SerlibError("a corpus has no predictions; give a run, a vote or a predictions frame.")
     checked = _checked(frame, f"the predictions of {name_of(voter)}")
@@ -601,7 +601,7 @@ def of_clips(frame: pd.DataFrame, corpus: Any, who: str) -> Any:
     SerlibError where it is no corpus or another than the frame is of; ``who`` names the frame.
     """
     if not isinstance(corpus, pd.DataFrame | pd.Series) or (corpus.ndim == 2 and "emotion" not in corpus):
-        raise SerlibError(f"{_kind(corpus)} is no corpus; give the one that {who} was trained on.")
+        raise SerlibError(f"{_type_with_article(corpus)} is no corpus; give the one that {who} was trained on.")
     theirs, ours = frame["corpus"].iloc[0], corpus.attrs.get("name", UNNAMED)
     if theirs != ours and UNNAMED not in (theirs, ours):
         raise SerlibError(f"{who} heard {theirs}, and this corpus is {ours}; give the one that it was trained on.")
@@ -628,7 +628,7 @@ def _checked(frame: Any, where: str) -> pd.DataFrame:
 def _faults(frame: Any) -> Iterator[str]:
     """Yield what makes a table no predictions frame; a later fault may only be asked for where there is no earlier."""
     if not isinstance(frame, pd.DataFrame):
-        yield f"{_kind(frame)} is no predictions frame; a run's is run.predictions"
+        yield f"{_type_with_article(frame)} is no predictions frame; a run's is run.predictions"
     if (twice := frame.columns[frame.columns.duplicated()]).size:
         yield f"two columns {twice[0]}; make the predictions again"
     missing = [column for column in COLUMNS[:-1] if column not in frame]
@@ -692,7 +692,7 @@ def _fits_a_file(cells: Iterable[str]) -> bool:
     return "\r" not in text and "\0" not in text
 
 
-def _kind(given: Any) -> str:
+def _type_with_article(given: Any) -> str:
     """Return what something is, with its article, for a sentence."""
     if given is None:
         return "None"

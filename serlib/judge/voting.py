@@ -88,7 +88,7 @@ def majority_vote(voters: Iterable[AnyVoter], tie: str = "probability", name: st
     >>> f"{max(map(ser.accuracy, twins)):.1%} the best alone, {ser.accuracy(vote):.1%} together"
     '68.1% the best alone, 72.9% together'
     """
-    frames, hard, soft = _ballots(voters)
+    frames, hard, soft = _frames_and_ballots(voters)
     breakers = _tie_breakers(frames, hard, soft, np.ones(len(frames)), tie)
     return _vote_of_sums(frames, hard.sum(0), breakers, name, "vote")
 
@@ -123,7 +123,7 @@ def soft_vote(voters: Iterable[AnyVoter], name: str | None = None) -> Vote:
     >>> [vote.predictions.loc[0, "predicted"] for vote in (ser.majority_vote(voters), ser.soft_vote(voters))]
     ['happy', 'sad']
     """
-    frames, _, soft = _ballots(voters)
+    frames, _, soft = _frames_and_ballots(voters)
     total = soft.sum(0)
     return _vote_of_sums(frames, total, total, name, "soft vote")
 
@@ -161,7 +161,7 @@ def entropy_vote(voters: Iterable[AnyVoter], name: str | None = None) -> Vote:
     >>> ser.entropy_vote(voters).predictions.round(3).loc[0, ["p_happy", "p_sad"]].to_list()
     [0.1, 0.9]
     """
-    frames, _, soft = _ballots(voters)
+    frames, _, soft = _frames_and_ballots(voters)
     entropy = -(soft * np.log(np.maximum(soft, FLOOR))).sum(-1, keepdims=True)
     total = ((1 - entropy / np.log(soft.shape[-1])).clip(FLOOR) * soft).sum(0)
     return _vote_of_sums(frames, total, total, name, "entropy vote")
@@ -212,7 +212,7 @@ def stacked_vote(voters: Iterable[AnyVoter], name: str | None = None) -> Vote:
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    frames, _, soft = _ballots(voters)
+    frames, _, soft = _frames_and_ballots(voters)
     frame, labels = frames[0], predictions.labels(frames[0])
     known = (frame["part"] == "validation").to_numpy()
     fewest = frame.loc[known, "emotion"].value_counts().reindex(labels, fill_value=0).min()
@@ -263,7 +263,7 @@ def weighted_vote(voters: Iterable[AnyVoter], weights: Iterable[float] | None = 
     >>> ser.accuracy(one) == ser.accuracy(twins[2])
     True
     """
-    frames, hard, soft = _ballots(voters)
+    frames, hard, soft = _frames_and_ballots(voters)
     if weights is None:
         weights = [accuracy(frame, "validation") for frame in frames]
     try:
@@ -372,7 +372,7 @@ def every_vote(
     2     3                0.690          0.667         28
     3     3                0.681          0.715         29
     """
-    frames, hard, soft = _ballots(voters)
+    frames, hard, soft = _frames_and_ballots(voters)
     names = [predictions.name_of(frame) for frame in frames]
     member, subsets = _subsets(len(frames), sizes)
     chosen, tied = _winners_of_subsets(frames, hard, soft, member, tie)
@@ -431,7 +431,7 @@ def tie_costs(voters: Iterable[AnyVoter], sizes: Iterable[int] = (3, 5), part: s
     3        20  0.12    0.30         0.38   0.26  0.33
     5         6  0.11    0.42         0.43   0.38  0.47
     """
-    frames, hard, soft = _ballots(voters)
+    frames, hard, soft = _frames_and_ballots(voters)
     predictions.rows_of(frames[0], part)  # or there are none to judge
     here = (frames[0]["part"] == part).to_numpy()
     truth = _one_hot(frames[0]["emotion"], predictions.labels(frames[0]))[here]
@@ -651,7 +651,7 @@ def _subsets(n: int, sizes: Iterable[int]) -> tuple[np.ndarray, list[tuple[int, 
     return member, subsets
 
 
-def _ballots(voters: Iterable[AnyVoter]) -> tuple[list[pd.DataFrame], np.ndarray, np.ndarray]:
+def _frames_and_ballots(voters: Iterable[AnyVoter]) -> tuple[list[pd.DataFrame], np.ndarray, np.ndarray]:
     """Return the aligned frames with the voters' names, and labels (0 or 1) and probabilities (voters, clips, classes).
 
     The first frame has on record what recordings any of them heard.

@@ -191,16 +191,16 @@ def backbone(name: str | Path) -> Backbone:
     if name in BACKBONES:
         return BACKBONES[name]
     if name.removesuffix("-mini") in SIX and name.endswith("-mini"):
-        return _twin(BACKBONES[name.removesuffix("-mini")])
+        return _twin_of(BACKBONES[name.removesuffix("-mini")])
     if given_path(name).is_dir() or name.count("/") == 1:
-        return _anyone(name)
+        return _backbone_of_checkpoint(name)
     raise SerlibError(
         f"There is no backbone called {name!r}: {nearest(name, [*BACKBONES, *(f'{key}-mini' for key in SIX)])} "
         "A hub id (owner/name) or a local folder is welcome too."
     )
 
 
-def _twin(real: Backbone) -> Backbone:
+def _twin_of(real: Backbone) -> Backbone:
     config = config_of(TWINS / real.key)
     hidden, layers = config.hidden_size, config.num_hidden_layers
     return replace(
@@ -215,7 +215,7 @@ def _twin(real: Backbone) -> Backbone:
     )
 
 
-def _anyone(name: str) -> Backbone:
+def _backbone_of_checkpoint(name: str) -> Backbone:
     source = weights_of(name)
     config = config_of(source)
     family = config.model_type
@@ -307,11 +307,11 @@ def revision_of(backbone: Backbone) -> str | None:
     """
     if isinstance(weights_of(backbone.checkpoint), Path):
         return None
-    return _newest(backbone.checkpoint, backbone.revision).name
+    return _newest_snapshot(backbone.checkpoint, backbone.revision).name
 
 
 @cache
-def _newest(checkpoint: str, revision: str) -> Path:
+def _newest_snapshot(checkpoint: str, revision: str) -> Path:
     """Return the folder of the hub's cache that holds a checkpoint at the commit that the revision is now."""
     from huggingface_hub import hf_hub_download
 

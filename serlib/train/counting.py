@@ -49,12 +49,12 @@ class Setup:
         config = AutoConfig.for_model(**json.loads(self.config) | {"num_hidden_layers": layers, "layerdrop": 0.0})
         with torch.device(device):
             net = AutoModelForAudioClassification.from_config(config, dtype=torch.float32).train()
-            parameters = _size(net)
+            parameters = _count_of_weights(net)
             convolutions = models.freeze_convolutions(net)
             net.base_model.feature_extractor = models.CachedFeatures()  # as in training
             net.config.apply_spec_augment = False  # it draws on the CPU, and adds next to nothing
             if self.checkpointing:
-                as_there = (lambda: (nullcontext(), _As(self))) if device == "meta" else None
+                as_there = (lambda: (nullcontext(), _WithKernelsOf(self))) if device == "meta" else None
                 models.forget_activations(net, as_there)
             net = models.with_lora(net, self.lora) if self.lora else net
         return net, convolutions, parameters
@@ -132,18 +132,20 @@ def _count(setup: Setup, layers: int, clips: int, frames: int) -> Counts:
     trained = [weight for weight in net.parameters() if weight.requires_grad]
     for weight in trained:
         weight.grad = torch.empty_like(weight)  # as in all steps but the first
-    channels, frozen = net.config.conv_dim[-1], _size(convolutions)
+    channels, frozen = net.config.conv_dim[-1], _count_of_weights(convolutions)
     features = torch.empty(clips, channels, frames, device="meta")
     labels = torch.zeros(clips, dtype=torch.long, device="meta")
-    with _Meter(net) as meter, _As(setup):
+    with _Meter(net) as meter, _WithKernelsOf(setup):
         loss = net(features, labels=labels).loss
         forward, meter.counted = meter.counted, Pass()
         loss.backward()
     trainable = sum(weight.numel() for weight in trained)
-    return Counts(parameters, _size(net) + frozen, trainable, frozen, channels, forward, meter.counted, meter.peak)
+    return Counts(
+        parameters, _count_of_weights(net) + frozen, trainable, frozen, channels, forward, meter.counted, meter.peak
+    )
 
 
-def _size(net: torch.nn.Module) -> int:
+def _count_of_weights(net: torch.nn.Module) -> int:
     return sum(weight.numel() for weight in net.parameters())
 
 
@@ -196,7 +198,7 @@ class _Meter(TorchDispatchMode):
         self.now -= self.alive.pop(storage)
 
 
-class _As(TorchFunctionMode):
+class _WithKernelsOf(TorchFunctionMode):
     """Lets the meta device, which knows neither autocast nor kernels, keep what a CPU or a GPU would keep.
 
     Source: torch's list of what autocast casts (docs.pytorch.org/docs/stable/amp.html), and its fused kernels.

@@ -165,7 +165,7 @@ def _train(work: Work[Recipe], batch: int, accumulation: int, evaluated: int, tr
     table = [_predicted(trainer, data, split, part) for part in ("validation", "test")]
     history = _history(trainer.state.log_history)
     info = {
-        **_choice(history, split),
+        **_chosen_step(history, split),
         "steps": int(trainer.state.global_step),
         "parameters": learner.parameters,
         "trainable_parameters": learner.trainable,
@@ -364,7 +364,7 @@ def _predicted(trainer: Any, data: dict[str, Any], split: Split, part: str) -> p
     return predictions.make(rows, probabilities, split.labels, part, corpus=split.attrs["name"])
 
 
-def _choice(history: pd.DataFrame, split: Split) -> dict[str, Any]:
+def _chosen_step(history: pd.DataFrame, split: Split) -> dict[str, Any]:
     """Return what run.json says of the step that was kept."""
     from serlib.train.callbacks import chance
 

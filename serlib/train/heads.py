@@ -78,6 +78,13 @@ class Logistic:
         -------
         Logistic
             The fitted head.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from serlib.train.heads import Logistic
+        >>> Logistic.fit(np.array([[0.0], [1.0], [4.0], [5.0]]), np.array([0, 0, 1, 1]), c=1.0).mean.tolist()
+        [2.5]
         """
         from sklearn.linear_model import LogisticRegression
         from sklearn.preprocessing import StandardScaler
@@ -109,6 +116,14 @@ class Logistic:
         -------
         Fitted
             The head of train alone, and of train and validation.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from serlib.train.heads import Logistic
+        >>> x, y = np.array([[-1.0], [-2.0], [1.0], [2.0]]), np.array([0, 1, 0, 1])  # which has nothing to do with x
+        >>> Logistic.choose({"train": x, "validation": -x}, {"train": y, "validation": y}).settings
+        {'regularization': 0.003}
         """
         trials = [cls.fit(x["train"], y["train"], c) for c in REGULARIZATION]
         rows = []
@@ -121,7 +136,7 @@ class Logistic:
         return Fitted(trials[best], final, rows, best, {"regularization": REGULARIZATION[best]})
 
     def probabilities(self, features: np.ndarray) -> np.ndarray:
-        """Return probabilities, shape (clips, classes).
+        """Return the probabilities of each class.
 
         Parameters
         ----------
@@ -131,22 +146,41 @@ class Logistic:
         Returns
         -------
         ndarray
-            float64, each row with a sum of 1.
+            float64 of shape (clips, classes), each row with a sum of 1.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from serlib.train.heads import Logistic
+        >>> head = Logistic(np.zeros(1), np.ones(1), np.array([[0.0], [1.0]]), np.zeros(2))
+        >>> head.probabilities(np.array([[0.0], [np.log(3)]])).round(2).tolist()
+        [[0.5, 0.5], [0.25, 0.75]]
         """
         return softmax_of((features - self.mean) / self.scale @ self.weights.T + self.bias)
 
-    def write(self, path: Path) -> None:
+    def write(self, path: Path | str) -> None:
         """Keep the arrays in one .npz file.
 
         Parameters
         ----------
         path
             The file.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from tempfile import TemporaryDirectory
+        >>> from serlib.train.heads import Logistic
+        >>> head = Logistic(np.zeros(1), np.ones(1), np.array([[0.0], [1.0]]), np.zeros(2))
+        >>> with TemporaryDirectory() as folder:
+        ...     head.write(f"{folder}/head.npz")
+        ...     Logistic.read(f"{folder}/head.npz").weights.tolist()
+        [[0.0], [1.0]]
         """
         np.savez(path, **{name: value.astype(np.float32) for name, value in asdict(self).items()})
 
     @classmethod
-    def read(cls, path: Path) -> "Logistic":
+    def read(cls, path: Path | str) -> "Logistic":
         """Return what ``write`` kept.
 
         Parameters
@@ -158,6 +192,16 @@ class Logistic:
         -------
         Logistic
             Its arrays are float32.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from tempfile import TemporaryDirectory
+        >>> from serlib.train.heads import Logistic
+        >>> with TemporaryDirectory() as folder:
+        ...     Logistic(np.zeros(1), np.ones(1), np.eye(2), np.zeros(2)).write(f"{folder}/head.npz")
+        ...     Logistic.read(f"{folder}/head.npz").weights.dtype.name
+        'float32'
         """
         with np.load(path, allow_pickle=False) as kept:
             return cls(**kept)

@@ -136,7 +136,7 @@ def load(
     vars(config).pop("serlib_pooling", None)  # of a checkpoint that was trained here before
     if pooling != "mean":
         config.serlib_pooling = pooling
-    kind = _kind_of(config)
+    kind = _class_of(config)
     if not pretrained:
         try:
             model = kind(config)
@@ -145,7 +145,7 @@ def load(
     else:
         if backbone.is_twin:
             check_twin(backbone)
-        model = _read(source, backbone.checkpoint, config, revision)
+        model = _with_new_head(source, backbone.checkpoint, config, revision)
     # Trainer would otherwise neither divide loss nor gradient by the steps it accumulates
     model.accepts_loss_kwargs = False
     return model
@@ -181,11 +181,11 @@ def load_trained(folder: Path) -> nn.Module:
     folder = Path(folder)
     name = f"{folder.parent.name}/{folder.name}"
     model, report = _from_pretrained(folder, name, config_of(folder))
-    _check(name, model, report, set(model.state_dict()))
+    _demand_tensors(name, model, report, set(model.state_dict()))
     return model.eval()
 
 
-def _kind_of(config: Any) -> type[nn.Module]:
+def _class_of(config: Any) -> type[nn.Module]:
     """Return the class of a config's model: the stock one, or with another pooling if the config says so."""
     from transformers import AutoModelForAudioClassification
 
@@ -196,7 +196,7 @@ def _kind_of(config: Any) -> type[nn.Module]:
     return kind if pooling == "mean" else type(f"{pooling.title()}{kind.__name__}", (_OtherPooling, kind), {})
 
 
-def _read(source: Path | str, name: str, config: Any, revision: str) -> nn.Module:
+def _with_new_head(source: Path | str, name: str, config: Any, revision: str) -> nn.Module:
     """Return a model whose encoder is the checkpoint's to the last weight, and whose head is new."""
     before = torch.get_rng_state()
     model, report = _from_pretrained(source, name, config, revision)
@@ -205,9 +205,9 @@ def _read(source: Path | str, name: str, config: Any, revision: str) -> nn.Modul
         torch.set_rng_state(before)
         model, report = _from_pretrained(source, name, config, revision, prefix)
         print(f"{name}: the names of its weights begin with {prefix!r}, which was taken off.")
-    _check(name, model, report, {key for key in encoder if not key.endswith(LACKING)})
+    _demand_tensors(name, model, report, {key for key in encoder if not key.endswith(LACKING)})
     _check_leftovers(name, model, report, encoder)
-    _renew(model, report["missing_keys"])
+    _renew_head(model, report["missing_keys"])
     return model
 
 
@@ -216,7 +216,7 @@ def _from_pretrained(
 ) -> tuple[nn.Module, dict[str, Any]]:
     """Return (model in float32, report): what transformers found missing, left over, and of another size."""
     hush()
-    kind = _kind_of(config)
+    kind = _class_of(config)
     try:
         model, report = kind.from_pretrained(
             source,
@@ -224,7 +224,7 @@ def _from_pretrained(
             dtype=torch.float32,
             revision=revision,
             trust_remote_code=False,
-            ignore_mismatched_sizes=True,  # the report names them, and _check what is wrong
+            ignore_mismatched_sizes=True,  # the report names them, and _demand_tensors what is wrong
             output_loading_info=True,
             key_mapping={f"^{re.escape(prefix)}": ""} if prefix else None,
         )
@@ -268,7 +268,7 @@ def _foreign_prefix(name: str, model: nn.Module, encoder: set[str], report: dict
     return whole[0] if whole else ""
 
 
-def _check(name: str, model: nn.Module, report: dict[str, Any], needed: set[str]) -> None:
+def _demand_tensors(name: str, model: nn.Module, report: dict[str, Any], needed: set[str]) -> None:
     """Raise SerlibError unless each of the needed tensors came from the checkpoint, in its size, and is finite."""
     state = model.state_dict()
     order = [key for key in state if key in needed]
@@ -320,7 +320,7 @@ def _check_leftovers(name: str, model: nn.Module, report: dict[str, Any], encode
         print(f"{name}: its weights have more layers than the {layers} of its config.json; those above are left out.")
 
 
-def _renew(model: nn.Module, missing: set[str]) -> None:
+def _renew_head(model: nn.Module, missing: set[str]) -> None:
     """Give the model a new head where its checkpoint had one, drawn as transformers draws a head that is missing."""
     config = model.config
     if not {f"{part}.{kind}" for part in HEAD[:2] for kind in ("weight", "bias")} <= missing:

@@ -164,9 +164,9 @@ def plan(backbone: Backbone, recipe: Recipe, device: str | Device = "here", spli
         raise SerlibError("The planner knows fine-tuning only; give a ser.Recipe.")
     place = device if isinstance(device, Device) else _device(device, backbone.hidden)
     remedy: dict[str, Any] = {}
-    predicted = _predict(backbone, recipe, place, split)
+    predicted = _predicted_cost(backbone, recipe, place, split)
     if not predicted.fits:
-        remedy = _remedy(recipe, lambda other: _predict(backbone, other, place, split).fits)
+        remedy = _remedy(recipe, lambda other: _predicted_cost(backbone, other, place, split).fits)
     return replace(predicted, remedy=remedy)
 
 
@@ -246,8 +246,8 @@ def _config(backbone: Backbone, recipe: Recipe, labels: int) -> str:
     return json.dumps(config, sort_keys=True)
 
 
-def _predict(backbone: Backbone, recipe: Recipe, device: Device, split: Split | None) -> Cost:
-    seconds = _seconds(recipe, split)
+def _predicted_cost(backbone: Backbone, recipe: Recipe, device: Device, split: Split | None) -> Cost:
+    seconds = _clip_seconds(recipe, split)
     config = _config(backbone, recipe, len(split.labels) if split else 8)
     mixed = recipe.precision == "auto" and device.half
     setup = Setup(config, recipe.lora, recipe.gradient_checkpointing, mixed, gpu=not device.measured)
@@ -342,7 +342,7 @@ def _batch_seconds(
     return ahead, whole
 
 
-def _seconds(recipe: Recipe, split: Split | None) -> dict[str, np.ndarray]:
+def _clip_seconds(recipe: Recipe, split: Split | None) -> dict[str, np.ndarray]:
     """Return the lengths of the clips of each part, in seconds."""
     if split is None:
         known = _TRIMMED if recipe.trim else _WHOLE
@@ -398,8 +398,8 @@ def _cpu(hidden: int) -> Device:
     x, w = torch.randn(512, hidden), torch.randn(hidden, 4 * hidden)
     wide = torch.randn(24, 1024, 1024)  # 100 MB, more than a cache holds
     scaled = torch.empty_like(wide)
-    product = min(_tries(lambda: x @ w, 5))
-    passing = min(_tries(lambda: torch.mul(wide, 1.01, out=scaled), 5))
+    product = min(_seconds_of_tries(lambda: x @ w, 5))
+    passing = min(_seconds_of_tries(lambda: torch.mul(wide, 1.01, out=scaled), 5))
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GB if hasattr(os, "sysconf") else np.inf
     speed = 2 * x.numel() * w.shape[1] / product
@@ -437,14 +437,14 @@ def _measured_parts(setup: Setup, clips: int, frames: int) -> tuple[float, float
             loss.backward()
 
         step()  # gradients get their memory
-        return float(np.median(_tries(step, 3)))
+        return float(np.median(_seconds_of_tries(step, 3)))
 
     one, three = seconds(1), seconds(3)
     layer = max(three - one, 0.0) / 2
     return max(one - layer, 0.0), layer
 
 
-def _tries(step: Callable[[], object], least: int) -> list[float]:
+def _seconds_of_tries(step: Callable[[], object], least: int) -> list[float]:
     """Return the seconds of each try, on all threads: of the least number, or of what a quarter second has."""
     import torch
 

@@ -69,10 +69,10 @@ def probe(backbone: Backbone, split: Split, recipe: Probe, folder: Path | str | 
             f"probe takes a ser.Probe, not a {type(recipe).__name__}; a ser.Recipe goes to ser.fine_tune."
         )
     work = work_on(backbone, split, recipe, folder, name)
-    return found_or_made(work, CODE, partial(_fit, work))
+    return found_or_made(work, CODE, partial(_fit_and_predict, work))
 
 
-def _fit(work: Work[Probe]) -> Result | None:
+def _fit_and_predict(work: Work[Probe]) -> Result | None:
     """Fit the recipe's head to the averages of training and validation, and predict test once."""
     if not processes().is_main_process:
         return None
@@ -155,7 +155,7 @@ def _averages(work: Work[Probe], encoder: Encoder | None = None) -> pd.DataFrame
     path = cache_dir() / "features" / f"{key_of(depends)}.npz"
     # By sound and not by split or name: the splits of one corpus share their clips.
     keys = audio.content_keys(corpus)
-    kept = _kept(path)
+    kept = _cached_averages(path)
     missing = corpus[~keys.isin(kept.index).to_numpy()].sort_index()
     if len(missing):
         sounds = audio.clips(missing, trim=recipe.trim)
@@ -164,7 +164,7 @@ def _averages(work: Work[Probe], encoder: Encoder | None = None) -> pd.DataFrame
         )
         kept = pd.concat([kept, pd.DataFrame(fresh, index=keys[missing.index])])
         kept = kept[~kept.index.duplicated()]  # two clips of one recording
-        _keep(kept, path)
+        _cache_averages(kept, path)
     features = kept.loc[keys].set_axis(corpus.index)
     parts = ["mean", "std"] if features.shape[1] == 2 * backbone.hidden * len(_layers_of(work)) else ["mean"]
     names = pd.MultiIndex.from_product(  # all means stand before all standard deviations
@@ -179,7 +179,7 @@ def _layers_of(work: Work[Probe]) -> list[int]:
     return work.recipe.averaged_layers(work.backbone.layers)
 
 
-def _kept(path: Path) -> pd.DataFrame:
+def _cached_averages(path: Path) -> pd.DataFrame:
     """Return the averages that the cache has, a row for each sound: none where it has nothing, or nothing whole."""
     try:
         with np.load(path, allow_pickle=False) as file:
@@ -191,7 +191,7 @@ def _kept(path: Path) -> pd.DataFrame:
     return pd.DataFrame()
 
 
-def _keep(kept: pd.DataFrame, path: Path) -> None:
+def _cache_averages(kept: pd.DataFrame, path: Path) -> None:
     sounds, features = kept.index.to_numpy(str), kept.to_numpy()
     with atomic_path(path) as fresh:
         np.savez(fresh, sounds=sounds, features=features, digest=_digest(sounds, features))
@@ -224,11 +224,11 @@ def averages_of(encoder: Encoder, sounds: list[np.ndarray], recipe: Probe) -> np
     total: np.ndarray = np.zeros((), dtype=np.float32)
     for speed in recipe.speeds:
         copies = [s if speed == 1 else soxr.resample(s, audio.RATE, audio.RATE / speed) for s in sounds]
-        total = total + np.stack([_averaged(encoder, copy, recipe) for copy in copies])
+        total = total + np.stack([_averages_of_clip(encoder, copy, recipe) for copy in copies])
     return (total / len(recipe.speeds)).astype(np.float32)
 
 
-def _averaged(encoder: Encoder, samples: np.ndarray, recipe: Probe) -> np.ndarray:
+def _averages_of_clip(encoder: Encoder, samples: np.ndarray, recipe: Probe) -> np.ndarray:
     """Return the averages of one clip, (features,)."""
     model, extractor = encoder
     states = _whisper_states if model.config.model_type == "whisper" else _waveform_states

@@ -268,12 +268,12 @@ def found_or_made(work: Work[R], code: int, train: Callable[[], Result | None]) 
     second waits for the first.
     """
     together = processes()
-    with _alone(work, together):
+    with _one_program_at_a_time(work, together):
         depends = work.depends(code)
-        run = _finished(work.target, depends)
+        run = _finished_run(work.target, depends)
         if run is not None:
             if together.is_main_process:
-                _tidy(work.target)
+                _remove_leftovers(work.target)
             together.print(f"{work.title}: this run was finished before, so it is loaded from its folder.")
             return run
         _check_clips(work.split)
@@ -283,7 +283,7 @@ def found_or_made(work: Work[R], code: int, train: Callable[[], Result | None]) 
                 _make_ready(work.target, depends)
         result = train()
         if together.is_main_process and result is not None:
-            _write(work, depends, result, start)
+            _write_run(work, depends, result, start)
         together.wait_for_everyone()
     run = load_run(work.target)
     together.print(run)
@@ -300,7 +300,7 @@ def processes() -> Any:
 
 
 @contextmanager
-def _alone(work: Work[R], together: Any) -> Iterator[None]:
+def _one_program_at_a_time(work: Work[R], together: Any) -> Iterator[None]:
     """Let one program at a time work on a run; the lock lies in the cache, for Google's Drive knows none."""
     place = hashlib.sha256(str(work.target.absolute()).encode()).hexdigest()[:16]
     lock = FileLock(cache_dir() / "locks" / f"{place}.lock")
@@ -318,7 +318,7 @@ def _alone(work: Work[R], together: Any) -> Iterator[None]:
         lock.release()
 
 
-def _finished(target: Path, depends: Mapping[str, Any]) -> Run | None:
+def _finished_run(target: Path, depends: Mapping[str, Any]) -> Run | None:
     """Return the finished run of exactly this work, None where there is none or another."""
     try:
         run = load_run(target)
@@ -342,7 +342,7 @@ def _make_ready(target: Path, depends: Mapping[str, Any]) -> None:
         else:
             aside = _free_name(target)
             target.rename(aside)
-            print(f"{_changes(before, depends)}, so this is trained anew; what was there is kept as {aside.name}.")
+            print(f"{_what_changed(before, depends)}, so this is trained anew; what was there is kept as {aside.name}.")
     if not note.exists():
         with atomic_path(note) as fresh:
             fresh.write_text(json.dumps({"depends": depends}), encoding="utf-8")
@@ -354,7 +354,7 @@ def _free_name(target: Path) -> Path:
     return next(path for n in numbers if not (path := target.with_name(f"{target.name}.before{n}")).exists())
 
 
-def _changes(before: Mapping[str, Any] | None, depends: Mapping[str, Any]) -> str:
+def _what_changed(before: Mapping[str, Any] | None, depends: Mapping[str, Any]) -> str:
     """Return the beginning of a sentence that says what is no longer as it was."""
     if not before:
         return "The run that is there is damaged or from another version of serlib"
@@ -370,7 +370,7 @@ def _changes(before: Mapping[str, Any] | None, depends: Mapping[str, Any]) -> st
     return f"{named[0].upper()}{named[1:]} changed since the last run"
 
 
-def _write(work: Work[R], depends: Mapping[str, Any], result: Result, start: float) -> None:
+def _write_run(work: Work[R], depends: Mapping[str, Any], result: Result, start: float) -> None:
     """Make the folder of a finished run out of a training's result, run.json last."""
     backbone, split, target = work.backbone, work.split, work.target
     with atomic_path(target / "checkpoint", folder=True) as fresh:
@@ -411,7 +411,7 @@ def _write(work: Work[R], depends: Mapping[str, Any], result: Result, start: flo
     }
     with atomic_path(target / "run.json") as fresh:  # last: a folder with run.json is a finished run
         fresh.write_text(json.dumps(info, indent=1) + "\n", encoding="utf-8")
-    _tidy(target)
+    _remove_leftovers(target)
 
 
 def _known_voices(split: Split) -> bool | None:
@@ -420,7 +420,7 @@ def _known_voices(split: Split) -> bool | None:
     return None if "" in heard | asked else bool(heard & asked)
 
 
-def _tidy(target: Path) -> None:
+def _remove_leftovers(target: Path) -> None:
     """Remove from a finished run what only its training needed, and what a kill left half written."""
     sweep(target)
     shutil.rmtree(target / "trainer", ignore_errors=True)

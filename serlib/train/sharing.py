@@ -16,7 +16,6 @@ from serlib.data import audio, ravdess
 from serlib.errors import SerlibError
 from serlib.judge.metrics import accuracy, unweighted_average_recall, wilson_interval
 from serlib.train.backbones import BACKBONES
-from serlib.train.run import Run
 
 LICENSES = {"ravdess": "cc-by-nc-sa-4.0", "mini": "mit"}  # what a corpus asks of that which is made from it
 SOURCES = {
@@ -30,7 +29,7 @@ VOICES = {
 }
 
 
-def model_card(run: Run) -> str:
+def model_card(run: Any) -> str:  # a Run, whose own module asks this one
     """Return the model card of a run: metadata for the hub, then data, split, numbers, licence and limits in Markdown.
 
     The numbers are those of the test part, from the predictions that the run keeps. The lines of code give what
@@ -63,8 +62,8 @@ def model_card(run: Run) -> str:
     n = info["clips"]["test"]
     low, high = wilson_interval(round(right * n), n)
     known = _known_corpus(run)
-    corpus, split = _line(info["corpus"]), _line(info["split"])
-    source = SOURCES[known] if known else f"{_text(corpus)}, a corpus of its user's"
+    corpus, split = _one_line(info["corpus"]), _one_line(info["split"])
+    source = SOURCES[known] if known else f"{_as_markdown(corpus)}, a corpus of its user's"
     place, start = info["checkpoint"], info["weights"]
     hubs_own = {row.checkpoint for row in BACKBONES.values() if not row.is_twin}
     on_hub = info["pretrained"] and (place in hubs_own or start.startswith(f"{place}@"))
@@ -76,7 +75,7 @@ def model_card(run: Run) -> str:
     ]
     # No name of a license is better than a wrong one.
     data = ModelCardData(
-        model_name=_line(run.name),
+        model_name=_one_line(run.name),
         library_name="transformers",
         pipeline_tag="audio-classification",
         license=LICENSES.get(known or "", "other"),
@@ -90,18 +89,18 @@ def model_card(run: Run) -> str:
     chosen = (
         f"the best of {steps} states was chosen on validation" if steps > 1 else "no state was chosen, the last is it"
     )
-    labels, made = ", ".join(map(_text, info["labels"])), "a probe" if info["kind"] == "probe" else "fine-tuned"
-    settings = "\n".join(f"- {name}: {_text(value)}" for name, value in info["recipe"].items())
+    labels, made = ", ".join(map(_as_markdown, info["labels"])), "a probe" if info["kind"] == "probe" else "fine-tuned"
+    settings = "\n".join(f"- {name}: {_as_markdown(value)}" for name, value in info["recipe"].items())
     versions = ", ".join(f"{name} {value}" for name, value in info["versions"].items())
     return f"""---
 {data.to_yaml()}
 ---
 
-# {_text(run.name)}, {made} to tell {len(info["labels"])} emotions apart
+# {_as_markdown(run.name)}, {made} to tell {len(info["labels"])} emotions apart
 
 **Data.** {source}. Labels: {labels}. They say what was to be shown, not what anybody felt.
 
-**Split.** {_text(split)}, {VOICES[info.get("known_voices")]}: {clips} clips; {chosen}.
+**Split.** {_as_markdown(split)}, {VOICES[info.get("known_voices")]}: {clips} clips; {chosen}.
 
 **Test.** Accuracy {right:.1%} (95 % interval {low:.1%} to {high:.1%}), unweighted average recall {uar:.1%}.
 
@@ -117,21 +116,21 @@ def model_card(run: Run) -> str:
 
 {settings}
 
-Start: {_text(start)}. Versions: {versions}.
+Start: {_as_markdown(start)}. Versions: {versions}.
 """
 
 
-def _line(value: Any) -> str:
+def _one_line(value: Any) -> str:
     """Return any text as one line, so that none of it can be taken for the metadata of a card."""
     return " ".join(str(value).split())
 
 
-def _text(value: Any) -> str:
+def _as_markdown(value: Any) -> str:
     """Return any text as one line of Markdown that means nothing but itself."""
-    return re.sub(r"([\\`*_\[\]<>&|~#$])", r"\\\1", _line(value))
+    return re.sub(r"([\\`*_\[\]<>&|~#$])", r"\\\1", _one_line(value))
 
 
-def _known_corpus(run: Run) -> str | None:
+def _known_corpus(run: Any) -> str | None:
     """Return the name of a corpus whose source and license are known, None for any other, whatever it is called."""
     name = run.info["corpus"]
     if name not in SOURCES or run.info["synthetic"] != (name == "mini"):
@@ -144,12 +143,12 @@ def _known_corpus(run: Run) -> str | None:
     return name
 
 
-def _is_plain(run: Run) -> bool:
+def _is_plain(run: Any) -> bool:
     """Whether transformers alone can load the checkpoint."""
     return run.info["kind"] != "probe" and run.info["recipe"]["pooling"] == "mean"
 
 
-def _longest(run: Run) -> int | None:
+def _longest_heard(run: Any) -> int | None:
     """Return how many seconds the model hears at once, None where it hears any length: as ``classify`` asks."""
     try:
         kept = json.loads((run.folder / "checkpoint" / "preprocessor_config.json").read_text(encoding="utf-8"))
@@ -175,7 +174,7 @@ def _source_of(function: Callable[..., Any], found: dict[str, str]) -> dict[str,
     return found
 
 
-def _lines_of_use(run: Run) -> str:
+def _lines_of_use(run: Any) -> str:
     """Return Python that asks the model about a file; how ``audio.trim`` trims is taken from its source."""
     if not _is_plain(run):
         return """import serlib as ser  # transformers alone does not know this kind of head
@@ -183,7 +182,7 @@ def _lines_of_use(run: Run) -> str:
 run = ser.load_run("THE FOLDER OF THE RUN")
 answer = ser.classify(run, ["three_seconds_of_speech.wav"])
 print(answer)"""
-    trimmed, longest = run.info["recipe"].get("trim"), _longest(run)
+    trimmed, longest = run.info["recipe"].get("trim"), _longest_heard(run)
     found = _source_of(audio.trim, {}) if trimmed else {}
     defined = [text for _, text in sorted(found.items(), key=lambda pair: pair[1].startswith("\n"))]  # numbers first
     lines = ["# For a WAV or FLAC file."]
@@ -210,7 +209,7 @@ print(answer)"""
     return "\n".join([*lines, "print(answer)"])
 
 
-def push_to_hub(run: Run, repo: str, private: bool = True) -> str:
+def push_to_hub(run: Any, repo: str, private: bool = True) -> str:
     """Upload a run in one commit: checkpoint, model card, predictions, history and run.json; return its address.
 
     Raises SerlibError for a run without a checkpoint or one that plain transformers could not load, without a login,
