@@ -88,7 +88,7 @@ def acoustic_features(corpus: pd.DataFrame) -> pd.DataFrame:
     sounds = audio.clips(corpus)
     key = key_of({"sound": audio.content_keys(corpus).sort_index().to_dict(), "code": VERSION})
     path = cache_dir() / "acoustics" / f"{key}.csv"
-    kept = _kept(path)
+    kept = _measured_before(path)
     if kept is None:
         clips = list(sounds)
         short = [clip for clip in clips if len(sounds[clip]) < SHORTEST * audio.RATE]
@@ -102,11 +102,12 @@ def acoustic_features(corpus: pd.DataFrame) -> pd.DataFrame:
         with atomic_path(path) as fresh:
             text = pd.DataFrame(rows, index=pd.Index(clips, name="clip")).to_csv(lineterminator="\n")
             fresh.write_text(f"{text}# {key_of({'text': text})}\n", encoding="utf-8", newline="\n")
-        kept = _kept(path)
+        kept = _measured_before(path)
+        assert kept is not None  # just written
     return kept.loc[corpus.index]
 
 
-def _kept(path: Path) -> pd.DataFrame | None:
+def _measured_before(path: Path) -> pd.DataFrame | None:
     """Return features that were measured before, None where there are none, or what is there was cut or changed."""
     try:
         text, _, digest = path.read_text(encoding="utf-8").rpartition("# ")

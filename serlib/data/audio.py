@@ -210,7 +210,7 @@ class Clips(Mapping[str, np.ndarray]):
     def __len__(self) -> int:
         return len(self._spans)
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[type["Clips"], tuple[Path]]:
         # What travels to another process is where the file is and not its 340 MB.
         return Clips, (self._index,)
 
@@ -297,7 +297,7 @@ def content_keys(corpus: pd.DataFrame) -> pd.Series:
     return pd.Series(keys, index=corpus.index, dtype=object)
 
 
-def _read_notes(path: Path) -> dict[str, list]:
+def _read_notes(path: Path) -> dict[str, list[Any]]:
     """Return what is known of files that were decoded before: path -> size, times of change, of decoding, key."""
     try:
         return dict(_read_signed(path))
@@ -306,7 +306,7 @@ def _read_notes(path: Path) -> dict[str, list]:
 
 
 def _known_keys(
-    known: Mapping[str, list], paths: pd.Series, stats: Mapping[str, tuple[int, int, int]]
+    known: Mapping[str, list[Any]], paths: pd.Series, stats: Mapping[str, tuple[int, int, int]]
 ) -> dict[str, str | None]:
     """Return the key of each clip whose file is still the same, None for one that has to be decoded."""
     keys: dict[str, str | None] = {}

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -46,7 +47,7 @@ class Audit:
         voiced = self.clips.drop(index=list(self.silent))
         same = self.clips.loc[list(self.stereo), "same_channels"].sum()
         named, nameless = per_actor.drop("", errors="ignore"), per_actor.get("", 0)
-        actors = f"{len(named)}, with {_span(named)} clips each" if len(named) else "unknown"
+        actors = f"{len(named)}, with {_range_text(named)} clips each" if len(named) else "unknown"
         if len(named) and nameless:
             actors += f"; unknown for {nameless} clips"
         lines = {
@@ -55,14 +56,14 @@ class Audit:
             "actors": actors,
             "per emotion": "; ".join(f"{n} {', '.join(names)}" for n, names in sizes.items()),
             "sampling rate": ", ".join(f"{rate / 1000:g} kHz" for rate in sorted(self.clips["rate"].unique())),
-            "stereo": _list(self.stereo) + (f"; channels equal in {same}" if self.stereo else ""),
-            "same recording": _list([" = ".join(group) for group in self.identical]),
-            "silence at -30 dB": _silence(voiced),
-            "peak level": _peaks(voiced),
-            "nothing but silence": _list(self.silent),
-            f"shorter than {_SHORT} s": _list(self.short),
-            "misnamed": _list([Path(path).name for path in self.misnamed]),
-            "unreadable": _list([Path(path).name for path in self.unreadable]),
+            "stereo": _count_and_names(self.stereo) + (f"; channels equal in {same}" if self.stereo else ""),
+            "same recording": _count_and_names([" = ".join(group) for group in self.identical]),
+            "silence at -30 dB": _silence_text(voiced),
+            "peak level": _peak_text(voiced),
+            "nothing but silence": _count_and_names(self.silent),
+            f"shorter than {_SHORT} s": _count_and_names(self.short),
+            "misnamed": _count_and_names([Path(path).name for path in self.misnamed]),
+            "unreadable": _count_and_names([Path(path).name for path in self.unreadable]),
         }
         return pd.Series(lines, name="")
 
@@ -76,7 +77,7 @@ class Audit:
         return self.findings.to_frame().to_html(header=False, border=0) + self.counts.to_html(border=0)
 
 
-def _silence(voiced: pd.DataFrame) -> str:
+def _silence_text(voiced: pd.DataFrame) -> str:
     if voiced.empty:
         return "nothing else"
     before, active, after = (voiced[column].mean() for column in ("before", "active", "after"))
@@ -87,18 +88,18 @@ def _silence(voiced: pd.DataFrame) -> str:
     )
 
 
-def _peaks(voiced: pd.DataFrame) -> str:
+def _peak_text(voiced: pd.DataFrame) -> str:
     if voiced.empty:
         return "none"
     return f"{voiced['peak'].min():.3f} to {voiced['peak'].max():.3f} of full scale"
 
 
-def _span(numbers: pd.Series) -> str:
+def _range_text(numbers: pd.Series) -> str:
     low, high = numbers.min(), numbers.max()
     return str(low) if low == high else f"{low} to {high}"
 
 
-def _list(names: Sequence[str], most: int = 6) -> str:
+def _count_and_names(names: Sequence[str], most: int = 6) -> str:
     """Return "none", or the number and the first few."""
     if not names:
         return "none"
@@ -110,7 +111,7 @@ def audit(corpus: pd.DataFrame) -> Audit:
     """Decode every clip once at its own rate and report what to know before training (notebook 01)."""
     corpus = as_corpus(corpus).sort_index()
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = dict(zip(corpus.index, pool.map(_look, corpus["path"]), strict=True))
+        found = dict(zip(corpus.index, pool.map(_facts_of, corpus["path"]), strict=True))
     unreadable = {corpus.at[clip, "path"] for clip, facts in found.items() if facts is None}
     unreadable |= set(corpus.attrs.get("unreadable", ()))
     clips = pd.DataFrame.from_dict({clip: facts for clip, facts in found.items() if facts}, orient="index")
@@ -133,7 +134,7 @@ def audit(corpus: pd.DataFrame) -> Audit:
     )
 
 
-def _look(path: str) -> dict | None:
+def _facts_of(path: str) -> dict[str, Any] | None:
     """Return the facts of one clip, None when it cannot be decoded."""
     try:
         samples, rate = audio.decode(path)

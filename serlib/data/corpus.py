@@ -14,7 +14,7 @@ import re
 import shutil
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +33,12 @@ _EMBEDDED = re.compile(r"[/\\]mini-v\d+[/\\]Actor_")  # where the embedded corpu
 
 
 def seconds_of(path: str | Path) -> float:
+    """Return how long a sound file is, in seconds. Raises SerlibError as ``audio.header`` does."""
     header = audio.header(path)
     return header.frames / header.rate
 
 
-def corpus_of(rows: dict[str, dict], attrs: dict) -> pd.DataFrame:
+def corpus_of(rows: Mapping[str, Mapping[str, Any]], attrs: dict[str, Any]) -> pd.DataFrame:
     """Return clip -> row as a corpus: the columns in their order, sorted by clip."""
     frame = pd.DataFrame(list(rows.values()), index=pd.Index(rows, name="clip"), columns=list(COLUMNS))
     frame = frame.sort_index()
@@ -57,7 +58,7 @@ def as_corpus(frame: pd.DataFrame) -> pd.DataFrame:
     (``concat`` and ``merge`` do that). Raises SerlibError that says why something is no corpus.
     """
     _check_table(frame)
-    columns = {"path": _paths(frame), **{name: _names(frame, name) for name in NAMES}}
+    columns: dict[str, Any] = {"path": _paths(frame), **{name: _names(frame, name) for name in NAMES}}
     columns |= {name: _numbers(frame, name) for name in NUMBERS}
     changed = {column: values for column, values in columns.items() if values is not None}
     corpus = frame.assign(**changed) if changed else frame
@@ -193,11 +194,12 @@ def from_csv(path: Path | str, labels: Sequence[str] | None = None) -> pd.DataFr
         raise SerlibError(f"{path} lists no clips; give each a line.")
     _check_emotions(path, sorted({row["emotion"] for row in rows.values()}))
 
-    unreadable, seen = [], set()
+    unreadable: list[str] = []
+    seen: set[Path] = set()
     for line, row in rows.items():
         if not row["path"]:
             raise SerlibError(f"line {line} of {path} has no path; fill it in or remove the line.")
-        file = _find(row["path"], path.parent)
+        file = _file_of(row["path"], path.parent)
         if file in seen:
             raise SerlibError(f"line {line} of {path} names {file} again; a clip may be there once.")
         seen.add(file)
@@ -211,7 +213,7 @@ def from_csv(path: Path | str, labels: Sequence[str] | None = None) -> pd.DataFr
             f"{len(unreadable)} of {len(rows)} files of {path} cannot be read, the first at {unreadable[0]}"
         )
 
-    clips = {}
+    clips: dict[str, dict[str, Any]] = {}
     for (line, row), name in zip(rows.items(), _clip_names([Path(row["path"]) for row in rows.values()]), strict=True):
         clip = row.get("clip") or name
         if clip in clips:
@@ -235,13 +237,13 @@ def _checked_labels(labels: Any) -> list[str] | None:
 def _check_emotions(path: Path, found: Sequence[str]) -> None:
     if len(found) < 2:
         raise SerlibError(f"{path} has one emotion only ({', '.join(found)}); telling apart needs at least two.")
-    folded = {}
+    folded: dict[str, str] = {}
     for emotion in found:
         if folded.setdefault(emotion.casefold(), emotion) != emotion:
             raise SerlibError(f"{path} writes {folded[emotion.casefold()]} also as {emotion}; write it in one way.")
 
 
-def _find(cell: str, folder: Path) -> Path:
+def _file_of(cell: str, folder: Path) -> Path:
     """Return the file that a cell names: below the CSV's folder, absolute or from ``~``, and as Windows writes it."""
     ways = [given_path(folder / os.path.expanduser(way)) for way in (cell, cell.replace("\\", "/"))]
     return next((file for file in ways if file.is_file()), ways[0])
@@ -252,7 +254,7 @@ def _read_rows(path: Path) -> dict[int, dict[str, Any]]:
     text = _read_text(path)
     separator, told = _separator(text)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True, strict=True)
-    lines = {}
+    lines: dict[int, list[str]] = {}
     try:
         for cells in reader:
             if any(cells := [cell.strip() for cell in cells]):
@@ -263,8 +265,8 @@ def _read_rows(path: Path) -> dict[int, dict[str, Any]]:
         lines.pop(min(lines))
     if not lines:
         raise SerlibError(f"{path} is empty and cannot be read as a CSV; save it again.")
-    columns = _columns(path, lines.pop(min(lines)))
-    rows = {}
+    columns = _column_names(path, lines.pop(min(lines)))
+    rows: dict[int, dict[str, Any]] = {}
     for line, cells in lines.items():
         if any(cells[len(columns) :]):
             raise SerlibError(
@@ -299,7 +301,7 @@ def _separator(text: str) -> tuple[str, bool]:
     return (told[1], True) if told else (max(_SEPARATORS, key=head.count), False)
 
 
-def _columns(path: Path, header: list[str]) -> list[str]:
+def _column_names(path: Path, header: list[str]) -> list[str]:
     """Return the names of a CSV's columns as a corpus has them; warn of those that mean nothing to it."""
     while header and not header[-1]:
         header.pop()  # a header that ends in a comma
@@ -330,7 +332,8 @@ def regroup_by_emotion(corpus: pd.DataFrame, folder: Path | str) -> Path:
     copied again.
     """
     folder, corpus = given_path(folder), as_corpus(corpus)
-    groups, names, paths = _places(corpus["emotion"].unique()), _places(corpus.index), []
+    groups, names = _disk_names(corpus["emotion"].unique()), _disk_names(corpus.index)
+    paths: list[str] = []
     for clip, row in corpus.iterrows():
         source = Path(row["path"])
         if not source.is_file():
@@ -344,7 +347,7 @@ def regroup_by_emotion(corpus: pd.DataFrame, folder: Path | str) -> Path:
     return folder / "labels.csv"
 
 
-def _places(texts: Iterable[str]) -> dict[str, str]:
+def _disk_names(texts: Iterable[str]) -> dict[str, str]:
     """Return a name on the disk for each text: itself where that is safe, and no other differs in case only."""
     texts = list(texts)
     alike = Counter(text.lower() for text in texts)

@@ -12,6 +12,7 @@ import warnings
 import zipfile
 from itertools import product
 from pathlib import Path
+from typing import Any, TypedDict
 from urllib.parse import urlsplit
 
 import pandas as pd
@@ -41,7 +42,18 @@ _SPEECH = "03-01"  # audio only, spoken; the record also has videos (01, 02) and
 _SUFFIXES = {".wav", ".flac"}
 
 
-def parse_name(stem: str) -> dict[str, str | int]:
+class NameFields(TypedDict):
+    """What the name of a RAVDESS clip says of it: columns of a corpus."""
+
+    actor: str
+    sex: str
+    emotion: str
+    intensity: str
+    statement: int
+    repetition: int
+
+
+def parse_name(stem: str) -> NameFields:
     """Read what the seven pairs of digits of a RAVDESS file name say.
 
     >>> ser.parse_name("03-01-06-01-02-01-12")["emotion"]
@@ -114,13 +126,16 @@ def _from_folder(folder: Path, name: str, remedy: str, synthetic: bool = False) 
     """Read a folder in RAVDESS's naming; what is misnamed or unreadable is left out, with a warning."""
     if not folder.is_dir():
         raise SerlibError(f"there is no folder {folder}; {remedy}.")
-    rows, depths, misnamed, twice = {}, {}, [], []
+    rows: dict[str, dict[str, Any]] = {}
+    depths: dict[str, int] = {}
+    misnamed: list[str] = []
+    twice: list[tuple[str, Path]] = []
     for depth, path in _sound_files(folder):
         match = _NAME.fullmatch(path.stem)
         if match and match.group(1) != _SPEECH:
             continue
         try:
-            row = {"path": str(path), **parse_name(path.stem)}
+            row: dict[str, Any] = {"path": str(path), **parse_name(path.stem)}
         except SerlibError:
             misnamed.append(str(path))
             continue
@@ -136,7 +151,7 @@ def _from_folder(folder: Path, name: str, remedy: str, synthetic: bool = False) 
         raise SerlibError(
             f"{folder} holds no speech clips of RAVDESS (.wav or .flac, named like 03-01-06-01-02-01-12); {remedy}."
         )
-    unreadable = {}
+    unreadable: dict[str, str] = {}
     for row in rows.values():
         try:
             row["seconds"] = seconds_of(row["path"])
@@ -156,7 +171,8 @@ def _from_folder(folder: Path, name: str, remedy: str, synthetic: bool = False) 
 def _sound_files(folder: Path) -> list[tuple[int, Path]]:
     """Return every .wav and .flac below a folder with its depth, by depth and name: some copies of RAVDESS hold more
     actors, or themselves once more, in an inner folder."""
-    found, been = [], set()
+    found: list[tuple[int, Path]] = []
+    been: set[str] = set()
     for place, folders, files in os.walk(folder, followlinks=True):
         if (real := os.path.realpath(place)) in been:  # a link that leads back up
             folders.clear()
@@ -216,7 +232,7 @@ def _fetch(url: str, target: Path, md5: str) -> None:
                     f"{place} answers {error.code} ({error.reason}) for {url}; get the archive from Zenodo "
                     "record 1188976 by hand, unpack it and set RAVDESS_DIR to the folder."
                 ) from error
-            reason = f"{error.code} {error.reason}"
+            reason: object = f"{error.code} {error.reason}"
         except (OSError, http.client.HTTPException) as error:
             if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
                 raise SerlibError(

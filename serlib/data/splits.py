@@ -46,7 +46,7 @@ class Split:
     validation: pd.DataFrame
     test: pd.DataFrame
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not isinstance(self.name, str):
             raise SerlibError(f"a split is called by text, and this name is {self.name!r:.60}.")
         for part, frame in self.parts():
@@ -56,7 +56,7 @@ class Split:
         if len(set(clips)) < len(clips):
             twice = next(clip for clip in clips if clips.count(clip) > 1)
             raise SerlibError(f"clip {twice} stands twice in split {self.name}; a clip belongs to one part.")
-        _complete(self, ("train",))
+        _with_every_class(self, ("train",))
 
     def parts(self) -> list[tuple[str, pd.DataFrame]]:
         """Return the three parts with their names, in order."""
@@ -68,7 +68,7 @@ class Split:
         return tuple(sorted({label for _, part in self.parts() for label in part["emotion"]}))
 
     @property
-    def attrs(self) -> dict:
+    def attrs(self) -> dict[str, Any]:
         """What the corpora of the parts say about themselves: name, synthetic."""
         parts = [frame.attrs for _, frame in self.parts() if len(frame)]
         names = dict.fromkeys(attrs["name"] for attrs in parts)
@@ -79,7 +79,7 @@ class Split:
         return f"Split {self.name}: {sizes} clips; {len(self.labels)} classes"
 
 
-def _complete(split: Split, parts: Iterable[str] = PARTS, **remedies: str) -> Split:
+def _with_every_class(split: Split, parts: Iterable[str] = PARTS, **remedies: str) -> Split:
     """Return the split, or raise SerlibError when a part lacks a class; ``remedies`` say what helps each part."""
     for part in parts:
         missing = sorted(set(split.labels) - set(getattr(split, part)["emotion"]))
@@ -126,10 +126,12 @@ def stratified_split(
             f"{len(corpus)} clips of {corpus['emotion'].nunique()} classes cannot be split into shares of "
             f"{test_size} and {validation_size}: {error}"
         ) from error
-    return _complete(_split("stratified", corpus, train.index, validation.index, test.index), **_BY_SHARE)
+    return _with_every_class(
+        _split_of_clips("stratified", corpus, train.index, validation.index, test.index), **_BY_SHARE
+    )
 
 
-def _split(name: str, corpus: pd.DataFrame, train: pd.Index, validation: pd.Index, test: pd.Index) -> Split:
+def _split_of_clips(name: str, corpus: pd.DataFrame, train: pd.Index, validation: pd.Index, test: pd.Index) -> Split:
     """Return the split whose parts hold the clips named, each sorted by name."""
     return Split(name, *(corpus.loc[sorted(clips)] for clips in (train, validation, test)))
 
@@ -148,15 +150,15 @@ def _check_classes(corpus: pd.DataFrame) -> None:
         raise SerlibError(f"the corpus has {corpus['emotion'].nunique()} class(es); telling apart needs at least two.")
 
 
-def _by_actor(name: str, corpus: pd.DataFrame, test: Iterable[str], validation: Iterable[str]) -> Split:
+def _split_of_actors(name: str, corpus: pd.DataFrame, test: Iterable[str], validation: Iterable[str]) -> Split:
     """Return the split with those actors in test and validation, and all others in train."""
     corpus = corpus.sort_index()
     in_test, in_validation = corpus["actor"].isin(list(test)), corpus["actor"].isin(list(validation))
     index = corpus.index
-    return _split(name, corpus, index[~in_test & ~in_validation], index[in_validation], index[in_test])
+    return _split_of_clips(name, corpus, index[~in_test & ~in_validation], index[in_validation], index[in_test])
 
 
-def _sexes(corpus: pd.DataFrame) -> pd.Series:
+def _sex_by_actor(corpus: pd.DataFrame) -> pd.Series:
     """Return actor -> sex, sorted; SerlibError when the corpus does not know who speaks."""
     _check_classes(corpus)
     if (corpus["actor"] == "").any():
@@ -164,12 +166,12 @@ def _sexes(corpus: pd.DataFrame) -> pd.Series:
     return corpus.groupby("actor")["sex"].first().sort_index()
 
 
-def _draw(sexes: pd.Series, n: int, random_state: int) -> list[str]:
+def _drawn_actors(sexes: pd.Series, n: int, random_state: int) -> list[str]:
     """Draw n actors at random, the sexes in turn so that they stay as even as can be."""
     random = np.random.default_rng(random_state)
     queues = [list(random.permutation(actors.index)) for _, actors in sexes.groupby(sexes)]
     queues.sort(key=len, reverse=True)
-    drawn = []
+    drawn: list[str] = []
     while len(drawn) < n:
         for queue in queues:
             if queue and len(drawn) < n:
@@ -186,7 +188,7 @@ def actor_split(
     Raises SerlibError when none is left for training, or a part would lack a class.
     """
     corpus = as_corpus(corpus)
-    sexes = _sexes(corpus)
+    sexes = _sex_by_actor(corpus)
     n_test = _share_of(len(sexes), 5 / 24) if n_test is None else n_test
     n_validation = _share_of(len(sexes), 3 / 24) if n_validation is None else n_validation
     _check_seed(random_state)
@@ -198,9 +200,9 @@ def actor_split(
             f"{n_test} test and {n_validation} validation actors leave none for training: "
             f"the corpus has {len(sexes)}; each part needs one at least."
         )
-    test = _draw(sexes, n_test, random_state)
-    validation = _draw(sexes.drop(test), n_validation, random_state)
-    return _complete(_by_actor("actors", corpus, test, validation), **_BY_COUNT)
+    test = _drawn_actors(sexes, n_test, random_state)
+    validation = _drawn_actors(sexes.drop(test), n_validation, random_state)
+    return _with_every_class(_split_of_actors("actors", corpus, test, validation), **_BY_COUNT)
 
 
 def _share_of(count: int, share: float) -> int:
@@ -220,62 +222,62 @@ def actor_folds(
     name every actor once, and when a part would lack a class.
     """
     corpus = as_corpus(corpus)
-    sexes = _sexes(corpus)
+    sexes = _sex_by_actor(corpus)
     name = folds if isinstance(folds, str) else "folds"
-    groups = _groups(folds, list(sexes.index))
+    groups = _actors_by_fold(folds, list(sexes.index))
     return [
-        _complete(
+        _with_every_class(
             _with_validation(f"{name}-fold{number}", corpus, sexes, group, random_state, n_validation), **_BY_FOLD
         )
         for number, group in enumerate(groups, start=1)
     ]
 
 
-def _groups(folds: str | Iterable[Iterable[int | str]], actors: list[str]) -> list[list[str]]:
+def _actors_by_fold(folds: str | Iterable[Iterable[int | str]], actors: list[str]) -> list[list[str]]:
     """Return the actors of each fold as the corpus names them, or raise SerlibError that says who is missing."""
     if isinstance(folds, str) and folds not in FOLDS:
         raise SerlibError(f"there are no actor folds named {folds}; {nearest(folds, FOLDS)}")
-    listed = [[f"{actor:02d}" for actor in fold] for fold in FOLDS[folds]] if isinstance(folds, str) else folds
+    listed: Any = [[f"{actor:02d}" for actor in fold] for fold in FOLDS[folds]] if isinstance(folds, str) else folds
     half = (len(actors) + 1) // 2
     example = f"{[actors[:half][:3], actors[half:][:3]]}"
     listed = list(listed) if isinstance(listed, Iterable) else [None]
     if any(isinstance(group, str) or not isinstance(group, Iterable) for group in listed):
         raise SerlibError(f"folds are lists of actors, like {example}; these are {folds!r:.60}.")
-    groups = [[_named(actor, actors) for actor in group] for group in listed]
+    groups = [[_as_in_corpus(actor, actors) for actor in group] for group in listed]
     everyone = [actor for group in groups for actor in group]
     strange, left = sorted(set(everyone) - set(actors)), sorted(set(actors) - set(everyone))
     twice = sorted({actor for actor in everyone if everyone.count(actor) > 1})
     if strange and isinstance(folds, str):
-        fault = f"are of RAVDESS's 24 actors, and this corpus has no {_few(strange)}"
+        fault = f"are of RAVDESS's 24 actors, and this corpus has no {_first_five(strange)}"
     elif strange:
-        fault = f"name {_few(strange)}, and the corpus has no such actor"
+        fault = f"name {_first_five(strange)}, and the corpus has no such actor"
     elif left:
-        fault = f"leave out actor {_few(left)}"
+        fault = f"leave out actor {_first_five(left)}"
     elif twice:
-        fault = f"name actor {_few(twice)} more than once"
+        fault = f"name actor {_first_five(twice)} more than once"
     else:
         return groups
     named = f"folds {folds}" if isinstance(folds, str) else "folds given"
     raise SerlibError(
-        f"the {named} {fault}; every actor of the corpus ({_few(actors)}) belongs to one fold, like {example}."
+        f"the {named} {fault}; every actor of the corpus ({_first_five(actors)}) belongs to one fold, like {example}."
     )
 
 
-def _named(actor: int | str, actors: list[str]) -> str:
+def _as_in_corpus(actor: int | str, actors: list[str]) -> str:
     """Return an actor as the corpus writes it: 1 is "1" or, in RAVDESS, "01"."""
     text = str(actor)
     same = [known for known in actors if known.isdecimal() and text.isdecimal() and int(known) == int(text)]
     return same[0] if text not in actors and len(same) == 1 else text
 
 
-def _few(names: list[str]) -> str:
+def _first_five(names: list[str]) -> str:
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def leave_one_actor_out(corpus: pd.DataFrame, random_state: int = 101) -> list[Split]:
     """Return one split an actor, who alone is the test part; a test part may then lack a class."""
     corpus = as_corpus(corpus)
-    sexes = _sexes(corpus)
+    sexes = _sex_by_actor(corpus)
     return [_with_validation(f"without-{actor}", corpus, sexes, [actor], random_state) for actor in sexes.index]
 
 
@@ -300,7 +302,7 @@ def leave_one_statement_out(
     if folds is not None:
         wholes = actor_folds(corpus, folds, random_state, n_validation)
     else:
-        wholes = [_with_validation("", corpus, _sexes(corpus), [], random_state, n_validation)]
+        wholes = [_with_validation("", corpus, _sex_by_actor(corpus), [], random_state, n_validation)]
     splits = []
     for whole in wholes:
         for statement in statements:
@@ -308,7 +310,7 @@ def leave_one_statement_out(
             asked = corpus if folds is None else whole.test
             test = asked[asked["statement"] == statement].index
             name = f"{whole.name}-without-statement{statement}".removeprefix("-")
-            splits.append(_complete(_split(name, corpus, train, validation, test), **_BY_FOLD))
+            splits.append(_with_every_class(_split_of_clips(name, corpus, train, validation, test), **_BY_FOLD))
     return splits
 
 
@@ -333,7 +335,7 @@ def _with_validation(
             f"n_validation is {n_validation!r:.60}; it is a number of actors, from 1 to {len(rest) - 1} of the "
             f"{len(rest)} that are not tested."
         )
-    return _by_actor(name, corpus, test, _draw(rest, n_validation, random_state))
+    return _split_of_actors(name, corpus, test, _drawn_actors(rest, n_validation, random_state))
 
 
 def write_split_csvs(split: Split, folder: Path | str) -> Path:
@@ -440,7 +442,7 @@ def _check_split(split: Any, verb: str) -> None:
 
 
 def _checked_groups(identical: Any) -> list[tuple[str, ...]]:
-    groups = list(identical) if isinstance(identical, Iterable) else [None]
+    groups: list[Any] = list(identical) if isinstance(identical, Iterable) else [None]
     if any(isinstance(group, str) or not isinstance(group, Iterable) for group in groups):
         raise SerlibError(
             f"identical is groups of clips, as ser.audit(corpus).identical has them, and this is {identical!r:.60}."

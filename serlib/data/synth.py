@@ -36,6 +36,7 @@ from dataclasses import astuple, dataclass, fields
 from functools import lru_cache, partial
 from pathlib import Path
 from time import time_ns
+from typing import Any, TypeVar
 
 import numpy as np
 import soundfile as sf
@@ -142,6 +143,8 @@ Vera usually measures rain in a glass tube
 Those children push the wagon up the hill
 What a thoughtful gift for a goldfish""".splitlines()
 )
+_Item = TypeVar("_Item")
+_Done = TypeVar("_Done")
 MALE_VOICES = ("Male1", "Male2", "Male3", "Male4", "Male5", "Male6", "Male7", "Michael")
 FEMALE_VOICES = ("Female1", "Female2", "Female3", "Female4", "Female5", "Annie", "Linda", "Steph")
 
@@ -176,7 +179,7 @@ def _actor_voice(actor: int) -> Voice:
     return Voice.draw(np.random.default_rng([SEED, actor]), "female" if actor % 2 == 0 else "male")
 
 
-def _perform(emotion: str, strong: bool, voice: Voice, rng: np.random.Generator) -> Prosody:
+def _take_of(emotion: str, strong: bool, voice: Voice, rng: np.random.Generator) -> Prosody:
     """Return how this actor says it this time: the rule, scaled by intensity and temperament, plus the spread."""
     rule, neutral = np.array(astuple(PROSODY[emotion])), np.array(astuple(PROSODY["neutral"]))
     strength = voice.expressivity * (1.4 if strong else 0.9) * rng.normal(1.0, 0.12)
@@ -190,7 +193,7 @@ def _perform(emotion: str, strong: bool, voice: Voice, rng: np.random.Generator)
 
 
 @lru_cache(maxsize=64)
-def _synthesizer(language: str, voice: str):
+def _synthesizer(language: str, voice: str) -> Any:
     from parselmouth.praat import call
 
     return call("Create SpeechSynthesizer", language, voice)
@@ -204,7 +207,7 @@ def say(
     return _colour(_sing(spoken[-1], voice.pitch, prosody, rng), voice, prosody, rng)[0]
 
 
-def _pronounce(text: str, voice: Voice, prosody: Prosody, language: str, grid: str) -> list:
+def _pronounce(text: str, voice: Voice, prosody: Prosody, language: str, grid: str) -> Any:
     """Return what Praat makes of a text: the sound, and before it the TextGrid if ``grid`` is "yes"."""
     from parselmouth.praat import call
 
@@ -231,7 +234,7 @@ def recite(count: int) -> list[Utterance]:
 
     The same ones every time, whatever else was spoken. About a tenth of a second an utterance on one core.
     """
-    return _each_alone(_recite_one, range(count))
+    return _in_fresh_processes(_recite_one, range(count))
 
 
 def _recite_one(number: int) -> Utterance:
@@ -252,7 +255,7 @@ def _recite_one(number: int) -> Utterance:
     return Utterance(text, samples, tuple(phones))
 
 
-def _sing(sound, pitch: float, prosody: Prosody, rng: np.random.Generator) -> np.ndarray:
+def _sing(sound: Any, pitch: float, prosody: Prosody, rng: np.random.Generator) -> np.ndarray:
     """Give a Praat sound a new melody by PSOLA; return its samples."""
     import parselmouth
     from parselmouth.praat import call
@@ -293,7 +296,7 @@ def _colour(samples: np.ndarray, voice: Voice, prosody: Prosody, rng: np.random.
     return samples, before / RATE
 
 
-def _each_alone(work: Callable, items: Iterable) -> list:
+def _in_fresh_processes(work: Callable[[_Item], _Done], items: Iterable[_Item]) -> list[_Done]:
     """Return the work of each item, done in a process that has said nothing yet.
 
     espeak lets the pitch flutter by a table of 368 steps, and an utterance goes on from the step where the last one
@@ -310,11 +313,11 @@ def _each_alone(work: Callable, items: Iterable) -> list:
         return pool.map(work, items, chunksize=1)
 
 
-def _speak_clip(clip: tuple[str, dict], statements: Sequence[str], folder: Path) -> None:
+def _speak_clip(clip: tuple[str, Mapping[str, Any]], statements: Sequence[str], folder: Path) -> None:
     name, row = clip
     rng = np.random.default_rng([SEED, zlib.crc32(name.encode())])
     voice = _actor_voice(int(row["actor"]))
-    take = _perform(row["emotion"], row["intensity"] == "strong", voice, rng)
+    take = _take_of(row["emotion"], row["intensity"] == "strong", voice, rng)
     samples = say(statements[row["statement"] - 1], voice, take, rng)
     path = folder / f"Actor_{row['actor']}" / f"{name}.wav"
     try:
@@ -326,7 +329,7 @@ def _speak_clip(clip: tuple[str, dict], statements: Sequence[str], folder: Path)
         ) from error
 
 
-def corpus_folder(clips: Mapping[str, dict], statements: Sequence[str]) -> Path:
+def corpus_folder(clips: Mapping[str, Mapping[str, Any]], statements: Sequence[str]) -> Path:
     """Return the folder of the mini corpus, spoken on first use (about a minute on two cores) and checked after.
 
     ``clips`` maps a name to its actor, emotion, intensity and statement; each sounds as its name says, whatever the
@@ -343,7 +346,7 @@ def corpus_folder(clips: Mapping[str, dict], statements: Sequence[str]) -> Path:
             with atomic_path(folder, folder=True) as fresh:
                 for actor in sorted({row["actor"] for row in clips.values()}):
                     (fresh / f"Actor_{actor}").mkdir()
-                _each_alone(partial(_speak_clip, statements=statements, folder=fresh), clips.items())
+                _in_fresh_processes(partial(_speak_clip, statements=statements, folder=fresh), clips.items())
                 manifest = {"clips": len(clips), "sha256": _digest(fresh)}
                 (fresh / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
     return folder
@@ -384,7 +387,7 @@ def _is_whole(folder: Path) -> bool:
     return True
 
 
-def _read_note(path: Path) -> dict | None:
+def _read_note(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -22,7 +22,7 @@ class NotYet(Exception):
     """The answer is not right; the sentence says why."""
 
 
-def exercise(hint: str) -> Callable:
+def exercise(hint: str) -> Callable[[Callable[..., str]], Callable[..., bool]]:
     """Turn a check into one that prints "Right: ...", "Not yet: ..." or, for no answer, ``hint``, and never raises.
 
     The mark is plain text, so that a screen reader reads it and no color is needed. No answer is None, ``...`` or a
@@ -86,16 +86,17 @@ def number(answer: Any, wanted: str = "one number is wanted", giver: str = "you"
 def numbers(answer: Any, n: int, wanted: str, giver: str = "you") -> tuple[float, ...]:
     """Return exactly ``n`` finite numbers out of a list, tuple, array or Series."""
     values = [_number(value) for value in sequence(answer, n, wanted, giver)]
-    if None in values:
+    found = tuple(value for value in values if value is not None)
+    if len(found) < n:
         odd = list(answer)[values.index(None)]
         what = kind_of(odd)
         if isinstance(odd, (float, np.floating)):
             what = "not finite"
         raise NotYet(f"{wanted}; one of them is {what}.")
-    return tuple(values)
+    return found
 
 
-def sequence(answer: Any, n: int, wanted: str, giver: str = "you") -> list:
+def sequence(answer: Any, n: int, wanted: str, giver: str = "you") -> list[Any]:
     """Return the ``n`` things of a list, tuple, array or Series; a text, a dictionary and a set are none."""
     if isinstance(answer, (str, bytes, Mapping, set, frozenset)) or not hasattr(answer, "__len__"):
         raise NotYet(f"{wanted}; {giver} gave {kind_of(answer)}.")

@@ -40,7 +40,7 @@ def table_of(given: Any, columns: Iterable[Hashable], source: str, numeric: Iter
     return table
 
 
-def names_of(given: Any, what: str) -> list:
+def names_of(given: Any, what: str) -> list[Any]:
     """Return a list of names, also out of a tuple or a generator. SerlibError for one name alone and for no names."""
     if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
         raise SerlibError(f'{what} stand in a list, like ["emotion", "actor"]; this is {in_short(given)}.')
@@ -66,4 +66,7 @@ def samples_of(given: Any, rate: Any, least: int = 1) -> np.ndarray:
 
 def is_number(given: Any) -> bool:
     """Return whether this is one finite number, which no truth value is."""
-    return isinstance(given, Real) and not isinstance(given, bool) and abs(given) <= sys.float_info.max
+    if not isinstance(given, Real) or isinstance(given, bool):
+        return False
+    size: Any = abs(given)  # numbers.Real promises no order to type checkers
+    return bool(size <= sys.float_info.max)

@@ -10,7 +10,7 @@ import base64
 import io
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from numbers import Integral
 from pathlib import Path
@@ -146,7 +146,7 @@ def browse(
             }
         )
     values = [sorted(set(labels[name])) for name in columns]
-    return _control(
+    return _control_html(
         "browse", caption, {"columns": [str(name) for name in columns], "values": values, "clips": clips}, rows
     )
 
@@ -165,14 +165,14 @@ def listen_confusion(voter: Any, corpus: pd.DataFrame, part: str = "test") -> HT
     wanted = place < np.where(rows["emotion"] == rows["predicted"], 1, _CLIPS_OF_A_CELL)
     # First the first clip of every cell, then the second: whatever the matrix, no cell stays without one.
     chosen = rows.loc[place[wanted].sort_values(kind="stable").index[:_CLIPS_OF_A_MATRIX]]
-    clips: dict[str, list] = {}
+    clips: dict[str, list[dict[str, Any]]] = {}
     for clip, row in chosen.iterrows():
         verdict = f"spoken {row['emotion']}, heard as {row['predicted']}, {row['confidence']:.0%} sure"
         caption = f"{_clip_caption(str(clip), row)}: {verdict}"
         sound = _clip_for_script(audio.trim(audio.read(row["path"]))) | {"caption": caption}
         clips.setdefault(f"{labels.index(row['emotion'])},{labels.index(row['predicted'])}", []).append(sound)
     data = {"labels": labels, "counts": counts.to_numpy().tolist(), "clips": clips}
-    return _control("confusion", f"{name_of(voter)}, {part} part: press a number to hear its clips", data, corpus)
+    return _control_html("confusion", f"{name_of(voter)}, {part} part: press a number to hear its clips", data, corpus)
 
 
 def explorable(name: str) -> HTML:
@@ -195,7 +195,7 @@ def _license_note(rows: pd.DataFrame) -> str:
     return f'<p style="font-size:0.85em;margin:0.2em 0 1em">{terms}</p>' if terms else ""
 
 
-def _control(name: str, caption: str, data: dict, corpus: pd.DataFrame) -> HTML:
+def _control_html(name: str, caption: str, data: Mapping[str, Any], corpus: pd.DataFrame) -> HTML:
     """Return a control of the book with its caption and its data in their places, and the corpus's terms below."""
     # "<" as an escape, so that no label can end the script; json escapes whatever is not ASCII.
     filled = {"caption": _as_text(caption), "data": json.dumps(data).replace("<", "\\u003c")}
@@ -203,7 +203,7 @@ def _control(name: str, caption: str, data: dict, corpus: pd.DataFrame) -> HTML:
     return HTML(re.sub(r"\$(caption|data)\b", lambda slot: filled[slot[1]], page) + _license_note(corpus))
 
 
-def _clip_for_script(samples: np.ndarray) -> dict:
+def _clip_for_script(samples: np.ndarray) -> dict[str, Any]:
     """Return 16 kHz samples as a page's script takes them: media type, base64 and envelope."""
     mime, data = _encoded(samples, compression=0.7)  # a page holds dozens of them, and may weigh 3 MB
     wave = [round(float(height), 2) for height in _envelope(samples)]

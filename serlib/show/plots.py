@@ -245,7 +245,7 @@ def plot_history(run: Any) -> np.ndarray:
     encoder has trials of C, the inverse strength of regularization, where a fine-tuned model has steps.
     """
     history = getattr(run, "history", None)
-    if _info(run) is None or not isinstance(history, pd.DataFrame) or history.empty:
+    if _record_of(run) is None or not isinstance(history, pd.DataFrame) or history.empty:
         raise SerlibError(f"{predictions.name_of(run)} has no training history; give a run, or train it again.")
     best = int(run.info["best_step"])
     chance = 1 / len(run.info["labels"])
@@ -421,7 +421,7 @@ def plot_votes(voters: Sequence[Any], vote: Any, part: str = "test", ax: Axes | 
     ax = _axes(ax, 3.4)
     places = np.arange(len(labels))
     keys = []
-    for voter, recall, marker in zip(voters, recalls, _cycle(MARKERS, len(voters)), strict=True):
+    for voter, recall, marker in zip(voters, recalls, _cycled(MARKERS, len(voters)), strict=True):
         keys += ax.plot(
             places,
             recall,
@@ -507,7 +507,7 @@ def plot_per_actor(voter: Any, part: str = "test", ax: Axes | None = None) -> Ax
     if frame["actor"].astype(str).eq("").all():
         raise SerlibError(f"{predictions.name_of(voter)} does not say which actor spoke; there is nothing to draw.")
     accuracies, clips = metrics.breakdown(voter, "actor", part)["accuracy"], frame.groupby("actor")["clip"].first()
-    rows = [(actor, accuracy, _sex(clips[actor], actor)) for actor, accuracy in accuracies.items()]
+    rows = [(actor, accuracy, _sex_of(clips[actor], actor)) for actor, accuracy in accuracies.items()]
     rows.sort(key=lambda row: (row[1], row[0]))
     ax = _axes(ax, 2.9)
     looks = {
@@ -621,10 +621,10 @@ _OURS = dict(marker="o", markersize=7, markerfacecolor=ACCENT, markeredgecolor=A
 
 def _demand_ravdess(voters: list[Any]) -> None:
     """Raise SerlibError unless each voter heard RAVDESS: says so, or is a run on its clips, or a vote of such runs."""
-    runs = {predictions.name_of(voter) for voter in voters if _info(voter) is not None}
+    runs = {predictions.name_of(voter) for voter in voters if _record_of(voter) is not None}
     for voter in voters:
         name, corpus = predictions.name_of(voter), predictions.corpus_of(voter)
-        info = _info(voter)
+        info = _record_of(voter)
         if info is not None:
             synthetic = info.get("synthetic", True)
         elif corpus not in ("ravdess", predictions.UNNAMED):
@@ -813,17 +813,17 @@ def _as_text(text: object) -> str:
 
 def _title(voter: Any) -> str:
     """Return the name of a voter, and that its clips are synthetic where it knows that."""
-    synthetic = (_info(voter) or {}).get("synthetic")
+    synthetic = (_record_of(voter) or {}).get("synthetic")
     return predictions.name_of(voter) + (" (synthetic speech)" if synthetic else "")
 
 
-def _info(voter: Any) -> dict | None:
+def _record_of(voter: Any) -> dict[str, Any] | None:
     """Return the record of a run; a vote has none, and the ``info`` of a bare frame is a method of pandas."""
     info = getattr(voter, "info", None)
     return info if isinstance(info, dict) else None
 
 
-def _legend(ax: Axes, handles: list, title: str = "") -> None:
+def _legend(ax: Axes, handles: Sequence[Any], title: str = "") -> None:
     """Put the legend outside at the right, where it can cover nothing.
 
     Named lines come as ``handles``, for matplotlib collects none whose name begins with an underscore.
@@ -851,7 +851,7 @@ def _beeswarm(values: np.ndarray, step: float = 0.075) -> np.ndarray:
     return offsets
 
 
-def _cycle(marks: str, n: int) -> list[str]:
+def _cycled(marks: str, n: int) -> list[str]:
     return [marks[i % len(marks)] for i in range(n)]
 
 
@@ -859,7 +859,7 @@ def _plural(n: int, noun: str) -> str:
     return noun if n == 1 else noun + "s"
 
 
-def _sex(clip: str, actor: str) -> str:
+def _sex_of(clip: str, actor: str) -> str:
     """Return the sex of an actor whose clip is named by the rule of RAVDESS, else ""."""
     if not _is_ravdess(clip):
         return ""
