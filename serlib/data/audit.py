@@ -20,10 +20,31 @@ _SHORT = 0.25  # seconds; below it the backbones' masking in training has too fe
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Audit:
-    """What looking at every clip of a corpus gave: ``print`` it, or let a notebook show it as a table.
+    """What looking at every clip of a corpus gave: ``print`` it, or let a notebook show it as a table (01).
 
-    ``counts`` is actor x emotion; ``clips`` has a row a clip: channels, rate (Hz), peak (1 = full scale), and
-    the seconds of silence ``before`` and ``after`` the voice and what is ``active`` between, at -30 dB.
+    Attributes
+    ----------
+    name
+        The name of the corpus.
+    synthetic
+        Whether nobody was recorded.
+    seconds
+        Length of all clips together.
+    counts
+        Number of clips, actor x emotion.
+    clips
+        A row a clip: channels, same_channels, rate (Hz), peak (1 = full scale), and the seconds of silence ``before``
+        and ``after`` the voice and what is ``active`` between, at -30 dB.
+    stereo
+        Clips of more than one channel.
+    identical
+        Groups of clips with the very same samples.
+    silent
+        Clips in which nothing is active.
+    short
+        Clips shorter than 0.25 s.
+    misnamed, unreadable
+        Files that were left out.
     """
 
     name: str
@@ -40,7 +61,7 @@ class Audit:
 
     @property
     def findings(self) -> pd.Series:
-        """One line a question, as text."""
+        """One line a question, as text; the questions are the index, such as "same recording" or "peak level"."""
         emotions = self.counts.sum()
         sizes = {n: [emotion for emotion in emotions.index if emotions[emotion] == n] for n in emotions}
         per_actor = self.counts.sum(axis=1)
@@ -108,7 +129,39 @@ def _count_and_names(names: Sequence[str], most: int = 6) -> str:
 
 
 def audit(corpus: pd.DataFrame) -> Audit:
-    """Decode every clip once at its own rate and report what to know before training (notebook 01)."""
+    """Decode every clip once at its own rate and report what to know before training (01).
+
+    Parameters
+    ----------
+    corpus
+        Any table of clips with path and emotion.
+
+    Returns
+    -------
+    Audit
+        What was found. Files that cannot be read stand in it and end nothing.
+
+    Raises
+    ------
+    SerlibError
+        For what is no corpus, and where no clip can be read.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np, pandas as pd, soundfile
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> tone = 0.5 * np.sin(2 * np.pi * 200 * np.arange(16_000) / 16_000)
+    >>> paths = [f"{folder.name}/{name}.wav" for name in ("one", "two", "three")]
+    >>> for path, gain in zip(paths, (1, 1, 0)):
+    ...     soundfile.write(path, gain * tone, 16_000)
+    >>> found = ser.audit(pd.DataFrame({"path": paths, "emotion": ["happy", "sad", "sad"]}))
+    >>> found.findings["same recording"]
+    '1: one = two'
+    >>> found.silent
+    ('three',)
+    >>> folder.cleanup()
+    """
     corpus = as_corpus(corpus).sort_index()
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         found = dict(zip(corpus.index, pool.map(_facts_of, corpus["path"]), strict=True))

@@ -55,7 +55,23 @@ def as_corpus(frame: pd.DataFrame) -> pd.DataFrame:
     Columns ``path`` and ``emotion`` are enough. What else is missing is filled in ("" or 0 for unknown; a ``speaker``
     is an actor), seconds are read from the files, numbers become names where names belong, clips are named after their
     files where the index has no names, and the corpus is called "unnamed" where pandas has lost what it was called
-    (``concat`` and ``merge`` do that). Raises SerlibError that says why something is no corpus.
+    (``concat`` and ``merge`` do that).
+
+    Raises
+    ------
+    SerlibError
+        For what is no corpus; it says why.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from serlib.data.corpus import as_corpus
+    >>> table = pd.DataFrame({"path": ["a.wav", "b.wav"], "emotion": ["happy", "sad"], "speaker": [1, 2]})
+    >>> as_corpus(table.assign(seconds=2.0))[["emotion", "actor", "intensity", "statement"]]
+         emotion actor intensity  statement
+    clip
+    a      happy     1                    0
+    b        sad     2                    0
     """
     _check_table(frame)
     columns: dict[str, Any] = {"path": _paths(frame), **{name: _names(frame, name) for name in NAMES}}
@@ -175,11 +191,41 @@ def _is_embedded(paths: Iterable[str]) -> bool:
 def from_csv(path: Path | str, labels: Sequence[str] | None = None) -> pd.DataFrame:
     """Return the corpus that a CSV lists: any labels, rates, channels; one row a file (notebook 12).
 
-    Columns ``path`` (relative to the CSV, or absolute) and ``emotion`` are needed; ``actor`` (or ``speaker``), ``sex``,
-    ``intensity``, ``statement`` and ``repetition`` (both whole numbers) and ``clip`` (a name other than the file's) may
-    be there; a warning names those that mean nothing here. Commas, semicolons or tabs part the cells, as spreadsheets
-    write them. ``labels`` are the only ones allowed, when given. Raises SerlibError that names the line for a missing
-    cell, file or unknown label.
+    Parameters
+    ----------
+    path
+        A CSV with the columns ``path`` (relative to the CSV, or absolute) and ``emotion``. Columns ``actor`` (or
+        ``speaker``), ``sex``, ``intensity``, ``statement`` and ``repetition`` (both whole numbers) and ``clip`` (a name
+        other than the file's) may be there; a warning names those that mean nothing here. Commas, semicolons or tabs
+        part the cells, as spreadsheets write them.
+    labels
+        The only emotions allowed; None allows any.
+
+    Returns
+    -------
+    DataFrame
+        A row a clip, with the columns of a corpus; ``attrs["name"]`` is the name of the CSV.
+
+    Raises
+    ------
+    SerlibError
+        For a missing cell, file or unknown label; it names the line.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np, pandas as pd, soundfile
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> for name in ("mine", "yours"):
+    ...     soundfile.write(f"{folder.name}/{name}.wav", np.zeros(8000), 16_000)
+    >>> rows = [("mine.wav", "proud", "Ada"), ("yours.wav", "bored", "Ben")]
+    >>> pd.DataFrame(rows, columns=["path", "emotion", "speaker"]).to_csv(f"{folder.name}/us.csv", index=False)
+    >>> ser.from_csv(f"{folder.name}/us.csv")[["actor", "emotion", "seconds"]]
+          actor emotion  seconds
+    clip
+    mine    Ada   proud      0.5
+    yours   Ben   bored      0.5
+    >>> folder.cleanup()
     """
     path, labels = given_path(path), _checked_labels(labels)
     rows = _read_rows(path)
@@ -328,8 +374,39 @@ def _column_names(path: Path, header: list[str]) -> list[str]:
 def regroup_by_emotion(corpus: pd.DataFrame, folder: Path | str) -> Path:
     """Copy the clips into a folder for each emotion, list them in ``labels.csv`` there, and return its path.
 
-    The paper's first step (section 5.2): a table of path and label. Files that are there already are not
-    copied again.
+    The paper's first step (section 5.2): a table of path and label. Files that are there already are not copied again.
+
+    Parameters
+    ----------
+    corpus
+        Clips whose files are there.
+    folder
+        Where the folders of the emotions are made.
+
+    Returns
+    -------
+    Path
+        ``labels.csv``, with the columns path (relative to the folder) and emotion.
+
+    Raises
+    ------
+    SerlibError
+        For a clip without its file, and where nothing can be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np, pandas as pd, soundfile
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> paths = [f"{folder.name}/one.wav", f"{folder.name}/two.wav"]
+    >>> for path in paths:
+    ...     soundfile.write(path, np.zeros(8000), 16_000)
+    >>> corpus = pd.DataFrame({"path": paths, "emotion": ["happy", "sad"]})
+    >>> print(ser.regroup_by_emotion(corpus, f"{folder.name}/regrouped").read_text())
+    path,emotion
+    happy/one.wav,happy
+    sad/two.wav,sad
+    >>> folder.cleanup()
     """
     folder, corpus = given_path(folder), as_corpus(corpus)
     groups, names = _disk_names(corpus["emotion"].unique()), _disk_names(corpus.index)

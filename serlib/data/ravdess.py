@@ -43,7 +43,11 @@ _SUFFIXES = {".wav", ".flac"}
 
 
 class NameFields(TypedDict):
-    """What the name of a RAVDESS clip says of it: columns of a corpus."""
+    """What the name of a RAVDESS clip says of it: columns of a corpus.
+
+    ``actor`` is "01" to "24", ``sex`` "female" or "male", ``intensity`` "normal" or "strong", ``emotion`` one of
+    ``EMOTIONS``; ``statement`` (of ``STATEMENTS``, counted from 1) and ``repetition`` are 1 or 2.
+    """
 
     actor: str
     sex: str
@@ -54,8 +58,25 @@ class NameFields(TypedDict):
 
 
 def parse_name(stem: str) -> NameFields:
-    """Read what the seven pairs of digits of a RAVDESS file name say.
+    """Read what the seven pairs of digits of a RAVDESS file name say (01).
 
+    Parameters
+    ----------
+    stem
+        The name of a file without its ending.
+
+    Returns
+    -------
+    NameFields
+        A dictionary of actor, sex, emotion, intensity, statement and repetition.
+
+    Raises
+    ------
+    SerlibError
+        For what is no name of an audio-only speech clip of RAVDESS.
+
+    Examples
+    --------
     >>> ser.parse_name("03-01-06-01-02-01-12")["emotion"]
     'fearful'
     """
@@ -80,9 +101,34 @@ def parse_name(stem: str) -> NameFields:
 def ravdess(folder: Path | str | None = None) -> pd.DataFrame:
     """Return the 1,440 speech clips of RAVDESS (Livingstone and Russo 2018), wherever they are.
 
-    Looks in ``folder``, else where the environment variable ``RAVDESS_DIR`` points, else in the cache, to
-    which they are downloaded when they are not there yet. Takes .wav and .flac, with or without ``Actor_``
-    folders, however deep; a second copy further down is passed over. Raises SerlibError for a folder without them.
+    Parameters
+    ----------
+    folder
+        Where the clips are. None looks where the environment variable ``RAVDESS_DIR`` points, else in the cache, to
+        which they are downloaded (208 MB) when they are not there yet. Takes .wav and .flac, with or without ``Actor_``
+        folders, however deep; a second copy further down is passed over.
+
+    Returns
+    -------
+    DataFrame
+        A row a clip, with the columns of a corpus. Misnamed and unreadable files are left out, with a warning.
+
+    Raises
+    ------
+    SerlibError
+        For a folder without such clips, and for a download that does not succeed.
+
+    Examples
+    --------
+    >>> corpus = ser.ravdess()  # doctest: +SKIP
+    >>> corpus["emotion"].value_counts()["neutral"]  # doctest: +SKIP
+    96
+
+    A folder that holds none says so:
+
+    >>> ser.ravdess("notebooks")
+    Traceback (most recent call last):
+    serlib.errors.SerlibError: ...notebooks holds no speech clips of RAVDESS (...); give another folder.
     """
     if folder is not None:
         return _from_folder(given_path(folder), "ravdess", "give another folder")
@@ -92,10 +138,30 @@ def ravdess(folder: Path | str | None = None) -> pd.DataFrame:
 
 
 def mini() -> pd.DataFrame:
-    """Return the embedded corpus: synthetic speech in RAVDESS's layout, spoken on first use.
+    """Return the embedded corpus: synthetic speech in RAVDESS's layout, spoken on first use (about a minute; 00).
 
-    Warns in one sentence where this machine speaks otherwise than the one that made the book's results;
-    ``attrs["as_in_the_book"]`` keeps which it is.
+    Warns in one sentence where this machine speaks otherwise than the one that made the book's results.
+
+    Returns
+    -------
+    DataFrame
+        1,440 clips with the columns of a corpus; ``attrs["as_in_the_book"]`` keeps how this machine speaks.
+
+    Raises
+    ------
+    SerlibError
+        Where the clips cannot be written.
+
+    Examples
+    --------
+    >>> corpus = ser.mini()  # doctest: +SKIP
+    >>> len(corpus), corpus["actor"].nunique()  # doctest: +SKIP
+    (1440, 24)
+
+    What makes an emotion of it is a rule that you may read:
+
+    >>> ser.PROSODY["sad"].rate, ser.PROSODY["surprised"].final
+    (0.8, 5.0)
     """
     from serlib.data import synth
 

@@ -56,8 +56,23 @@ SPOKEN = "c2379b53bc771f11b0322e7a38ce9938cca95ffd4b39cbd3689aa07a49d58fe1"
 class Prosody:
     """How a sentence is said, relative to the same actor's neutral way of saying it.
 
-    ``pitch``, ``slope`` (per utterance) and ``final`` in semitones; ``range`` and ``rate`` as ratios; ``level`` and
-    ``tilt`` in dB; ``breath`` and ``pause`` from 0 to 1; ``tremor`` and ``jitter`` in semitones.
+    Attributes
+    ----------
+    pitch, slope, final
+        Semitones; the slope is per utterance.
+    range, rate
+        Ratios.
+    level, tilt
+        dB.
+    breath, pause
+        From 0 to 1.
+    tremor, jitter
+        Semitones.
+
+    Examples
+    --------
+    >>> ser.PROSODY["angry"].level, ser.PROSODY["sad"].level
+    (6.0, -5.0)
     """
 
     pitch: float = 0.0
@@ -74,7 +89,15 @@ class Prosody:
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> "Prosody":
-        """Draw any way of saying a sentence, tied to no emotion: what pre-training hears."""
+        """Draw any way of saying a sentence, tied to no emotion: what pre-training hears.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> drawn = ser.synth.Prosody.draw(np.random.default_rng(1))
+        >>> -4 <= drawn.pitch <= 7
+        True
+        """
         return cls(
             pitch=rng.uniform(-4, 7),
             range=rng.uniform(0.4, 2.3),
@@ -151,7 +174,21 @@ FEMALE_VOICES = ("Female1", "Female2", "Female3", "Female4", "Female5", "Annie",
 
 @dataclass(frozen=True)
 class Voice:
-    """One synthetic actor: an espeak voice, a usual pitch (Hz), tempo (words a minute), gain (dB), room noise (dB)."""
+    """One synthetic actor.
+
+    Attributes
+    ----------
+    name
+        A voice of espeak.
+    pitch
+        Its usual mean F0, in Hz.
+    words_per_minute
+        Its tempo.
+    gain, noise
+        Level of the voice, and of the room, in dB.
+    expressivity
+        How strongly this actor follows the rule of an emotion, about 1.
+    """
 
     name: str
     pitch: float
@@ -162,7 +199,14 @@ class Voice:
 
     @classmethod
     def draw(cls, rng: np.random.Generator, sex: str) -> "Voice":
-        """Draw an actor of the given sex, "female" or "male"."""
+        """Draw an actor of the given sex, "female" or "male".
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> ser.synth.Voice.draw(np.random.default_rng(1), "male").pitch < 200
+        True
+        """
         names, middle = (FEMALE_VOICES, 205.0) if sex == "female" else (MALE_VOICES, 115.0)
         return cls(
             name=str(rng.choice(names)),
@@ -202,7 +246,35 @@ def _synthesizer(language: str, voice: str) -> Any:
 def say(
     text: str, voice: Voice, prosody: Prosody, rng: np.random.Generator, language: str = "English (America)"
 ) -> np.ndarray:
-    """Speak one sentence; return mono float32 samples at 16 kHz, in [-1, 1]."""
+    """Speak one sentence in a voice of Praat's.
+
+    Parameters
+    ----------
+    text
+        What is said, in ``language``.
+    voice
+        Who says it.
+    prosody
+        How it is said.
+    rng
+        Draws what differs from take to take; it is moved on.
+    language
+        A language of espeak, as Praat calls it.
+
+    Returns
+    -------
+    ndarray
+        Mono float32 samples at 16 kHz, in [-1, 1], shape (n,).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(1)
+    >>> voice = ser.synth.Voice.draw(rng, "female")
+    >>> samples = ser.synth.say("Fresh bread", voice, ser.PROSODY["happy"], rng)
+    >>> 0.5 < len(samples) / ser.RATE < 2
+    True
+    """
     spoken = _pronounce(text, voice, prosody, language, "no")
     return _colour(_sing(spoken[-1], voice.pitch, prosody, rng), voice, prosody, rng)[0]
 
@@ -219,9 +291,17 @@ def _pronounce(text: str, voice: Voice, prosody: Prosody, language: str, grid: s
 
 @dataclass(frozen=True)
 class Utterance:
-    """One sentence with its alignment: ``phones`` are (start, end, IPA symbol) in seconds, "" where nothing is said.
+    """One sentence with its alignment.
 
-    The phones leave no gap: the first starts at 0, each starts where the last ended, the last ends with the samples.
+    Attributes
+    ----------
+    text
+        What is said.
+    samples
+        Mono float32 at 16 kHz, shape (n,).
+    phones
+        (start, end, IPA symbol) in seconds, "" where nothing is said. They leave no gap: the first starts at 0, each
+        starts where the last ended, the last ends with the samples.
     """
 
     text: str
@@ -230,9 +310,20 @@ class Utterance:
 
 
 def recite(count: int) -> list[Utterance]:
-    """Speak ``count`` of our English sentences, each in a voice and a prosody of its own, with phones (notebook 13).
+    """Speak ``count`` of our English sentences, each in a voice and a prosody of its own, with phones (13).
 
     The same ones every time, whatever else was spoken. About a tenth of a second an utterance on one core.
+
+    Examples
+    --------
+    >>> speech = ser.synth.recite(2)  # doctest: +SKIP
+    >>> speech[0].phones[0][:2]  # doctest: +SKIP
+    (0.0, 0.1)
+
+    What they say are sentences of the book, none of them of the corpus:
+
+    >>> ser.synth.SENTENCES[3]
+    'We could walk along the river before lunch'
     """
     return _in_fresh_processes(_recite_one, range(count))
 
@@ -332,11 +423,21 @@ def _speak_clip(clip: tuple[str, Mapping[str, Any]], statements: Sequence[str], 
 def corpus_folder(clips: Mapping[str, Mapping[str, Any]], statements: Sequence[str]) -> Path:
     """Return the folder of the mini corpus, spoken on first use (about a minute on two cores) and checked after.
 
-    ``clips`` maps a name to its actor, emotion, intensity and statement; each sounds as its name says, whatever the
-    others are. The layout is RAVDESS's, ``Actor_01/03-01-01-01-01-01-01.wav``, 16 kHz mono. ``manifest.json`` holds a
-    SHA-256 over all clips; a folder that no longer matches it is spoken anew. Of two programs that want it, one waits
-    for the other; a whole one is read without a lock, as from a cache that may only be read. Raises SerlibError that
-    names the place where it cannot be written.
+    The layout is RAVDESS's, ``Actor_01/03-01-01-01-01-01-01.wav``, 16 kHz mono. ``manifest.json`` holds a SHA-256 over
+    all clips; a folder that no longer matches it is spoken anew. Of two programs that want it, one waits for the other;
+    a whole one is read without a lock, as from a cache that may only be read.
+
+    Parameters
+    ----------
+    clips
+        Name -> its actor, emotion, intensity and statement; each sounds as its name says, whatever the others are.
+    statements
+        What is said, the first of which is statement 1.
+
+    Raises
+    ------
+    SerlibError
+        Where it cannot be written; it names the place.
     """
     folder = cache_dir() / f"mini-v{VERSION}"
     if _is_whole(folder):
