@@ -128,9 +128,8 @@ def acoustic_features(corpus: pd.DataFrame) -> pd.DataFrame:
     >>> tone = 0.5 * np.sin(2 * np.pi * 200 * np.arange(8000) / ser.RATE)
     >>> soundfile.write(f"{folder.name}/tone.wav", tone, ser.RATE)
     >>> corpus = pd.DataFrame({"path": [f"{folder.name}/tone.wav"], "emotion": ["calm"]}, index=["tone"])
-    >>> ser.acoustic_features(corpus)["pitch_mean"]  # doctest: +SKIP
-    clip
-    tone    12.0
+    >>> ser.acoustic_features(corpus)["pitch_mean"].round(1).to_dict()  # doctest: +SKIP
+    {'tone': 12.0}
     >>> folder.cleanup()
     """
     corpus = as_corpus(corpus)

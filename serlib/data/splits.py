@@ -39,7 +39,37 @@ FOLDS = {
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Split:
-    """Three corpora with no clip in common: fit on train, choose on validation, measure once on test."""
+    """Three corpora with no clip in common: fit on train, choose on validation, measure once on test.
+
+    ``ser.stratified_split``, ``ser.actor_split`` and their like make splits; one of your own is made of three tables
+    with path and emotion.
+
+    Attributes
+    ----------
+    name
+        What runs on it are filed under.
+    train, validation, test
+        The three parts, each a corpus; only train must have clips, and of every class.
+
+    Raises
+    ------
+    SerlibError
+        For a clip that stands twice, and a class without a clip in train.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from serlib.data.splits import Split
+    >>> clips = pd.DataFrame({"path": ["a.wav", "b.wav", "c.wav", "d.wav"], "emotion": ["happy", "sad"] * 2})
+    >>> clips = clips.assign(seconds=2.0).set_index(pd.Index(["a", "b", "c", "d"]))
+    >>> split = Split("by-hand", train=clips[:2], validation=clips[2:3], test=clips[3:])
+    >>> split
+    Split by-hand: 2 train, 1 validation, 1 test clips; 2 classes
+    >>> split.labels
+    ('happy', 'sad')
+    >>> [(name, list(part.index)) for name, part in split.parts()]
+    [('train', ['a', 'b']), ('validation', ['c']), ('test', ['d'])]
+    """
 
     name: str
     train: pd.DataFrame
@@ -59,7 +89,7 @@ class Split:
         _with_every_class(self, ("train",))
 
     def parts(self) -> list[tuple[str, pd.DataFrame]]:
-        """Return the three parts with their names, in order."""
+        """Return the three parts with their names, in order: pairs ("train", corpus) and so on."""
         return [(part, getattr(self, part)) for part in PARTS]
 
     @property
@@ -104,8 +134,39 @@ def stratified_split(
 
     The test part is what scikit-learn's ``train_test_split`` gives for the clips in the order of their names,
     288 of RAVDESS's 1,440. Validation is ``validation_size`` of the rest, cut the same way: the paper had
-    none, and chose its checkpoints on the test part. Raises SerlibError when a part would lack a class, and says which
-    share to change.
+    none, and chose its checkpoints on the test part.
+
+    Parameters
+    ----------
+    corpus
+        Any table of clips with path and emotion.
+    test_size
+        Share of the clips for the test part, between 0 and 1.
+    random_state
+        Seed of the draw; 101 is the book's.
+    validation_size
+        Share of what is left for validation, between 0 and 1.
+
+    Returns
+    -------
+    Split
+        Called "stratified"; most actors are heard in all of its parts.
+
+    Raises
+    ------
+    SerlibError
+        For shares that cannot be, and when a part would lack a class; it says which share to change.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> corpus = pd.DataFrame({"emotion": ["happy", "sad"] * 50, "seconds": 2.0})
+    >>> corpus["path"] = [f"{clip:02d}.wav" for clip in corpus.index]
+    >>> split = ser.stratified_split(corpus)
+    >>> split
+    Split stratified: 72 train, 8 validation, 20 test clips; 2 classes
+    >>> split.test["emotion"].value_counts().to_dict()
+    {'happy': 10, 'sad': 10}
     """
     corpus = as_corpus(corpus).sort_index()
     _check_classes(corpus)
@@ -182,10 +243,39 @@ def _drawn_actors(sexes: pd.Series, n: int, random_state: int) -> list[str]:
 def actor_split(
     corpus: pd.DataFrame, n_test: int | None = None, n_validation: int | None = None, random_state: int = 101
 ) -> Split:
-    """Split so that nobody who is heard in training is heard in the test: speaker independent.
+    """Split so that nobody who is heard in training is heard in the test: speaker independent (11).
 
-    ``n_test`` and ``n_validation`` count actors; None takes five and three of 24, or that share of fewer or more.
-    Raises SerlibError when none is left for training, or a part would lack a class.
+    Parameters
+    ----------
+    corpus
+        Clips that say who speaks.
+    n_test, n_validation
+        Numbers of actors; None takes five and three of 24, or that share of fewer or more.
+    random_state
+        Seed of the draw, in which women and men take turns.
+
+    Returns
+    -------
+    Split
+        Called "actors".
+
+    Raises
+    ------
+    SerlibError
+        When a clip has no actor, none is left for training, or a part would lack a class.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> who = ["Ada", "Ben", "Cleo", "Dan"]
+    >>> rows = [(actor, emotion, words) for actor in who for emotion in ("happy", "sad") for words in (1, 2)]
+    >>> corpus = pd.DataFrame(rows, columns=["actor", "emotion", "statement"]).assign(seconds=2.0)
+    >>> corpus["path"] = [f"{clip}.wav" for clip in corpus.index]
+    >>> split = ser.actor_split(corpus)
+    >>> split
+    Split actors: 8 train, 4 validation, 4 test clips; 2 classes
+    >>> [part["actor"].nunique() for name, part in split.parts()]
+    [2, 1, 1]
     """
     corpus = as_corpus(corpus)
     sexes = _sex_by_actor(corpus)
@@ -215,11 +305,41 @@ def actor_folds(
     random_state: int = 101,
     n_validation: int | None = None,
 ) -> list[Split]:
-    """Return one speaker-independent split a fold; every actor is in the test part of exactly one.
+    """Return one speaker-independent split a fold; every actor is in the test part of exactly one (11).
 
-    ``folds`` is "luna-jimenez" (5 folds of RAVDESS), "emobox" (6), or lists of actors. ``n_validation`` of the training
-    actors are set aside for validation; None takes one in eight, at least one. Raises SerlibError for folds that do not
-    name every actor once, and when a part would lack a class.
+    Parameters
+    ----------
+    corpus
+        Clips that say who speaks.
+    folds
+        "luna-jimenez" (5 folds of RAVDESS; Luna-Jimenez et al. 2021), "emobox" (6; Ma et al. 2024), or lists of
+        actors.
+    random_state
+        Seed of the draw of validation actors.
+    n_validation
+        Number of training actors set aside for validation; None takes one in eight, at least one.
+
+    Returns
+    -------
+    list
+        Splits, called by the name of the folds ("folds" for lists), ``-fold`` and a number from 1.
+
+    Raises
+    ------
+    SerlibError
+        For folds that do not name every actor once, and when a part would lack a class.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> who = ["Ada", "Ben", "Cleo", "Dan"]
+    >>> rows = [(actor, emotion, words) for actor in who for emotion in ("happy", "sad") for words in (1, 2)]
+    >>> corpus = pd.DataFrame(rows, columns=["actor", "emotion", "statement"]).assign(seconds=2.0)
+    >>> corpus["path"] = [f"{clip}.wav" for clip in corpus.index]
+    >>> for split in ser.actor_folds(corpus, [["Ada", "Ben"], ["Cleo", "Dan"]]):
+    ...     print(split.name, sorted(set(split.test["actor"])))
+    folds-fold1 ['Ada', 'Ben']
+    folds-fold2 ['Cleo', 'Dan']
     """
     corpus = as_corpus(corpus)
     sexes = _sex_by_actor(corpus)
@@ -275,7 +395,35 @@ def _first_five(names: list[str]) -> str:
 
 
 def leave_one_actor_out(corpus: pd.DataFrame, random_state: int = 101) -> list[Split]:
-    """Return one split an actor, who alone is the test part; a test part may then lack a class."""
+    """Return one split an actor, who alone is the test part (11).
+
+    Parameters
+    ----------
+    corpus
+        Clips that say who speaks.
+    random_state
+        Seed of the draw of validation actors, one in eight of the others.
+
+    Returns
+    -------
+    list
+        Splits, called ``without-`` and the actor. A test part may lack a class.
+
+    Raises
+    ------
+    SerlibError
+        When a clip has no actor, or there are fewer than three.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> who = ["Ada", "Ben", "Cleo", "Dan"]
+    >>> rows = [(actor, emotion, words) for actor in who for emotion in ("happy", "sad") for words in (1, 2)]
+    >>> corpus = pd.DataFrame(rows, columns=["actor", "emotion", "statement"]).assign(seconds=2.0)
+    >>> corpus["path"] = [f"{clip}.wav" for clip in corpus.index]
+    >>> [split.name for split in ser.leave_one_actor_out(corpus)]
+    ['without-Ada', 'without-Ben', 'without-Cleo', 'without-Dan']
+    """
     corpus = as_corpus(corpus)
     sexes = _sex_by_actor(corpus)
     return [_with_validation(f"without-{actor}", corpus, sexes, [actor], random_state) for actor in sexes.index]
@@ -287,12 +435,43 @@ def leave_one_statement_out(
     random_state: int = 101,
     n_validation: int | None = None,
 ) -> list[Split]:
-    """Return one split a statement, whose words are in its test part and nowhere else.
+    """Return one split a statement, whose words are in its test part and nowhere else (11).
 
-    With ``folds`` (as in ``actor_folds``) statement and actors are left out at once: one split for each fold and
-    statement, whose training shares neither words nor voices with its test; the clips that share one of the two are in
-    no part. ``n_validation`` of the training actors are set aside for validation; None takes one in eight, at least
-    one. Raises SerlibError when a clip does not say its statement, or a part would lack a class.
+    With ``folds`` statement and actors are left out at once: one split for each fold and statement, whose training
+    shares neither words nor voices with its test; the clips that share one of the two are in no part.
+
+    Parameters
+    ----------
+    corpus
+        Clips that say who speaks, and what.
+    folds
+        None, or folds as in ``actor_folds``.
+    random_state
+        Seed of the draw of validation actors.
+    n_validation
+        Number of training actors set aside for validation; None takes one in eight, at least one.
+
+    Returns
+    -------
+    list
+        Splits, called ``without-statement`` and its number, after the name of the fold where there are folds.
+
+    Raises
+    ------
+    SerlibError
+        When a clip does not say its statement, or a part would lack a class.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> who = ["Ada", "Ben", "Cleo", "Dan"]
+    >>> rows = [(actor, emotion, words) for actor in who for emotion in ("happy", "sad") for words in (1, 2)]
+    >>> corpus = pd.DataFrame(rows, columns=["actor", "emotion", "statement"]).assign(seconds=2.0)
+    >>> corpus["path"] = [f"{clip}.wav" for clip in corpus.index]
+    >>> for split in ser.leave_one_statement_out(corpus):
+    ...     print(split)
+    Split without-statement1: 6 train, 2 validation, 8 test clips; 2 classes
+    Split without-statement2: 6 train, 2 validation, 8 test clips; 2 classes
     """
     corpus = as_corpus(corpus)
     _check_classes(corpus)
@@ -339,7 +518,37 @@ def _with_validation(
 
 
 def write_split_csvs(split: Split, folder: Path | str) -> Path:
-    """Write ``train.csv`` (validation included) and ``test.csv`` of path and label, as the paper had them."""
+    """Write ``train.csv`` (validation included) and ``test.csv`` of path and label, as the paper has (section 5.2).
+
+    Parameters
+    ----------
+    split
+        What is written.
+    folder
+        Where; it is made if need be.
+
+    Returns
+    -------
+    Path
+        The folder.
+
+    Raises
+    ------
+    SerlibError
+        For what is no split, and where nothing can be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import pandas as pd
+    >>> corpus = pd.DataFrame({"emotion": ["happy", "sad"] * 50, "seconds": 2.0})
+    >>> corpus["path"] = [f"{clip:02d}.wav" for clip in corpus.index]
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> written = ser.write_split_csvs(ser.stratified_split(corpus), folder.name)
+    >>> len(pd.read_csv(written / "train.csv")), len(pd.read_csv(written / "test.csv"))
+    (80, 20)
+    >>> folder.cleanup()
+    """
     _check_split(split, "write_split_csvs writes")
     folder = given_path(folder)
     write_csv(pd.concat([split.train, split.validation]).sort_index(), folder / "train.csv")
@@ -349,11 +558,19 @@ def write_split_csvs(split: Split, folder: Path | str) -> Path:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Leakage:
-    """What the clips of the test part share with what a model was trained and chosen on.
+    """What the clips of the test part share with what a model was trained and chosen on: ``print`` it.
 
-    ``table`` has a row for each thing shared and the columns ``test_clips`` (how many share it) and ``share``
-    (of all test clips, 0 to 1); it is empty when the corpus says neither who speaks nor what. ``identical`` has a pair
-    of clips, test and known, for each test clip whose very recording was known; None where nobody asked.
+    Attributes
+    ----------
+    name, synthetic
+        Those of the split.
+    table
+        A row for each thing shared, with the columns ``test_clips`` (how many share it) and ``share`` (of all test
+        clips, 0 to 1); empty when the corpus says neither who speaks nor what.
+    test_actors, shared_actors
+        How many actors the test part has, and how many of them are known.
+    identical
+        A pair of clips, test and known, for each test clip whose very recording was known; None where nobody asked.
     """
 
     name: str
@@ -398,8 +615,46 @@ def leakage(split: Split, identical: Iterable[Iterable[str]] | None = None) -> L
     """Count the test clips whose actor, statement, other take or very recording is in train or validation (11).
 
     In a random split of RAVDESS all 24 actors stand on both sides, and four of five test clips have their
-    other take in training. Which clips are the same recording only their sound can tell: give ``identical`` of
-    ``audit(corpus)``, groups of clip names, and they are counted and named too.
+    other take in training.
+
+    Parameters
+    ----------
+    split
+        Any split whose test part has clips.
+    identical
+        Groups of clip names that are the same recording, which only their sound can tell: ``identical`` of
+        ``audit(corpus)``. They are counted and named too.
+
+    Returns
+    -------
+    Leakage
+        The counts, and the sentence that they deserve.
+
+    Raises
+    ------
+    SerlibError
+        For what is no split, and for a test part without clips.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> who = ["Ada", "Ben", "Cleo", "Dan"]
+    >>> rows = [(actor, emotion, words) for actor in who for emotion in ("happy", "sad") for words in (1, 2)]
+    >>> corpus = pd.DataFrame(rows, columns=["actor", "emotion", "statement"]).assign(seconds=2.0)
+    >>> corpus["path"] = [f"{clip}.wav" for clip in corpus.index]
+    >>> ser.leakage(ser.actor_split(corpus))
+                                  test clips   share
+    shared with training
+    actor                                  0    0.0%
+    statement                              4  100.0%
+    actor, emotion and statement           0    0.0%
+    actor, emotion, intensity and statement (the other take) 0 0.0%
+    Split actors: none of the 1 test actors is heard in training: speaker independent.
+
+    A split at random is another matter:
+
+    >>> ser.leakage(ser.stratified_split(corpus, test_size=0.25)).sentence
+    'Split stratified: ...'
     """
     _check_split(split, "leakage looks at")
     if split.test.empty:

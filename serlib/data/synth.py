@@ -317,8 +317,8 @@ def recite(count: int) -> list[Utterance]:
     Examples
     --------
     >>> speech = ser.synth.recite(2)  # doctest: +SKIP
-    >>> speech[0].phones[0][:2]  # doctest: +SKIP
-    (0.0, 0.1)
+    >>> speech[0].text  # doctest: +SKIP
+    'What a thoughtful gift for a goldfish'
 
     What they say are sentences of the book, none of them of the corpus:
 
