@@ -653,8 +653,9 @@ def leakage(split: Split, identical: Iterable[Iterable[str]] | None = None) -> L
 
     A split at random is another matter:
 
-    >>> ser.leakage(ser.stratified_split(corpus, test_size=0.25)).sentence
-    'Split stratified: ...'
+    >>> found = ser.leakage(ser.stratified_split(corpus, test_size=0.25))
+    >>> found.shared_actors, found.test_actors
+    (3, 3)
     """
     _check_split(split, "leakage looks at")
     if split.test.empty:
