@@ -43,8 +43,10 @@ class Audit:
         Clips in which nothing is active.
     short
         Clips shorter than 0.25 s.
-    misnamed, unreadable
-        Files that were left out.
+    misnamed
+        Files that were left out for their names.
+    unreadable
+        Files that cannot be decoded.
     """
 
     name: str

@@ -48,8 +48,12 @@ class Split:
     ----------
     name
         What runs on it are filed under.
-    train, validation, test
-        The three parts, each a corpus; only train must have clips, and of every class.
+    train
+        The corpus to learn from, with a clip of every class.
+    validation
+        The corpus to choose on; it may be empty.
+    test
+        The corpus to measure on; it may be empty.
 
     Raises
     ------
@@ -562,13 +566,17 @@ class Leakage:
 
     Attributes
     ----------
-    name, synthetic
-        Those of the split.
+    name
+        The name of the split.
+    synthetic
+        Whether a part of it is synthetic speech.
     table
         A row for each thing shared, with the columns ``test_clips`` (how many share it) and ``share`` (of all test
         clips, 0 to 1); empty when the corpus says neither who speaks nor what.
-    test_actors, shared_actors
-        How many actors the test part has, and how many of them are known.
+    test_actors
+        How many actors the test part has; 0 when the corpus does not say who speaks.
+    shared_actors
+        How many of them are known.
     identical
         A pair of clips, test and known, for each test clip whose very recording was known; None where nobody asked.
     """
