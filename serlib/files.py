@@ -23,6 +23,11 @@ NOT_OURS = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST}
 def given_path(path: Path | str) -> Path:
     """Return a path that a reader wrote, absolute, with ``~`` for the home folder.
 
+    Returns
+    -------
+    Path
+        Absolute, whether anything is there or not.
+
     Raises
     ------
     SerlibError

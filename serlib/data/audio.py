@@ -40,6 +40,16 @@ def header(path: Path | str) -> Header:
 
     A file that was written to a pipe has a length too: that of what is there.
 
+    Parameters
+    ----------
+    path
+        A sound file.
+
+    Returns
+    -------
+    Header
+        Samples per channel, Hz, and channels.
+
     Raises
     ------
     SerlibError
@@ -109,6 +119,11 @@ def _decoded(path: Path | str, file: _Stream) -> np.ndarray:
 
 def decode(path: Path | str) -> tuple[np.ndarray, int]:
     """Decode a sound file as it is.
+
+    Parameters
+    ----------
+    path
+        A sound file.
 
     Returns
     -------
@@ -278,7 +293,19 @@ def trim(samples: np.ndarray, threshold_db: float = -35) -> np.ndarray:
 
 
 def heard(path: Path | str, trimmed: bool = False) -> np.ndarray:
-    """Return what a model hears of a sound file: ``read``, and ``trim`` if asked, float32 at 16 kHz, shape (n,).
+    """Return what a model hears of a sound file: ``read``, and ``trim`` if asked.
+
+    Parameters
+    ----------
+    path
+        A sound file.
+    trimmed
+        Whether ``trim`` cuts the silence around it.
+
+    Returns
+    -------
+    ndarray
+        Samples at 16 kHz as float32, shape (n,).
 
     Raises
     ------
@@ -307,7 +334,7 @@ def heard(path: Path | str, trimmed: bool = False) -> np.ndarray:
 class Clips(Mapping[str, np.ndarray]):
     """Clip name -> float32 samples at 16 kHz, shape (n,), read-only, mapped from the cache on disk.
 
-    Like any mapping it has a length, and ``keys``, ``values``, ``items``; ``ser.clips`` makes it.
+    Like any mapping it has a length, and ``keys``, ``values``, ``items``; ``ser.clips`` makes it, and has an example.
     """
 
     def __init__(self, index: Path):
@@ -421,11 +448,16 @@ def _make_clips(corpus: pd.DataFrame, load: Callable[[str], np.ndarray], index: 
 
 
 def content_keys(corpus: pd.DataFrame) -> pd.Series:
-    """Return 16 hexadecimal digits for the sound of each clip: equal where the sound is, whatever name or place.
+    """Return 16 hexadecimal digits for the sound of each clip: equal where the sound is, whatever name or place (02).
 
     Made of the decoded samples and their rate, so that a FLAC and a WAV of one recording agree. Kept in the cache, with
     size and times of change of each file: a file is decoded again where these differ, or where it is so new that they
     would not tell.
+
+    Parameters
+    ----------
+    corpus
+        Clips whose files are there.
 
     Returns
     -------

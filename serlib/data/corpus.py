@@ -57,6 +57,16 @@ def as_corpus(frame: pd.DataFrame) -> pd.DataFrame:
     files where the index has no names, and the corpus is called "unnamed" where pandas has lost what it was called
     (``concat`` and ``merge`` do that).
 
+    Parameters
+    ----------
+    frame
+        A table with a row for each clip.
+
+    Returns
+    -------
+    DataFrame
+        The table with the columns and ``attrs`` of a corpus.
+
     Raises
     ------
     SerlibError

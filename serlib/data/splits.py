@@ -93,7 +93,13 @@ class Split:
         _with_every_class(self, ("train",))
 
     def parts(self) -> list[tuple[str, pd.DataFrame]]:
-        """Return the three parts with their names, in order: pairs ("train", corpus) and so on."""
+        """Return the three parts with their names, in order.
+
+        Returns
+        -------
+        list
+            Pairs ("train", corpus), ("validation", corpus) and ("test", corpus).
+        """
         return [(part, getattr(self, part)) for part in PARTS]
 
     @property
@@ -103,7 +109,7 @@ class Split:
 
     @property
     def attrs(self) -> dict[str, Any]:
-        """What the corpora of the parts say about themselves: name, synthetic."""
+        """What the corpora of the parts say about themselves: name, and whether one of them is synthetic."""
         parts = [frame.attrs for _, frame in self.parts() if len(frame)]
         names = dict.fromkeys(attrs["name"] for attrs in parts)
         return {**parts[0], "name": " and ".join(names), "synthetic": any(attrs["synthetic"] for attrs in parts)}
@@ -579,6 +585,20 @@ class Leakage:
         How many of them are known.
     identical
         A pair of clips, test and known, for each test clip whose very recording was known; None where nobody asked.
+
+    Examples
+    --------
+    Two clips of Ada, and Ben alone in the test part:
+
+    >>> import pandas as pd
+    >>> from serlib.data.splits import Split
+    >>> clips = pd.DataFrame({"path": ["a.wav", "b.wav", "c.wav"], "emotion": ["happy", "sad", "sad"], "seconds": 2.0})
+    >>> clips["actor"] = ["Ada", "Ada", "Ben"]
+    >>> found = ser.leakage(Split("by-hand", clips[:2], clips[:0], clips[2:]))
+    >>> found.sentence
+    'Split by-hand: none of the 1 test actors is heard in training: speaker independent.'
+    >>> found.table.loc["actor", "test_clips"].item()
+    0
     """
 
     name: str

@@ -91,6 +91,11 @@ class Prosody:
     def draw(cls, rng: np.random.Generator) -> "Prosody":
         """Draw any way of saying a sentence, tied to no emotion: what pre-training hears.
 
+        Parameters
+        ----------
+        rng
+            Draws it; it is moved on.
+
         Examples
         --------
         >>> import numpy as np
@@ -199,7 +204,14 @@ class Voice:
 
     @classmethod
     def draw(cls, rng: np.random.Generator, sex: str) -> "Voice":
-        """Draw an actor of the given sex, "female" or "male".
+        """Draw an actor of the given sex.
+
+        Parameters
+        ----------
+        rng
+            Draws the actor; it is moved on.
+        sex
+            "female" or "male".
 
         Examples
         --------
@@ -313,6 +325,16 @@ def recite(count: int) -> list[Utterance]:
     """Speak ``count`` of our English sentences, each in a voice and a prosody of its own, with phones (13).
 
     The same ones every time, whatever else was spoken. About a tenth of a second an utterance on one core.
+
+    Parameters
+    ----------
+    count
+        How many.
+
+    Returns
+    -------
+    list
+        Utterances, with samples and phones.
 
     Examples
     --------
@@ -433,6 +455,11 @@ def corpus_folder(clips: Mapping[str, Mapping[str, Any]], statements: Sequence[s
         Name -> its actor, emotion, intensity and statement; each sounds as its name says, whatever the others are.
     statements
         What is said, the first of which is statement 1.
+
+    Returns
+    -------
+    Path
+        The folder of the corpus.
 
     Raises
     ------
