@@ -134,11 +134,14 @@ serve: ## show the built book on this machine (builds it where there is none)
 	@$(VENV) -m http.server "$$PORT" --bind 127.0.0.1 --directory build/site >/dev/null 2>&1
 
 # --- The code
+# A process a core, each with one thread (tests/conftest.py) and whole files, for tests of a file share what is slow to make.
+SIDE_BY_SIDE := -n auto --dist loadfile
+
 test: $(SETUP) ## run all tests
-	@$(VENV) -m pytest
+	@$(VENV) -m pytest $(SIDE_BY_SIDE)
 
 test-quick: $(SETUP) ## run the tests that need no second each: two minutes, for while one works
-	@$(VENV) -m pytest -m "not slow"
+	@$(VENV) -m pytest $(SIDE_BY_SIDE) -m "not slow"
 
 test-book: build/.book ## look at every page of the built book in headless Chromium, print weights and load times
 	@$(VENV) -m pytest tests/book/test_book_site.py tests/scripts/test_pdf.py

@@ -5,12 +5,25 @@ from difflib import get_close_matches
 
 
 class SerlibError(ValueError):
-    """One readable sentence: what is wrong, where, and what to do about it."""
+    """One readable sentence: what is wrong, where, and what to do about it.
+
+    It is a ValueError, and the only one that a reader's mistake raises.
+
+    Examples
+    --------
+    >>> try:
+    ...     ser.parse_name("hello")
+    ... except ser.SerlibError as error:
+    ...     print(error)
+    hello is not a RAVDESS name; it should look like 03-01-06-01-02-01-12.
+    """
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
     """Return the end of a sentence that offers the nearest known names to a mistyped one.
 
+    Examples
+    --------
     >>> from serlib.errors import nearest
     >>> nearest("hubert_base", ["hubert-base", "whisper-tiny.en"])
     'did you mean hubert-base?'
@@ -25,6 +38,8 @@ def nearest(name: str, names: Iterable[str]) -> str:
 def in_short(given: object) -> str:
     """Return a value as code has it, on one line and of at most 60 characters, for a sentence.
 
+    Examples
+    --------
     >>> from serlib.errors import in_short
     >>> in_short(["03-01", None])
     "['03-01', None]"

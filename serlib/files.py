@@ -23,7 +23,21 @@ NOT_OURS = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST}
 def given_path(path: Path | str) -> Path:
     """Return a path that a reader wrote, absolute, with ``~`` for the home folder.
 
-    Raises SerlibError for what is no path, such as None or a number, and for the home folder of nobody.
+    Returns
+    -------
+    Path
+        Absolute, whether anything is there or not.
+
+    Raises
+    ------
+    SerlibError
+        For what is no path, such as None or a number, and for the home folder of nobody.
+
+    Examples
+    --------
+    >>> from serlib.files import given_path
+    >>> given_path("data/clips") == given_path("./data/../data/clips/")
+    True
     """
     try:
         text = os.fsdecode(path)
@@ -39,7 +53,19 @@ def given_path(path: Path | str) -> Path:
 
 
 def named_folder(variable: str) -> Path | None:
-    """Return the folder that an environment variable names, as ``given_path`` does; None where it names none."""
+    """Return the folder that an environment variable names, None where it names none.
+
+    Raises
+    ------
+    SerlibError
+        For a name that ``given_path`` does not take; the sentence begins with the variable.
+
+    Examples
+    --------
+    >>> from serlib.files import named_folder
+    >>> print(named_folder("NO_SUCH_VARIABLE"))
+    None
+    """
     if not (named := os.environ.get(variable)):
         return None
     try:
@@ -51,7 +77,18 @@ def named_folder(variable: str) -> Path | None:
 def cache_dir() -> Path:
     """Return the folder for everything that serlib can make again (``SERLIB_CACHE`` or ``~/.cache/serlib``).
 
-    Raises SerlibError where that is not to be had, such as for an account without a home.
+    It is made where it is not there yet.
+
+    Raises
+    ------
+    SerlibError
+        Where that is not to be had, such as for an account without a home.
+
+    Examples
+    --------
+    >>> from serlib.files import cache_dir
+    >>> cache_dir().is_dir()
+    True
     """
     if not (folder := named_folder("SERLIB_CACHE")):
         try:
@@ -74,8 +111,35 @@ def cache_dir() -> Path:
 def atomic_path(path: Path | str, folder: bool = False) -> Iterator[Path]:
     """Give a temporary path beside ``path`` (a file, or an empty folder) that becomes ``path`` only on success.
 
-    A kill or a full disk leaves at most a ``.partial`` sibling, which is never read. An existing folder at ``path``
-    is replaced. SerlibError when the disk is full, or may not be written to.
+    A kill or a full disk leaves at most a ``.partial`` sibling, which is never read.
+
+    Parameters
+    ----------
+    path
+        Where the file or folder is to stand. An existing folder there is replaced, and folders above it are made.
+    folder
+        Whether it is a folder.
+
+    Yields
+    ------
+    Path
+        Where to write meanwhile; a folder is there already, a file is not.
+
+    Raises
+    ------
+    SerlibError
+        When the disk is full, or may not be written to.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from serlib.files import atomic_path
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> with atomic_path(Path(folder.name, "notes", "first.txt")) as unfinished:
+    ...     _ = unfinished.write_text("whole")
+    >>> Path(folder.name, "notes", "first.txt").read_text()
+    'whole'
     """
     path = Path(path)
     try:
@@ -118,8 +182,19 @@ def _refusal(path: Path, error: OSError) -> SerlibError | None:
 def sole_maker(folder: Path) -> Iterator[None]:
     """Let one program at a time make a folder of the cache, or things in it; remove what killed ones left half made.
 
-    What else is being made beside the folder is left alone, since others hold its lock. Raises SerlibError where
-    nothing can be locked, such as in a cache that may only be read.
+    What else is being made beside the folder is left alone, since others hold its lock.
+
+    Raises
+    ------
+    SerlibError
+        Where nothing can be locked, such as in a cache that may only be read.
+
+    Examples
+    --------
+    >>> from serlib.files import cache_dir, sole_maker
+    >>> with sole_maker(cache_dir() / "notes"):
+    ...     print("nobody else makes it now")
+    nobody else makes it now
     """
     try:
         lock = FileLock(cache_dir() / "locks" / f"{folder.name}.lock")
@@ -144,7 +219,16 @@ def sweep(folder: Path, name: str = "*") -> None:
 
 
 def checksum(path: Path | str, algorithm: str = "sha256") -> str:
-    """Return the hexadecimal digest of a file, read in pieces so that size does not matter."""
+    """Return the hexadecimal digest of a file, read in pieces so that size does not matter.
+
+    ``algorithm`` is a name that hashlib knows.
+
+    Examples
+    --------
+    >>> from serlib.files import checksum
+    >>> len(checksum("README.md"))
+    64
+    """
     digest = hashlib.new(algorithm)
     with open(path, "rb") as file:
         while piece := file.read(1 << 20):
@@ -157,6 +241,14 @@ def key_of(depends: Mapping[str, Any]) -> str:
 
     ``depends`` names each of it, such as sound, weights, settings and the version of the code; values are what JSON
     knows. Runs and caches are found by this key and by nothing else.
+
+    Examples
+    --------
+    >>> from serlib.files import key_of
+    >>> key_of({"seed": 101, "trim": True}) == key_of({"trim": True, "seed": 101})
+    True
+    >>> key_of({"seed": 101}) == key_of({"seed": 102})
+    False
     """
     return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -171,6 +263,8 @@ def safe_name(text: str) -> str:
     Small letters, digits, spaces and ``, . _ -`` stay. What had to be changed, and what a Mac or Windows could take for
     another name, gets a digest at its end, so that no two texts share a name.
 
+    Examples
+    --------
     >>> from serlib.files import safe_name
     >>> safe_name("luna-jimenez-fold1")
     'luna-jimenez-fold1'

@@ -22,10 +22,33 @@ SHORTEST = 0.06  # seconds; three periods of the lowest pitch that is looked for
 
 
 def describe(samples: np.ndarray) -> dict[str, float]:
-    """Return the features of one clip: mono float32 at 16 kHz, shape (n,).
+    """Return the features of one clip: pitch, loudness, rhythm, voice quality and timbre (01, 02).
 
-    Semitones count from 100 Hz; levels are dB of full scale. A clip without a voiced frame has pitch features of 0.
-    Raises SerlibError for what is no such clip, or one too short for a pitch.
+    Parameters
+    ----------
+    samples
+        The clip, mono float32 at 16 kHz, shape (n,).
+
+    Returns
+    -------
+    dict
+        Name -> value. Semitones count from 100 Hz; levels are dB of full scale. A clip without a voiced frame has pitch
+        features of 0.
+
+    Raises
+    ------
+    SerlibError
+        For what is no such clip, or one too short for a pitch.
+
+    Examples
+    --------
+    A tone an octave above 100 Hz:
+
+    >>> import numpy as np
+    >>> tone = 0.5 * np.sin(2 * np.pi * 200 * np.arange(8000) / ser.RATE)
+    >>> features = ser.acoustics.describe(tone.astype(np.float32))
+    >>> round(features["pitch_mean"], 1), round(features["level_mean"])
+    (12.0, -9)
     """
     import librosa
     import parselmouth
@@ -80,15 +103,40 @@ def describe(samples: np.ndarray) -> dict[str, float]:
 
 
 def acoustic_features(corpus: pd.DataFrame) -> pd.DataFrame:
-    """Return the features of every clip, one row a clip in the corpus's order; measured once, then cached.
+    """Return the features of every clip, as ``acoustics.describe`` has them; measured once, then cached (01, 02).
 
-    Raises SerlibError for what is no corpus, unreadable files, and clips too short for a pitch.
+    Parameters
+    ----------
+    corpus
+        Clips whose files are there.
+
+    Returns
+    -------
+    DataFrame
+        A row a clip in the corpus's order, a column a feature.
+
+    Raises
+    ------
+    SerlibError
+        For what is no corpus, unreadable files, and clips too short for a pitch.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np, pandas as pd, soundfile
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> tone = 0.5 * np.sin(2 * np.pi * 200 * np.arange(8000) / ser.RATE)
+    >>> soundfile.write(f"{folder.name}/tone.wav", tone, ser.RATE)
+    >>> corpus = pd.DataFrame({"path": [f"{folder.name}/tone.wav"], "emotion": ["calm"]}, index=["tone"])
+    >>> ser.acoustic_features(corpus)["pitch_mean"].round(1).to_dict()  # doctest: +SKIP
+    {'tone': 12.0}
+    >>> folder.cleanup()
     """
     corpus = as_corpus(corpus)
     sounds = audio.clips(corpus)
     key = key_of({"sound": audio.content_keys(corpus).sort_index().to_dict(), "code": VERSION})
     path = cache_dir() / "acoustics" / f"{key}.csv"
-    kept = _kept(path)
+    kept = _measured_before(path)
     if kept is None:
         clips = list(sounds)
         short = [clip for clip in clips if len(sounds[clip]) < SHORTEST * audio.RATE]
@@ -102,11 +150,12 @@ def acoustic_features(corpus: pd.DataFrame) -> pd.DataFrame:
         with atomic_path(path) as fresh:
             text = pd.DataFrame(rows, index=pd.Index(clips, name="clip")).to_csv(lineterminator="\n")
             fresh.write_text(f"{text}# {key_of({'text': text})}\n", encoding="utf-8", newline="\n")
-        kept = _kept(path)
+        kept = _measured_before(path)
+        assert kept is not None  # just written
     return kept.loc[corpus.index]
 
 
-def _kept(path: Path) -> pd.DataFrame | None:
+def _measured_before(path: Path) -> pd.DataFrame | None:
     """Return features that were measured before, None where there are none, or what is there was cut or changed."""
     try:
         text, _, digest = path.read_text(encoding="utf-8").rpartition("# ")

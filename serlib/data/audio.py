@@ -38,8 +38,32 @@ class Header(NamedTuple):
 def header(path: Path | str) -> Header:
     """Return length, rate in Hz and channels of a sound file, without decoding it where its own header says them.
 
-    A file that was written to a pipe has a length too: that of what is there. Raises SerlibError when the file is
-    missing, empty, not a sound file, or lacks bytes that it promises.
+    A file that was written to a pipe has a length too: that of what is there.
+
+    Parameters
+    ----------
+    path
+        A sound file.
+
+    Returns
+    -------
+    Header
+        Samples per channel, Hz, and channels.
+
+    Raises
+    ------
+    SerlibError
+        When the file is missing, empty, not a sound file, or lacks bytes that it promises.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np, soundfile
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> soundfile.write(f"{folder.name}/stereo.wav", np.zeros((24_000, 2)), 48_000)
+    >>> ser.audio.header(f"{folder.name}/stereo.wav")
+    Header(frames=24000, rate=48000, channels=2)
+    >>> folder.cleanup()
     """
     with _opened(path) as file:
         known = file.frames < containers.UNKNOWN
@@ -94,10 +118,33 @@ def _decoded(path: Path | str, file: _Stream) -> np.ndarray:
 
 
 def decode(path: Path | str) -> tuple[np.ndarray, int]:
-    """Decode a sound file as it is: float32 samples in [-1, 1], shape (frames, channels), and the rate in Hz.
+    """Decode a sound file as it is.
 
-    Raises SerlibError as ``header`` does, and for files that are damaged or cut where only decoding shows it, and for
-    NaN.
+    Parameters
+    ----------
+    path
+        A sound file.
+
+    Returns
+    -------
+    tuple
+        Samples as float32 in [-1, 1], shape (frames, channels), and the rate in Hz.
+
+    Raises
+    ------
+    SerlibError
+        As ``header`` does, for files that are damaged or cut where only decoding shows it, and for NaN.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np, soundfile
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> soundfile.write(f"{folder.name}/stereo.wav", np.zeros((24_000, 2)), 48_000)
+    >>> samples, rate = ser.audio.decode(f"{folder.name}/stereo.wav")
+    >>> samples.shape, rate
+    ((24000, 2), 48000)
+    >>> folder.cleanup()
     """
     with _opened(path) as file:
         samples, rate = _decoded(path, file), file.samplerate
@@ -109,10 +156,36 @@ def decode(path: Path | str) -> tuple[np.ndarray, int]:
 
 
 def read(path: Path | str) -> np.ndarray:
-    """Read a sound file as mono float32 samples at 16 kHz, shape (n,), channels averaged.
+    """Read a sound file as a model wants it: mono, at 16 kHz, channels averaged (01).
 
-    The paper (section 5.2) resamples to 16 kHz too. Raises SerlibError when the file is missing, empty, cut
-    off, not a sound file, or holds NaN.
+    The paper (section 5.2) resamples to 16 kHz too.
+
+    Parameters
+    ----------
+    path
+        A file that libsndfile reads, such as .wav, .flac, .ogg or .mp3.
+
+    Returns
+    -------
+    ndarray
+        Samples as float32, shape (n,); full scale is 1.
+
+    Raises
+    ------
+    SerlibError
+        When the file is missing, empty, cut off, not a sound file, or holds NaN.
+
+    Examples
+    --------
+    Half a second of stereo at 48 kHz:
+
+    >>> import tempfile
+    >>> import numpy as np, soundfile
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> soundfile.write(f"{folder.name}/stereo.wav", np.zeros((24_000, 2)), 48_000)
+    >>> ser.read(f"{folder.name}/stereo.wav").shape
+    (8000,)
+    >>> folder.cleanup()
     """
     samples, rate = decode(path)
     mono = samples.mean(axis=1)
@@ -125,8 +198,31 @@ def active_span(samples: np.ndarray, threshold_db: float = -35, rate: int = RATE
     A frame (25 ms every 10 ms) is silent when its RMS is ``threshold_db`` or more below the loudest frame: relative,
     because peaks of RAVDESS clips differ by 44 dB. That frame is one of a sound that lasts 0.1 s at least: a click is
     part of a clip, and never stands for it. A constant offset, which real recordings have (156 of the 400 clips of
-    URDU), is taken away where it alone would be loud enough to be sound. A clip that never changes has no active part:
-    (0, 0).
+    URDU), is taken away where it alone would be loud enough to be sound.
+
+    Parameters
+    ----------
+    samples
+        One clip, shape (n,).
+    threshold_db
+        How far below the loudest frame silence begins, in dB: a negative number.
+    rate
+        Samples a second, in Hz.
+
+    Returns
+    -------
+    tuple
+        First sample, and the one after the last; (0, 0) for a clip that never changes.
+
+    Examples
+    --------
+    A tone of half a second between two of silence:
+
+    >>> import numpy as np
+    >>> tone = np.sin(2 * np.pi * 200 * np.arange(8000) / ser.RATE)
+    >>> start, stop = ser.audio.active_span(np.pad(tone, 32_000))
+    >>> start / ser.RATE, stop / ser.RATE
+    (1.98, 2.515)
     """
     hop, width = rate // 100, rate // 40
     if not len(samples) or np.ptp(samples) == 0:
@@ -169,15 +265,63 @@ def _loudest(power: np.ndarray, starts: np.ndarray, stops: np.ndarray, silent: f
 
 
 def trim(samples: np.ndarray, threshold_db: float = -35) -> np.ndarray:
-    """Cut the silence before and after the voice, at 16 kHz; a clip of nothing but silence stays as it is."""
+    """Cut the silence before and after the voice, as ``active_span`` finds it (01).
+
+    Parameters
+    ----------
+    samples
+        One clip at 16 kHz, shape (n,).
+    threshold_db
+        How far below the loudest frame silence begins, in dB: a negative number.
+
+    Returns
+    -------
+    ndarray
+        What is left, a view of the samples; a clip of nothing but silence stays as it is.
+
+    Examples
+    --------
+    A tone of half a second between two seconds of silence on either side:
+
+    >>> import numpy as np
+    >>> tone = np.sin(2 * np.pi * 200 * np.arange(8000) / ser.RATE)
+    >>> len(ser.trim(np.pad(tone, 32_000))) / ser.RATE
+    0.535
+    """
     start, stop = active_span(samples, threshold_db)
     return samples[start:stop] if stop else samples
 
 
 def heard(path: Path | str, trimmed: bool = False) -> np.ndarray:
-    """Return what a model hears of a sound file: ``read``, and ``trim`` if asked, float32 at 16 kHz, shape (n,).
+    """Return what a model hears of a sound file: ``read``, and ``trim`` if asked.
 
-    Raises SerlibError as ``read`` does, and where less than 0.1 s are left, in which no encoder hears anything.
+    Parameters
+    ----------
+    path
+        A sound file.
+    trimmed
+        Whether ``trim`` cuts the silence around it.
+
+    Returns
+    -------
+    ndarray
+        Samples at 16 kHz as float32, shape (n,).
+
+    Raises
+    ------
+    SerlibError
+        As ``read`` does, and where less than 0.1 s are left, in which no encoder hears anything.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np, soundfile
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> tone = 0.5 * np.sin(2 * np.pi * 200 * np.arange(8000) / ser.RATE)
+    >>> soundfile.write(f"{folder.name}/tone.wav", np.pad(tone, 32_000), ser.RATE)
+    >>> len(ser.audio.heard(f"{folder.name}/tone.wav", trimmed=True)) / ser.RATE
+    0.535
+    >>> folder.cleanup()
     """
     samples = trim(read(path)) if trimmed else read(path)
     if len(samples) < SHORTEST * RATE:
@@ -188,7 +332,10 @@ def heard(path: Path | str, trimmed: bool = False) -> np.ndarray:
 
 
 class Clips(Mapping[str, np.ndarray]):
-    """Clip name -> float32 samples at 16 kHz, shape (n,), read-only, mapped from the cache on disk."""
+    """Clip name -> float32 samples at 16 kHz, shape (n,), read-only, mapped from the cache on disk.
+
+    Like any mapping it has a length, and ``keys``, ``values``, ``items``; ``ser.clips`` makes it, and has an example.
+    """
 
     def __init__(self, index: Path):
         self._index = index
@@ -210,7 +357,7 @@ class Clips(Mapping[str, np.ndarray]):
     def __len__(self) -> int:
         return len(self._spans)
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[type["Clips"], tuple[Path]]:
         # What travels to another process is where the file is and not its 340 MB.
         return Clips, (self._index,)
 
@@ -222,12 +369,40 @@ def _digest_once(path: Path, *stat: int) -> str:
 
 
 def clips(corpus: pd.DataFrame, trim: bool = False) -> Clips:
-    """Decode every clip of a corpus once into the cache on disk, and map it from there ever after.
+    """Decode every clip of a corpus once into the cache on disk, and map it from there ever after (02).
 
     The key is made of the clips' names and their sound, so that a changed file means a new cache, and neither another
-    order of the rows nor another place of the files does. Samples that are not what they were are decoded anew. Raises
-    SerlibError that counts the unreadable files and shows the first (trimmed, those count that have less than 0.1 s of
-    sound), or says that the cache cannot be written.
+    order of the rows nor another place of the files does. Samples that are not what they were are decoded anew.
+
+    Parameters
+    ----------
+    corpus
+        Clips whose files are there.
+    trim
+        Whether ``trim`` cuts the silence around each.
+
+    Returns
+    -------
+    Clips
+        Samples by the name of the clip.
+
+    Raises
+    ------
+    SerlibError
+        For unreadable files, whose number it tells and the first of which it shows (trimmed, those count that have
+        less than 0.1 s of sound), and where the cache cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np, pandas as pd, soundfile
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> soundfile.write(f"{folder.name}/one.wav", np.zeros(22_050), 44_100)
+    >>> corpus = pd.DataFrame({"path": [f"{folder.name}/one.wav"], "emotion": ["calm"]}, index=["one"])
+    >>> sounds = ser.clips(corpus)
+    >>> sounds["one"].shape, sounds["one"].dtype
+    ((8000,), dtype('float32'))
+    >>> folder.cleanup()
     """
     if corpus.empty:
         raise SerlibError("the corpus has no clips; nothing can be decoded.")
@@ -273,11 +448,38 @@ def _make_clips(corpus: pd.DataFrame, load: Callable[[str], np.ndarray], index: 
 
 
 def content_keys(corpus: pd.DataFrame) -> pd.Series:
-    """Return 16 hexadecimal digits for the sound of each clip: equal where the sound is, whatever name or place.
+    """Return 16 hexadecimal digits for the sound of each clip: equal where the sound is, whatever name or place (02).
 
     Made of the decoded samples and their rate, so that a FLAC and a WAV of one recording agree. Kept in the cache, with
     size and times of change of each file: a file is decoded again where these differ, or where it is so new that they
-    would not tell. Raises SerlibError that counts the unreadable files and shows the first.
+    would not tell.
+
+    Parameters
+    ----------
+    corpus
+        Clips whose files are there.
+
+    Returns
+    -------
+    Series
+        A key for each clip, in the order of the corpus.
+
+    Raises
+    ------
+    SerlibError
+        For unreadable files, whose number it tells and the first of which it shows.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np, pandas as pd, soundfile
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> paths = [f"{folder.name}/{name}" for name in ("one.wav", "copy.flac")]
+    >>> for path in paths:
+    ...     soundfile.write(path, np.zeros(8000), 16_000)
+    >>> ser.audio.content_keys(pd.DataFrame({"path": paths}, index=["one", "copy"])).nunique()
+    1
+    >>> folder.cleanup()
     """
     paths = corpus["path"].map(os.path.abspath)
     notes = cache_dir() / "sounds" / f"{key_of({'folder': _folder_of(paths)})}.json"
@@ -297,7 +499,7 @@ def content_keys(corpus: pd.DataFrame) -> pd.Series:
     return pd.Series(keys, index=corpus.index, dtype=object)
 
 
-def _read_notes(path: Path) -> dict[str, list]:
+def _read_notes(path: Path) -> dict[str, list[Any]]:
     """Return what is known of files that were decoded before: path -> size, times of change, of decoding, key."""
     try:
         return dict(_read_signed(path))
@@ -306,7 +508,7 @@ def _read_notes(path: Path) -> dict[str, list]:
 
 
 def _known_keys(
-    known: Mapping[str, list], paths: pd.Series, stats: Mapping[str, tuple[int, int, int]]
+    known: Mapping[str, list[Any]], paths: pd.Series, stats: Mapping[str, tuple[int, int, int]]
 ) -> dict[str, str | None]:
     """Return the key of each clip whose file is still the same, None for one that has to be decoded."""
     keys: dict[str, str | None] = {}

@@ -9,7 +9,9 @@ down from what is there.
 import io
 import mmap
 import struct
+from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 from serlib.errors import SerlibError
 
@@ -25,10 +27,10 @@ def with_a_true_header(path: Path, kind: str) -> io.BytesIO | None:
     for a format that keeps no promise by which a cut file could be told from a whole one.
     """
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        return _FORMATS.get(kind, _other)(path, data)
+        return _FORMATS.get(kind, _refuse_kind)(path, data)
 
 
-def _other(path: Path, data: mmap.mmap) -> None:
+def _refuse_kind(path: Path, data: mmap.mmap) -> NoReturn:
     raise SerlibError(
         f"{path} is of a kind of which a whole file and a cut one look alike; save it as .wav, .flac, .ogg or .mp3."
     )
@@ -93,7 +95,8 @@ def _flac(path: Path, data: mmap.mmap) -> None:
 
 def _ogg(path: Path, data: mmap.mmap) -> None:
     """Ogg: pages; the first and the last of a stream are marked (RFC 3533, section 6)."""
-    at, running, begun = 0, set(), False
+    at, begun = 0, False
+    running: set[bytes] = set()
     while data[at : at + 4] == b"OggS" and at + 27 <= len(data):
         flags, stream, segments = data[at + 5], data[at + 14 : at + 18], data[at + 26]
         after = at + 27 + segments + sum(data[at + 27 : at + 27 + segments])
@@ -127,7 +130,7 @@ def _mp3(path: Path, data: mmap.mmap) -> io.BytesIO | None:
     """MP3: a first frame without sound may say how many follow (Xing's, or Fraunhofer's VBRI); else it is given one."""
     first, count = _count_frames(path, data)
     if not count:
-        _other(path, data)
+        _refuse_kind(path, data)
     head, length = data[first : first + 4], _frame_length(data, first)
     # Xing's number stands behind what would describe the sound of the frame, Fraunhofer's always in one place.
     mono, mpeg1 = head[3] >> 6 == 3, head[1] >> 3 & 3 == _MPEG1
@@ -195,7 +198,7 @@ def _frame_length(data: mmap.mmap | bytearray, at: int, like: bytes = b"") -> in
     return kbits and (144_000 if version == _MPEG1 else 72_000) * kbits // _RATES[version][rate] + (head[2] >> 1 & 1)
 
 
-_FORMATS = {
+_FORMATS: dict[str, Callable[[Path, mmap.mmap], io.BytesIO | None]] = {
     "WAV": _chunks,
     "WAVEX": _chunks,
     "RF64": _chunks,

@@ -14,7 +14,7 @@ import re
 import shutil
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +33,12 @@ _EMBEDDED = re.compile(r"[/\\]mini-v\d+[/\\]Actor_")  # where the embedded corpu
 
 
 def seconds_of(path: str | Path) -> float:
+    """Return how long a sound file is, in seconds. Raises SerlibError as ``audio.header`` does."""
     header = audio.header(path)
     return header.frames / header.rate
 
 
-def corpus_of(rows: dict[str, dict], attrs: dict) -> pd.DataFrame:
+def corpus_of(rows: Mapping[str, Mapping[str, Any]], attrs: dict[str, Any]) -> pd.DataFrame:
     """Return clip -> row as a corpus: the columns in their order, sorted by clip."""
     frame = pd.DataFrame(list(rows.values()), index=pd.Index(rows, name="clip"), columns=list(COLUMNS))
     frame = frame.sort_index()
@@ -54,10 +55,36 @@ def as_corpus(frame: pd.DataFrame) -> pd.DataFrame:
     Columns ``path`` and ``emotion`` are enough. What else is missing is filled in ("" or 0 for unknown; a ``speaker``
     is an actor), seconds are read from the files, numbers become names where names belong, clips are named after their
     files where the index has no names, and the corpus is called "unnamed" where pandas has lost what it was called
-    (``concat`` and ``merge`` do that). Raises SerlibError that says why something is no corpus.
+    (``concat`` and ``merge`` do that).
+
+    Parameters
+    ----------
+    frame
+        A table with a row for each clip.
+
+    Returns
+    -------
+    DataFrame
+        The table with the columns and ``attrs`` of a corpus.
+
+    Raises
+    ------
+    SerlibError
+        For what is no corpus; it says why.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from serlib.data.corpus import as_corpus
+    >>> table = pd.DataFrame({"path": ["a.wav", "b.wav"], "emotion": ["happy", "sad"], "speaker": [1, 2]})
+    >>> as_corpus(table.assign(seconds=2.0))[["emotion", "actor", "intensity", "statement"]]
+         emotion actor intensity  statement
+    clip
+    a      happy     1                    0
+    b        sad     2                    0
     """
     _check_table(frame)
-    columns = {"path": _paths(frame), **{name: _names(frame, name) for name in NAMES}}
+    columns: dict[str, Any] = {"path": _paths(frame), **{name: _names(frame, name) for name in NAMES}}
     columns |= {name: _numbers(frame, name) for name in NUMBERS}
     changed = {column: values for column, values in columns.items() if values is not None}
     corpus = frame.assign(**changed) if changed else frame
@@ -174,11 +201,41 @@ def _is_embedded(paths: Iterable[str]) -> bool:
 def from_csv(path: Path | str, labels: Sequence[str] | None = None) -> pd.DataFrame:
     """Return the corpus that a CSV lists: any labels, rates, channels; one row a file (notebook 12).
 
-    Columns ``path`` (relative to the CSV, or absolute) and ``emotion`` are needed; ``actor`` (or ``speaker``), ``sex``,
-    ``intensity``, ``statement`` and ``repetition`` (both whole numbers) and ``clip`` (a name other than the file's) may
-    be there; a warning names those that mean nothing here. Commas, semicolons or tabs part the cells, as spreadsheets
-    write them. ``labels`` are the only ones allowed, when given. Raises SerlibError that names the line for a missing
-    cell, file or unknown label.
+    Parameters
+    ----------
+    path
+        A CSV with the columns ``path`` (relative to the CSV, or absolute) and ``emotion``. Columns ``actor`` (or
+        ``speaker``), ``sex``, ``intensity``, ``statement`` and ``repetition`` (both whole numbers) and ``clip`` (a name
+        other than the file's) may be there; a warning names those that mean nothing here. Commas, semicolons or tabs
+        part the cells, as spreadsheets write them.
+    labels
+        The only emotions allowed; None allows any.
+
+    Returns
+    -------
+    DataFrame
+        A row a clip, with the columns of a corpus; ``attrs["name"]`` is the name of the CSV.
+
+    Raises
+    ------
+    SerlibError
+        For a missing cell, file or unknown label; it names the line.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np, pandas as pd, soundfile
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> for name in ("mine", "yours"):
+    ...     soundfile.write(f"{folder.name}/{name}.wav", np.zeros(8000), 16_000)
+    >>> rows = [("mine.wav", "proud", "Ada"), ("yours.wav", "bored", "Ben")]
+    >>> pd.DataFrame(rows, columns=["path", "emotion", "speaker"]).to_csv(f"{folder.name}/us.csv", index=False)
+    >>> ser.from_csv(f"{folder.name}/us.csv")[["actor", "emotion", "seconds"]]
+          actor emotion  seconds
+    clip
+    mine    Ada   proud      0.5
+    yours   Ben   bored      0.5
+    >>> folder.cleanup()
     """
     path, labels = given_path(path), _checked_labels(labels)
     rows = _read_rows(path)
@@ -193,11 +250,12 @@ def from_csv(path: Path | str, labels: Sequence[str] | None = None) -> pd.DataFr
         raise SerlibError(f"{path} lists no clips; give each a line.")
     _check_emotions(path, sorted({row["emotion"] for row in rows.values()}))
 
-    unreadable, seen = [], set()
+    unreadable: list[str] = []
+    seen: set[Path] = set()
     for line, row in rows.items():
         if not row["path"]:
             raise SerlibError(f"line {line} of {path} has no path; fill it in or remove the line.")
-        file = _find(row["path"], path.parent)
+        file = _file_of(row["path"], path.parent)
         if file in seen:
             raise SerlibError(f"line {line} of {path} names {file} again; a clip may be there once.")
         seen.add(file)
@@ -211,7 +269,7 @@ def from_csv(path: Path | str, labels: Sequence[str] | None = None) -> pd.DataFr
             f"{len(unreadable)} of {len(rows)} files of {path} cannot be read, the first at {unreadable[0]}"
         )
 
-    clips = {}
+    clips: dict[str, dict[str, Any]] = {}
     for (line, row), name in zip(rows.items(), _clip_names([Path(row["path"]) for row in rows.values()]), strict=True):
         clip = row.get("clip") or name
         if clip in clips:
@@ -235,13 +293,13 @@ def _checked_labels(labels: Any) -> list[str] | None:
 def _check_emotions(path: Path, found: Sequence[str]) -> None:
     if len(found) < 2:
         raise SerlibError(f"{path} has one emotion only ({', '.join(found)}); telling apart needs at least two.")
-    folded = {}
+    folded: dict[str, str] = {}
     for emotion in found:
         if folded.setdefault(emotion.casefold(), emotion) != emotion:
             raise SerlibError(f"{path} writes {folded[emotion.casefold()]} also as {emotion}; write it in one way.")
 
 
-def _find(cell: str, folder: Path) -> Path:
+def _file_of(cell: str, folder: Path) -> Path:
     """Return the file that a cell names: below the CSV's folder, absolute or from ``~``, and as Windows writes it."""
     ways = [given_path(folder / os.path.expanduser(way)) for way in (cell, cell.replace("\\", "/"))]
     return next((file for file in ways if file.is_file()), ways[0])
@@ -252,7 +310,7 @@ def _read_rows(path: Path) -> dict[int, dict[str, Any]]:
     text = _read_text(path)
     separator, told = _separator(text)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True, strict=True)
-    lines = {}
+    lines: dict[int, list[str]] = {}
     try:
         for cells in reader:
             if any(cells := [cell.strip() for cell in cells]):
@@ -263,8 +321,8 @@ def _read_rows(path: Path) -> dict[int, dict[str, Any]]:
         lines.pop(min(lines))
     if not lines:
         raise SerlibError(f"{path} is empty and cannot be read as a CSV; save it again.")
-    columns = _columns(path, lines.pop(min(lines)))
-    rows = {}
+    columns = _column_names(path, lines.pop(min(lines)))
+    rows: dict[int, dict[str, Any]] = {}
     for line, cells in lines.items():
         if any(cells[len(columns) :]):
             raise SerlibError(
@@ -299,7 +357,7 @@ def _separator(text: str) -> tuple[str, bool]:
     return (told[1], True) if told else (max(_SEPARATORS, key=head.count), False)
 
 
-def _columns(path: Path, header: list[str]) -> list[str]:
+def _column_names(path: Path, header: list[str]) -> list[str]:
     """Return the names of a CSV's columns as a corpus has them; warn of those that mean nothing to it."""
     while header and not header[-1]:
         header.pop()  # a header that ends in a comma
@@ -326,11 +384,43 @@ def _columns(path: Path, header: list[str]) -> list[str]:
 def regroup_by_emotion(corpus: pd.DataFrame, folder: Path | str) -> Path:
     """Copy the clips into a folder for each emotion, list them in ``labels.csv`` there, and return its path.
 
-    The paper's first step (section 5.2): a table of path and label. Files that are there already are not
-    copied again.
+    The paper's first step (section 5.2): a table of path and label. Files that are there already are not copied again.
+
+    Parameters
+    ----------
+    corpus
+        Clips whose files are there.
+    folder
+        Where the folders of the emotions are made.
+
+    Returns
+    -------
+    Path
+        ``labels.csv``, with the columns path (relative to the folder) and emotion.
+
+    Raises
+    ------
+    SerlibError
+        For a clip without its file, and where nothing can be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np, pandas as pd, soundfile
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> paths = [f"{folder.name}/one.wav", f"{folder.name}/two.wav"]
+    >>> for path in paths:
+    ...     soundfile.write(path, np.zeros(8000), 16_000)
+    >>> corpus = pd.DataFrame({"path": paths, "emotion": ["happy", "sad"]})
+    >>> print(ser.regroup_by_emotion(corpus, f"{folder.name}/regrouped").read_text())
+    path,emotion
+    happy/one.wav,happy
+    sad/two.wav,sad
+    >>> folder.cleanup()
     """
     folder, corpus = given_path(folder), as_corpus(corpus)
-    groups, names, paths = _places(corpus["emotion"].unique()), _places(corpus.index), []
+    groups, names = _disk_names(corpus["emotion"].unique()), _disk_names(corpus.index)
+    paths: list[str] = []
     for clip, row in corpus.iterrows():
         source = Path(row["path"])
         if not source.is_file():
@@ -344,7 +434,7 @@ def regroup_by_emotion(corpus: pd.DataFrame, folder: Path | str) -> Path:
     return folder / "labels.csv"
 
 
-def _places(texts: Iterable[str]) -> dict[str, str]:
+def _disk_names(texts: Iterable[str]) -> dict[str, str]:
     """Return a name on the disk for each text: itself where that is safe, and no other differs in case only."""
     texts = list(texts)
     alike = Counter(text.lower() for text in texts)

@@ -12,6 +12,7 @@ import warnings
 import zipfile
 from itertools import product
 from pathlib import Path
+from typing import Any, TypedDict
 from urllib.parse import urlsplit
 
 import pandas as pd
@@ -41,9 +42,41 @@ _SPEECH = "03-01"  # audio only, spoken; the record also has videos (01, 02) and
 _SUFFIXES = {".wav", ".flac"}
 
 
-def parse_name(stem: str) -> dict[str, str | int]:
-    """Read what the seven pairs of digits of a RAVDESS file name say.
+class NameFields(TypedDict):
+    """What the name of a RAVDESS clip says of it: columns of a corpus.
 
+    ``actor`` is "01" to "24", ``sex`` "female" or "male", ``intensity`` "normal" or "strong", ``emotion`` one of
+    ``EMOTIONS``; ``statement`` (of ``STATEMENTS``, counted from 1) and ``repetition`` are 1 or 2.
+    """
+
+    actor: str
+    sex: str
+    emotion: str
+    intensity: str
+    statement: int
+    repetition: int
+
+
+def parse_name(stem: str) -> NameFields:
+    """Read what the seven pairs of digits of a RAVDESS file name say (01).
+
+    Parameters
+    ----------
+    stem
+        The name of a file without its ending.
+
+    Returns
+    -------
+    NameFields
+        A dictionary of actor, sex, emotion, intensity, statement and repetition.
+
+    Raises
+    ------
+    SerlibError
+        For what is no name of an audio-only speech clip of RAVDESS.
+
+    Examples
+    --------
     >>> ser.parse_name("03-01-06-01-02-01-12")["emotion"]
     'fearful'
     """
@@ -68,9 +101,34 @@ def parse_name(stem: str) -> dict[str, str | int]:
 def ravdess(folder: Path | str | None = None) -> pd.DataFrame:
     """Return the 1,440 speech clips of RAVDESS (Livingstone and Russo 2018), wherever they are.
 
-    Looks in ``folder``, else where the environment variable ``RAVDESS_DIR`` points, else in the cache, to
-    which they are downloaded when they are not there yet. Takes .wav and .flac, with or without ``Actor_``
-    folders, however deep; a second copy further down is passed over. Raises SerlibError for a folder without them.
+    Parameters
+    ----------
+    folder
+        Where the clips are. None looks where the environment variable ``RAVDESS_DIR`` points, else in the cache, to
+        which they are downloaded (208 MB) when they are not there yet. Takes .wav and .flac, with or without ``Actor_``
+        folders, however deep; a second copy further down is passed over.
+
+    Returns
+    -------
+    DataFrame
+        A row a clip, with the columns of a corpus. Misnamed and unreadable files are left out, with a warning.
+
+    Raises
+    ------
+    SerlibError
+        For a folder without such clips, and for a download that does not succeed.
+
+    Examples
+    --------
+    >>> corpus = ser.ravdess()  # doctest: +SKIP
+    >>> corpus["emotion"].value_counts()["neutral"]  # doctest: +SKIP
+    96
+
+    A folder that holds none says so:
+
+    >>> ser.ravdess("notebooks")
+    Traceback (most recent call last):
+    serlib.errors.SerlibError: ...notebooks holds no speech clips of RAVDESS (...); give another folder.
     """
     if folder is not None:
         return _from_folder(given_path(folder), "ravdess", "give another folder")
@@ -80,10 +138,30 @@ def ravdess(folder: Path | str | None = None) -> pd.DataFrame:
 
 
 def mini() -> pd.DataFrame:
-    """Return the embedded corpus: synthetic speech in RAVDESS's layout, spoken on first use.
+    """Return the embedded corpus: synthetic speech in RAVDESS's layout, spoken on first use (about a minute; 00).
 
-    Warns in one sentence where this machine speaks otherwise than the one that made the book's results;
-    ``attrs["as_in_the_book"]`` keeps which it is.
+    Warns in one sentence where this machine speaks otherwise than the one that made the book's results.
+
+    Returns
+    -------
+    DataFrame
+        1,440 clips with the columns of a corpus; ``attrs["as_in_the_book"]`` keeps how this machine speaks.
+
+    Raises
+    ------
+    SerlibError
+        Where the clips cannot be written.
+
+    Examples
+    --------
+    >>> corpus = ser.mini()  # doctest: +SKIP
+    >>> len(corpus), corpus["actor"].nunique()  # doctest: +SKIP
+    (1440, 24)
+
+    What makes an emotion of it is a rule that you may read:
+
+    >>> ser.PROSODY["sad"].rate, ser.PROSODY["surprised"].final
+    (0.8, 5.0)
     """
     from serlib.data import synth
 
@@ -114,13 +192,16 @@ def _from_folder(folder: Path, name: str, remedy: str, synthetic: bool = False) 
     """Read a folder in RAVDESS's naming; what is misnamed or unreadable is left out, with a warning."""
     if not folder.is_dir():
         raise SerlibError(f"there is no folder {folder}; {remedy}.")
-    rows, depths, misnamed, twice = {}, {}, [], []
+    rows: dict[str, dict[str, Any]] = {}
+    depths: dict[str, int] = {}
+    misnamed: list[str] = []
+    twice: list[tuple[str, Path]] = []
     for depth, path in _sound_files(folder):
         match = _NAME.fullmatch(path.stem)
         if match and match.group(1) != _SPEECH:
             continue
         try:
-            row = {"path": str(path), **parse_name(path.stem)}
+            row: dict[str, Any] = {"path": str(path), **parse_name(path.stem)}
         except SerlibError:
             misnamed.append(str(path))
             continue
@@ -136,7 +217,7 @@ def _from_folder(folder: Path, name: str, remedy: str, synthetic: bool = False) 
         raise SerlibError(
             f"{folder} holds no speech clips of RAVDESS (.wav or .flac, named like 03-01-06-01-02-01-12); {remedy}."
         )
-    unreadable = {}
+    unreadable: dict[str, str] = {}
     for row in rows.values():
         try:
             row["seconds"] = seconds_of(row["path"])
@@ -156,7 +237,8 @@ def _from_folder(folder: Path, name: str, remedy: str, synthetic: bool = False) 
 def _sound_files(folder: Path) -> list[tuple[int, Path]]:
     """Return every .wav and .flac below a folder with its depth, by depth and name: some copies of RAVDESS hold more
     actors, or themselves once more, in an inner folder."""
-    found, been = [], set()
+    found: list[tuple[int, Path]] = []
+    been: set[str] = set()
     for place, folders, files in os.walk(folder, followlinks=True):
         if (real := os.path.realpath(place)) in been:  # a link that leads back up
             folders.clear()
@@ -216,7 +298,7 @@ def _fetch(url: str, target: Path, md5: str) -> None:
                     f"{place} answers {error.code} ({error.reason}) for {url}; get the archive from Zenodo "
                     "record 1188976 by hand, unpack it and set RAVDESS_DIR to the folder."
                 ) from error
-            reason = f"{error.code} {error.reason}"
+            reason: object = f"{error.code} {error.reason}"
         except (OSError, http.client.HTTPException) as error:
             if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
                 raise SerlibError(

@@ -39,14 +39,48 @@ FOLDS = {
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Split:
-    """Three corpora with no clip in common: fit on train, choose on validation, measure once on test."""
+    """Three corpora with no clip in common: fit on train, choose on validation, measure once on test.
+
+    ``ser.stratified_split``, ``ser.actor_split`` and their like make splits; one of your own is made of three tables
+    with path and emotion.
+
+    Attributes
+    ----------
+    name
+        What runs on it are filed under.
+    train
+        The corpus to learn from, with a clip of every class.
+    validation
+        The corpus to choose on; it may be empty.
+    test
+        The corpus to measure on; it may be empty.
+
+    Raises
+    ------
+    SerlibError
+        For a clip that stands twice, and a class without a clip in train.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from serlib.data.splits import Split
+    >>> clips = pd.DataFrame({"path": ["a.wav", "b.wav", "c.wav", "d.wav"], "emotion": ["happy", "sad"] * 2})
+    >>> clips = clips.assign(seconds=2.0).set_index(pd.Index(["a", "b", "c", "d"]))
+    >>> split = Split("by-hand", train=clips[:2], validation=clips[2:3], test=clips[3:])
+    >>> split
+    Split by-hand: 2 train, 1 validation, 1 test clips; 2 classes
+    >>> split.labels
+    ('happy', 'sad')
+    >>> [(name, list(part.index)) for name, part in split.parts()]
+    [('train', ['a', 'b']), ('validation', ['c']), ('test', ['d'])]
+    """
 
     name: str
     train: pd.DataFrame
     validation: pd.DataFrame
     test: pd.DataFrame
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not isinstance(self.name, str):
             raise SerlibError(f"a split is called by text, and this name is {self.name!r:.60}.")
         for part, frame in self.parts():
@@ -56,10 +90,16 @@ class Split:
         if len(set(clips)) < len(clips):
             twice = next(clip for clip in clips if clips.count(clip) > 1)
             raise SerlibError(f"clip {twice} stands twice in split {self.name}; a clip belongs to one part.")
-        _complete(self, ("train",))
+        _with_every_class(self, ("train",))
 
     def parts(self) -> list[tuple[str, pd.DataFrame]]:
-        """Return the three parts with their names, in order."""
+        """Return the three parts with their names, in order.
+
+        Returns
+        -------
+        list
+            Pairs ("train", corpus), ("validation", corpus) and ("test", corpus).
+        """
         return [(part, getattr(self, part)) for part in PARTS]
 
     @property
@@ -68,8 +108,8 @@ class Split:
         return tuple(sorted({label for _, part in self.parts() for label in part["emotion"]}))
 
     @property
-    def attrs(self) -> dict:
-        """What the corpora of the parts say about themselves: name, synthetic."""
+    def attrs(self) -> dict[str, Any]:
+        """What the corpora of the parts say about themselves: name, and whether one of them is synthetic."""
         parts = [frame.attrs for _, frame in self.parts() if len(frame)]
         names = dict.fromkeys(attrs["name"] for attrs in parts)
         return {**parts[0], "name": " and ".join(names), "synthetic": any(attrs["synthetic"] for attrs in parts)}
@@ -79,7 +119,7 @@ class Split:
         return f"Split {self.name}: {sizes} clips; {len(self.labels)} classes"
 
 
-def _complete(split: Split, parts: Iterable[str] = PARTS, **remedies: str) -> Split:
+def _with_every_class(split: Split, parts: Iterable[str] = PARTS, **remedies: str) -> Split:
     """Return the split, or raise SerlibError when a part lacks a class; ``remedies`` say what helps each part."""
     for part in parts:
         missing = sorted(set(split.labels) - set(getattr(split, part)["emotion"]))
@@ -104,8 +144,39 @@ def stratified_split(
 
     The test part is what scikit-learn's ``train_test_split`` gives for the clips in the order of their names,
     288 of RAVDESS's 1,440. Validation is ``validation_size`` of the rest, cut the same way: the paper had
-    none, and chose its checkpoints on the test part. Raises SerlibError when a part would lack a class, and says which
-    share to change.
+    none, and chose its checkpoints on the test part.
+
+    Parameters
+    ----------
+    corpus
+        Any table of clips with path and emotion.
+    test_size
+        Share of the clips for the test part, between 0 and 1.
+    random_state
+        Seed of the draw; 101 is the book's.
+    validation_size
+        Share of what is left for validation, between 0 and 1.
+
+    Returns
+    -------
+    Split
+        Called "stratified"; most actors are heard in all of its parts.
+
+    Raises
+    ------
+    SerlibError
+        For shares that cannot be, and when a part would lack a class; it says which share to change.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> corpus = pd.DataFrame({"emotion": ["happy", "sad"] * 50, "seconds": 2.0})
+    >>> corpus["path"] = [f"{clip:02d}.wav" for clip in corpus.index]
+    >>> split = ser.stratified_split(corpus)
+    >>> split
+    Split stratified: 72 train, 8 validation, 20 test clips; 2 classes
+    >>> split.test["emotion"].value_counts().to_dict()
+    {'happy': 10, 'sad': 10}
     """
     corpus = as_corpus(corpus).sort_index()
     _check_classes(corpus)
@@ -126,10 +197,12 @@ def stratified_split(
             f"{len(corpus)} clips of {corpus['emotion'].nunique()} classes cannot be split into shares of "
             f"{test_size} and {validation_size}: {error}"
         ) from error
-    return _complete(_split("stratified", corpus, train.index, validation.index, test.index), **_BY_SHARE)
+    return _with_every_class(
+        _split_of_clips("stratified", corpus, train.index, validation.index, test.index), **_BY_SHARE
+    )
 
 
-def _split(name: str, corpus: pd.DataFrame, train: pd.Index, validation: pd.Index, test: pd.Index) -> Split:
+def _split_of_clips(name: str, corpus: pd.DataFrame, train: pd.Index, validation: pd.Index, test: pd.Index) -> Split:
     """Return the split whose parts hold the clips named, each sorted by name."""
     return Split(name, *(corpus.loc[sorted(clips)] for clips in (train, validation, test)))
 
@@ -148,15 +221,15 @@ def _check_classes(corpus: pd.DataFrame) -> None:
         raise SerlibError(f"the corpus has {corpus['emotion'].nunique()} class(es); telling apart needs at least two.")
 
 
-def _by_actor(name: str, corpus: pd.DataFrame, test: Iterable[str], validation: Iterable[str]) -> Split:
+def _split_of_actors(name: str, corpus: pd.DataFrame, test: Iterable[str], validation: Iterable[str]) -> Split:
     """Return the split with those actors in test and validation, and all others in train."""
     corpus = corpus.sort_index()
     in_test, in_validation = corpus["actor"].isin(list(test)), corpus["actor"].isin(list(validation))
     index = corpus.index
-    return _split(name, corpus, index[~in_test & ~in_validation], index[in_validation], index[in_test])
+    return _split_of_clips(name, corpus, index[~in_test & ~in_validation], index[in_validation], index[in_test])
 
 
-def _sexes(corpus: pd.DataFrame) -> pd.Series:
+def _sex_by_actor(corpus: pd.DataFrame) -> pd.Series:
     """Return actor -> sex, sorted; SerlibError when the corpus does not know who speaks."""
     _check_classes(corpus)
     if (corpus["actor"] == "").any():
@@ -164,12 +237,12 @@ def _sexes(corpus: pd.DataFrame) -> pd.Series:
     return corpus.groupby("actor")["sex"].first().sort_index()
 
 
-def _draw(sexes: pd.Series, n: int, random_state: int) -> list[str]:
+def _drawn_actors(sexes: pd.Series, n: int, random_state: int) -> list[str]:
     """Draw n actors at random, the sexes in turn so that they stay as even as can be."""
     random = np.random.default_rng(random_state)
     queues = [list(random.permutation(actors.index)) for _, actors in sexes.groupby(sexes)]
     queues.sort(key=len, reverse=True)
-    drawn = []
+    drawn: list[str] = []
     while len(drawn) < n:
         for queue in queues:
             if queue and len(drawn) < n:
@@ -180,13 +253,42 @@ def _draw(sexes: pd.Series, n: int, random_state: int) -> list[str]:
 def actor_split(
     corpus: pd.DataFrame, n_test: int | None = None, n_validation: int | None = None, random_state: int = 101
 ) -> Split:
-    """Split so that nobody who is heard in training is heard in the test: speaker independent.
+    """Split so that nobody who is heard in training is heard in the test: speaker independent (11).
 
-    ``n_test`` and ``n_validation`` count actors; None takes five and three of 24, or that share of fewer or more.
-    Raises SerlibError when none is left for training, or a part would lack a class.
+    Parameters
+    ----------
+    corpus
+        Clips that say who speaks.
+    n_test, n_validation
+        Numbers of actors; None takes five and three of 24, or that share of fewer or more.
+    random_state
+        Seed of the draw, in which women and men take turns.
+
+    Returns
+    -------
+    Split
+        Called "actors".
+
+    Raises
+    ------
+    SerlibError
+        When a clip has no actor, none is left for training, or a part would lack a class.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> who = ["Ada", "Ben", "Cleo", "Dan"]
+    >>> rows = [(actor, emotion, words) for actor in who for emotion in ("happy", "sad") for words in (1, 2)]
+    >>> corpus = pd.DataFrame(rows, columns=["actor", "emotion", "statement"]).assign(seconds=2.0)
+    >>> corpus["path"] = [f"{clip}.wav" for clip in corpus.index]
+    >>> split = ser.actor_split(corpus)
+    >>> split
+    Split actors: 8 train, 4 validation, 4 test clips; 2 classes
+    >>> [part["actor"].nunique() for name, part in split.parts()]
+    [2, 1, 1]
     """
     corpus = as_corpus(corpus)
-    sexes = _sexes(corpus)
+    sexes = _sex_by_actor(corpus)
     n_test = _share_of(len(sexes), 5 / 24) if n_test is None else n_test
     n_validation = _share_of(len(sexes), 3 / 24) if n_validation is None else n_validation
     _check_seed(random_state)
@@ -198,9 +300,9 @@ def actor_split(
             f"{n_test} test and {n_validation} validation actors leave none for training: "
             f"the corpus has {len(sexes)}; each part needs one at least."
         )
-    test = _draw(sexes, n_test, random_state)
-    validation = _draw(sexes.drop(test), n_validation, random_state)
-    return _complete(_by_actor("actors", corpus, test, validation), **_BY_COUNT)
+    test = _drawn_actors(sexes, n_test, random_state)
+    validation = _drawn_actors(sexes.drop(test), n_validation, random_state)
+    return _with_every_class(_split_of_actors("actors", corpus, test, validation), **_BY_COUNT)
 
 
 def _share_of(count: int, share: float) -> int:
@@ -213,69 +315,127 @@ def actor_folds(
     random_state: int = 101,
     n_validation: int | None = None,
 ) -> list[Split]:
-    """Return one speaker-independent split a fold; every actor is in the test part of exactly one.
+    """Return one speaker-independent split a fold; every actor is in the test part of exactly one (11).
 
-    ``folds`` is "luna-jimenez" (5 folds of RAVDESS), "emobox" (6), or lists of actors. ``n_validation`` of the training
-    actors are set aside for validation; None takes one in eight, at least one. Raises SerlibError for folds that do not
-    name every actor once, and when a part would lack a class.
+    Parameters
+    ----------
+    corpus
+        Clips that say who speaks.
+    folds
+        "luna-jimenez" (5 folds of RAVDESS; Luna-Jimenez et al. 2021), "emobox" (6; Ma et al. 2024), or lists of
+        actors.
+    random_state
+        Seed of the draw of validation actors.
+    n_validation
+        Number of training actors set aside for validation; None takes one in eight, at least one.
+
+    Returns
+    -------
+    list
+        Splits, called by the name of the folds ("folds" for lists), ``-fold`` and a number from 1.
+
+    Raises
+    ------
+    SerlibError
+        For folds that do not name every actor once, and when a part would lack a class.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> who = ["Ada", "Ben", "Cleo", "Dan"]
+    >>> rows = [(actor, emotion, words) for actor in who for emotion in ("happy", "sad") for words in (1, 2)]
+    >>> corpus = pd.DataFrame(rows, columns=["actor", "emotion", "statement"]).assign(seconds=2.0)
+    >>> corpus["path"] = [f"{clip}.wav" for clip in corpus.index]
+    >>> for split in ser.actor_folds(corpus, [["Ada", "Ben"], ["Cleo", "Dan"]]):
+    ...     print(split.name, sorted(set(split.test["actor"])))
+    folds-fold1 ['Ada', 'Ben']
+    folds-fold2 ['Cleo', 'Dan']
     """
     corpus = as_corpus(corpus)
-    sexes = _sexes(corpus)
+    sexes = _sex_by_actor(corpus)
     name = folds if isinstance(folds, str) else "folds"
-    groups = _groups(folds, list(sexes.index))
+    groups = _actors_by_fold(folds, list(sexes.index))
     return [
-        _complete(
+        _with_every_class(
             _with_validation(f"{name}-fold{number}", corpus, sexes, group, random_state, n_validation), **_BY_FOLD
         )
         for number, group in enumerate(groups, start=1)
     ]
 
 
-def _groups(folds: str | Iterable[Iterable[int | str]], actors: list[str]) -> list[list[str]]:
+def _actors_by_fold(folds: str | Iterable[Iterable[int | str]], actors: list[str]) -> list[list[str]]:
     """Return the actors of each fold as the corpus names them, or raise SerlibError that says who is missing."""
     if isinstance(folds, str) and folds not in FOLDS:
         raise SerlibError(f"there are no actor folds named {folds}; {nearest(folds, FOLDS)}")
-    listed = [[f"{actor:02d}" for actor in fold] for fold in FOLDS[folds]] if isinstance(folds, str) else folds
+    listed: Any = [[f"{actor:02d}" for actor in fold] for fold in FOLDS[folds]] if isinstance(folds, str) else folds
     half = (len(actors) + 1) // 2
     example = f"{[actors[:half][:3], actors[half:][:3]]}"
     listed = list(listed) if isinstance(listed, Iterable) else [None]
     if any(isinstance(group, str) or not isinstance(group, Iterable) for group in listed):
         raise SerlibError(f"folds are lists of actors, like {example}; these are {folds!r:.60}.")
-    groups = [[_named(actor, actors) for actor in group] for group in listed]
+    groups = [[_as_in_corpus(actor, actors) for actor in group] for group in listed]
     everyone = [actor for group in groups for actor in group]
     strange, left = sorted(set(everyone) - set(actors)), sorted(set(actors) - set(everyone))
     twice = sorted({actor for actor in everyone if everyone.count(actor) > 1})
     if strange and isinstance(folds, str):
-        fault = f"are of RAVDESS's 24 actors, and this corpus has no {_few(strange)}"
+        fault = f"are of RAVDESS's 24 actors, and this corpus has no {_first_five(strange)}"
     elif strange:
-        fault = f"name {_few(strange)}, and the corpus has no such actor"
+        fault = f"name {_first_five(strange)}, and the corpus has no such actor"
     elif left:
-        fault = f"leave out actor {_few(left)}"
+        fault = f"leave out actor {_first_five(left)}"
     elif twice:
-        fault = f"name actor {_few(twice)} more than once"
+        fault = f"name actor {_first_five(twice)} more than once"
     else:
         return groups
     named = f"folds {folds}" if isinstance(folds, str) else "folds given"
     raise SerlibError(
-        f"the {named} {fault}; every actor of the corpus ({_few(actors)}) belongs to one fold, like {example}."
+        f"the {named} {fault}; every actor of the corpus ({_first_five(actors)}) belongs to one fold, like {example}."
     )
 
 
-def _named(actor: int | str, actors: list[str]) -> str:
+def _as_in_corpus(actor: int | str, actors: list[str]) -> str:
     """Return an actor as the corpus writes it: 1 is "1" or, in RAVDESS, "01"."""
     text = str(actor)
     same = [known for known in actors if known.isdecimal() and text.isdecimal() and int(known) == int(text)]
     return same[0] if text not in actors and len(same) == 1 else text
 
 
-def _few(names: list[str]) -> str:
+def _first_five(names: list[str]) -> str:
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def leave_one_actor_out(corpus: pd.DataFrame, random_state: int = 101) -> list[Split]:
-    """Return one split an actor, who alone is the test part; a test part may then lack a class."""
+    """Return one split an actor, who alone is the test part (11).
+
+    Parameters
+    ----------
+    corpus
+        Clips that say who speaks.
+    random_state
+        Seed of the draw of validation actors, one in eight of the others.
+
+    Returns
+    -------
+    list
+        Splits, called ``without-`` and the actor. A test part may lack a class.
+
+    Raises
+    ------
+    SerlibError
+        When a clip has no actor, or there are fewer than three.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> who = ["Ada", "Ben", "Cleo", "Dan"]
+    >>> rows = [(actor, emotion, words) for actor in who for emotion in ("happy", "sad") for words in (1, 2)]
+    >>> corpus = pd.DataFrame(rows, columns=["actor", "emotion", "statement"]).assign(seconds=2.0)
+    >>> corpus["path"] = [f"{clip}.wav" for clip in corpus.index]
+    >>> [split.name for split in ser.leave_one_actor_out(corpus)]
+    ['without-Ada', 'without-Ben', 'without-Cleo', 'without-Dan']
+    """
     corpus = as_corpus(corpus)
-    sexes = _sexes(corpus)
+    sexes = _sex_by_actor(corpus)
     return [_with_validation(f"without-{actor}", corpus, sexes, [actor], random_state) for actor in sexes.index]
 
 
@@ -285,12 +445,43 @@ def leave_one_statement_out(
     random_state: int = 101,
     n_validation: int | None = None,
 ) -> list[Split]:
-    """Return one split a statement, whose words are in its test part and nowhere else.
+    """Return one split a statement, whose words are in its test part and nowhere else (11).
 
-    With ``folds`` (as in ``actor_folds``) statement and actors are left out at once: one split for each fold and
-    statement, whose training shares neither words nor voices with its test; the clips that share one of the two are in
-    no part. ``n_validation`` of the training actors are set aside for validation; None takes one in eight, at least
-    one. Raises SerlibError when a clip does not say its statement, or a part would lack a class.
+    With ``folds`` statement and actors are left out at once: one split for each fold and statement, whose training
+    shares neither words nor voices with its test; the clips that share one of the two are in no part.
+
+    Parameters
+    ----------
+    corpus
+        Clips that say who speaks, and what.
+    folds
+        None, or folds as in ``actor_folds``.
+    random_state
+        Seed of the draw of validation actors.
+    n_validation
+        Number of training actors set aside for validation; None takes one in eight, at least one.
+
+    Returns
+    -------
+    list
+        Splits, called ``without-statement`` and its number, after the name of the fold where there are folds.
+
+    Raises
+    ------
+    SerlibError
+        When a clip does not say its statement, or a part would lack a class.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> who = ["Ada", "Ben", "Cleo", "Dan"]
+    >>> rows = [(actor, emotion, words) for actor in who for emotion in ("happy", "sad") for words in (1, 2)]
+    >>> corpus = pd.DataFrame(rows, columns=["actor", "emotion", "statement"]).assign(seconds=2.0)
+    >>> corpus["path"] = [f"{clip}.wav" for clip in corpus.index]
+    >>> for split in ser.leave_one_statement_out(corpus):
+    ...     print(split)
+    Split without-statement1: 6 train, 2 validation, 8 test clips; 2 classes
+    Split without-statement2: 6 train, 2 validation, 8 test clips; 2 classes
     """
     corpus = as_corpus(corpus)
     _check_classes(corpus)
@@ -300,7 +491,7 @@ def leave_one_statement_out(
     if folds is not None:
         wholes = actor_folds(corpus, folds, random_state, n_validation)
     else:
-        wholes = [_with_validation("", corpus, _sexes(corpus), [], random_state, n_validation)]
+        wholes = [_with_validation("", corpus, _sex_by_actor(corpus), [], random_state, n_validation)]
     splits = []
     for whole in wholes:
         for statement in statements:
@@ -308,7 +499,7 @@ def leave_one_statement_out(
             asked = corpus if folds is None else whole.test
             test = asked[asked["statement"] == statement].index
             name = f"{whole.name}-without-statement{statement}".removeprefix("-")
-            splits.append(_complete(_split(name, corpus, train, validation, test), **_BY_FOLD))
+            splits.append(_with_every_class(_split_of_clips(name, corpus, train, validation, test), **_BY_FOLD))
     return splits
 
 
@@ -333,11 +524,41 @@ def _with_validation(
             f"n_validation is {n_validation!r:.60}; it is a number of actors, from 1 to {len(rest) - 1} of the "
             f"{len(rest)} that are not tested."
         )
-    return _by_actor(name, corpus, test, _draw(rest, n_validation, random_state))
+    return _split_of_actors(name, corpus, test, _drawn_actors(rest, n_validation, random_state))
 
 
 def write_split_csvs(split: Split, folder: Path | str) -> Path:
-    """Write ``train.csv`` (validation included) and ``test.csv`` of path and label, as the paper had them."""
+    """Write ``train.csv`` (validation included) and ``test.csv`` of path and label, as the paper has (section 5.2).
+
+    Parameters
+    ----------
+    split
+        What is written.
+    folder
+        Where; it is made if need be.
+
+    Returns
+    -------
+    Path
+        The folder.
+
+    Raises
+    ------
+    SerlibError
+        For what is no split, and where nothing can be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import pandas as pd
+    >>> corpus = pd.DataFrame({"emotion": ["happy", "sad"] * 50, "seconds": 2.0})
+    >>> corpus["path"] = [f"{clip:02d}.wav" for clip in corpus.index]
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> written = ser.write_split_csvs(ser.stratified_split(corpus), folder.name)
+    >>> len(pd.read_csv(written / "train.csv")), len(pd.read_csv(written / "test.csv"))
+    (80, 20)
+    >>> folder.cleanup()
+    """
     _check_split(split, "write_split_csvs writes")
     folder = given_path(folder)
     write_csv(pd.concat([split.train, split.validation]).sort_index(), folder / "train.csv")
@@ -347,11 +568,37 @@ def write_split_csvs(split: Split, folder: Path | str) -> Path:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Leakage:
-    """What the clips of the test part share with what a model was trained and chosen on.
+    """What the clips of the test part share with what a model was trained and chosen on: ``print`` it.
 
-    ``table`` has a row for each thing shared and the columns ``test_clips`` (how many share it) and ``share``
-    (of all test clips, 0 to 1); it is empty when the corpus says neither who speaks nor what. ``identical`` has a pair
-    of clips, test and known, for each test clip whose very recording was known; None where nobody asked.
+    Attributes
+    ----------
+    name
+        The name of the split.
+    synthetic
+        Whether a part of it is synthetic speech.
+    table
+        A row for each thing shared, with the columns ``test_clips`` (how many share it) and ``share`` (of all test
+        clips, 0 to 1); empty when the corpus says neither who speaks nor what.
+    test_actors
+        How many actors the test part has; 0 when the corpus does not say who speaks.
+    shared_actors
+        How many of them are known.
+    identical
+        A pair of clips, test and known, for each test clip whose very recording was known; None where nobody asked.
+
+    Examples
+    --------
+    Two clips of Ada, and Ben alone in the test part:
+
+    >>> import pandas as pd
+    >>> from serlib.data.splits import Split
+    >>> clips = pd.DataFrame({"path": ["a.wav", "b.wav", "c.wav"], "emotion": ["happy", "sad", "sad"], "seconds": 2.0})
+    >>> clips["actor"] = ["Ada", "Ada", "Ben"]
+    >>> found = ser.leakage(Split("by-hand", clips[:2], clips[:0], clips[2:]))
+    >>> found.sentence
+    'Split by-hand: none of the 1 test actors is heard in training: speaker independent.'
+    >>> found.table.loc["actor", "test_clips"].item()
+    0
     """
 
     name: str
@@ -396,8 +643,47 @@ def leakage(split: Split, identical: Iterable[Iterable[str]] | None = None) -> L
     """Count the test clips whose actor, statement, other take or very recording is in train or validation (11).
 
     In a random split of RAVDESS all 24 actors stand on both sides, and four of five test clips have their
-    other take in training. Which clips are the same recording only their sound can tell: give ``identical`` of
-    ``audit(corpus)``, groups of clip names, and they are counted and named too.
+    other take in training.
+
+    Parameters
+    ----------
+    split
+        Any split whose test part has clips.
+    identical
+        Groups of clip names that are the same recording, which only their sound can tell: ``identical`` of
+        ``audit(corpus)``. They are counted and named too.
+
+    Returns
+    -------
+    Leakage
+        The counts, and the sentence that they deserve.
+
+    Raises
+    ------
+    SerlibError
+        For what is no split, and for a test part without clips.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> who = ["Ada", "Ben", "Cleo", "Dan"]
+    >>> rows = [(actor, emotion, words) for actor in who for emotion in ("happy", "sad") for words in (1, 2)]
+    >>> corpus = pd.DataFrame(rows, columns=["actor", "emotion", "statement"]).assign(seconds=2.0)
+    >>> corpus["path"] = [f"{clip}.wav" for clip in corpus.index]
+    >>> ser.leakage(ser.actor_split(corpus))
+                                  test clips   share
+    shared with training
+    actor                                  0    0.0%
+    statement                              4  100.0%
+    actor, emotion and statement           0    0.0%
+    actor, emotion, intensity and statement (the other take) 0 0.0%
+    Split actors: none of the 1 test actors is heard in training: speaker independent.
+
+    A split at random is another matter:
+
+    >>> found = ser.leakage(ser.stratified_split(corpus, test_size=0.25))
+    >>> found.shared_actors, found.test_actors
+    (3, 3)
     """
     _check_split(split, "leakage looks at")
     if split.test.empty:
@@ -440,7 +726,7 @@ def _check_split(split: Any, verb: str) -> None:
 
 
 def _checked_groups(identical: Any) -> list[tuple[str, ...]]:
-    groups = list(identical) if isinstance(identical, Iterable) else [None]
+    groups: list[Any] = list(identical) if isinstance(identical, Iterable) else [None]
     if any(isinstance(group, str) or not isinstance(group, Iterable) for group in groups):
         raise SerlibError(
             f"identical is groups of clips, as ser.audit(corpus).identical has them, and this is {identical!r:.60}."

@@ -36,6 +36,7 @@ from dataclasses import astuple, dataclass, fields
 from functools import lru_cache, partial
 from pathlib import Path
 from time import time_ns
+from typing import Any, TypeVar
 
 import numpy as np
 import soundfile as sf
@@ -55,8 +56,23 @@ SPOKEN = "c2379b53bc771f11b0322e7a38ce9938cca95ffd4b39cbd3689aa07a49d58fe1"
 class Prosody:
     """How a sentence is said, relative to the same actor's neutral way of saying it.
 
-    ``pitch``, ``slope`` (per utterance) and ``final`` in semitones; ``range`` and ``rate`` as ratios; ``level`` and
-    ``tilt`` in dB; ``breath`` and ``pause`` from 0 to 1; ``tremor`` and ``jitter`` in semitones.
+    Attributes
+    ----------
+    pitch, slope, final
+        Semitones; the slope is per utterance.
+    range, rate
+        Ratios.
+    level, tilt
+        dB.
+    breath, pause
+        From 0 to 1.
+    tremor, jitter
+        Semitones.
+
+    Examples
+    --------
+    >>> ser.PROSODY["angry"].level, ser.PROSODY["sad"].level
+    (6.0, -5.0)
     """
 
     pitch: float = 0.0
@@ -73,7 +89,20 @@ class Prosody:
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> "Prosody":
-        """Draw any way of saying a sentence, tied to no emotion: what pre-training hears."""
+        """Draw any way of saying a sentence, tied to no emotion: what pre-training hears.
+
+        Parameters
+        ----------
+        rng
+            Draws it; it is moved on.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> drawn = ser.synth.Prosody.draw(np.random.default_rng(1))
+        >>> -4 <= drawn.pitch <= 7
+        True
+        """
         return cls(
             pitch=rng.uniform(-4, 7),
             range=rng.uniform(0.4, 2.3),
@@ -142,13 +171,29 @@ Vera usually measures rain in a glass tube
 Those children push the wagon up the hill
 What a thoughtful gift for a goldfish""".splitlines()
 )
+_Item = TypeVar("_Item")
+_Done = TypeVar("_Done")
 MALE_VOICES = ("Male1", "Male2", "Male3", "Male4", "Male5", "Male6", "Male7", "Michael")
 FEMALE_VOICES = ("Female1", "Female2", "Female3", "Female4", "Female5", "Annie", "Linda", "Steph")
 
 
 @dataclass(frozen=True)
 class Voice:
-    """One synthetic actor: an espeak voice, a usual pitch (Hz), tempo (words a minute), gain (dB), room noise (dB)."""
+    """One synthetic actor.
+
+    Attributes
+    ----------
+    name
+        A voice of espeak.
+    pitch
+        Its usual mean F0, in Hz.
+    words_per_minute
+        Its tempo.
+    gain, noise
+        Level of the voice, and of the room, in dB.
+    expressivity
+        How strongly this actor follows the rule of an emotion, about 1.
+    """
 
     name: str
     pitch: float
@@ -159,7 +204,21 @@ class Voice:
 
     @classmethod
     def draw(cls, rng: np.random.Generator, sex: str) -> "Voice":
-        """Draw an actor of the given sex, "female" or "male"."""
+        """Draw an actor of the given sex.
+
+        Parameters
+        ----------
+        rng
+            Draws the actor; it is moved on.
+        sex
+            "female" or "male".
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> ser.synth.Voice.draw(np.random.default_rng(1), "male").pitch < 200
+        True
+        """
         names, middle = (FEMALE_VOICES, 205.0) if sex == "female" else (MALE_VOICES, 115.0)
         return cls(
             name=str(rng.choice(names)),
@@ -176,7 +235,7 @@ def _actor_voice(actor: int) -> Voice:
     return Voice.draw(np.random.default_rng([SEED, actor]), "female" if actor % 2 == 0 else "male")
 
 
-def _perform(emotion: str, strong: bool, voice: Voice, rng: np.random.Generator) -> Prosody:
+def _take_of(emotion: str, strong: bool, voice: Voice, rng: np.random.Generator) -> Prosody:
     """Return how this actor says it this time: the rule, scaled by intensity and temperament, plus the spread."""
     rule, neutral = np.array(astuple(PROSODY[emotion])), np.array(astuple(PROSODY["neutral"]))
     strength = voice.expressivity * (1.4 if strong else 0.9) * rng.normal(1.0, 0.12)
@@ -190,7 +249,7 @@ def _perform(emotion: str, strong: bool, voice: Voice, rng: np.random.Generator)
 
 
 @lru_cache(maxsize=64)
-def _synthesizer(language: str, voice: str):
+def _synthesizer(language: str, voice: str) -> Any:
     from parselmouth.praat import call
 
     return call("Create SpeechSynthesizer", language, voice)
@@ -199,12 +258,40 @@ def _synthesizer(language: str, voice: str):
 def say(
     text: str, voice: Voice, prosody: Prosody, rng: np.random.Generator, language: str = "English (America)"
 ) -> np.ndarray:
-    """Speak one sentence; return mono float32 samples at 16 kHz, in [-1, 1]."""
+    """Speak one sentence in a voice of Praat's.
+
+    Parameters
+    ----------
+    text
+        What is said, in ``language``.
+    voice
+        Who says it.
+    prosody
+        How it is said.
+    rng
+        Draws what differs from take to take; it is moved on.
+    language
+        A language of espeak, as Praat calls it.
+
+    Returns
+    -------
+    ndarray
+        Mono float32 samples at 16 kHz, in [-1, 1], shape (n,).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(1)
+    >>> voice = ser.synth.Voice.draw(rng, "female")
+    >>> samples = ser.synth.say("Fresh bread", voice, ser.PROSODY["happy"], rng)
+    >>> 0.5 < len(samples) / ser.RATE < 2
+    True
+    """
     spoken = _pronounce(text, voice, prosody, language, "no")
     return _colour(_sing(spoken[-1], voice.pitch, prosody, rng), voice, prosody, rng)[0]
 
 
-def _pronounce(text: str, voice: Voice, prosody: Prosody, language: str, grid: str) -> list:
+def _pronounce(text: str, voice: Voice, prosody: Prosody, language: str, grid: str) -> Any:
     """Return what Praat makes of a text: the sound, and before it the TextGrid if ``grid`` is "yes"."""
     from parselmouth.praat import call
 
@@ -216,9 +303,17 @@ def _pronounce(text: str, voice: Voice, prosody: Prosody, language: str, grid: s
 
 @dataclass(frozen=True)
 class Utterance:
-    """One sentence with its alignment: ``phones`` are (start, end, IPA symbol) in seconds, "" where nothing is said.
+    """One sentence with its alignment.
 
-    The phones leave no gap: the first starts at 0, each starts where the last ended, the last ends with the samples.
+    Attributes
+    ----------
+    text
+        What is said.
+    samples
+        Mono float32 at 16 kHz, shape (n,).
+    phones
+        (start, end, IPA symbol) in seconds, "" where nothing is said. They leave no gap: the first starts at 0, each
+        starts where the last ended, the last ends with the samples.
     """
 
     text: str
@@ -227,11 +322,32 @@ class Utterance:
 
 
 def recite(count: int) -> list[Utterance]:
-    """Speak ``count`` of our English sentences, each in a voice and a prosody of its own, with phones (notebook 13).
+    """Speak ``count`` of our English sentences, each in a voice and a prosody of its own, with phones (13).
 
     The same ones every time, whatever else was spoken. About a tenth of a second an utterance on one core.
+
+    Parameters
+    ----------
+    count
+        How many.
+
+    Returns
+    -------
+    list
+        Utterances, with samples and phones.
+
+    Examples
+    --------
+    >>> speech = ser.synth.recite(2)  # doctest: +SKIP
+    >>> speech[0].text  # doctest: +SKIP
+    'What a thoughtful gift for a goldfish'
+
+    What they say are sentences of the book, none of them of the corpus:
+
+    >>> ser.synth.SENTENCES[3]
+    'We could walk along the river before lunch'
     """
-    return _each_alone(_recite_one, range(count))
+    return _in_fresh_processes(_recite_one, range(count))
 
 
 def _recite_one(number: int) -> Utterance:
@@ -252,7 +368,7 @@ def _recite_one(number: int) -> Utterance:
     return Utterance(text, samples, tuple(phones))
 
 
-def _sing(sound, pitch: float, prosody: Prosody, rng: np.random.Generator) -> np.ndarray:
+def _sing(sound: Any, pitch: float, prosody: Prosody, rng: np.random.Generator) -> np.ndarray:
     """Give a Praat sound a new melody by PSOLA; return its samples."""
     import parselmouth
     from parselmouth.praat import call
@@ -293,7 +409,7 @@ def _colour(samples: np.ndarray, voice: Voice, prosody: Prosody, rng: np.random.
     return samples, before / RATE
 
 
-def _each_alone(work: Callable, items: Iterable) -> list:
+def _in_fresh_processes(work: Callable[[_Item], _Done], items: Iterable[_Item]) -> list[_Done]:
     """Return the work of each item, done in a process that has said nothing yet.
 
     espeak lets the pitch flutter by a table of 368 steps, and an utterance goes on from the step where the last one
@@ -310,11 +426,11 @@ def _each_alone(work: Callable, items: Iterable) -> list:
         return pool.map(work, items, chunksize=1)
 
 
-def _speak_clip(clip: tuple[str, dict], statements: Sequence[str], folder: Path) -> None:
+def _speak_clip(clip: tuple[str, Mapping[str, Any]], statements: Sequence[str], folder: Path) -> None:
     name, row = clip
     rng = np.random.default_rng([SEED, zlib.crc32(name.encode())])
     voice = _actor_voice(int(row["actor"]))
-    take = _perform(row["emotion"], row["intensity"] == "strong", voice, rng)
+    take = _take_of(row["emotion"], row["intensity"] == "strong", voice, rng)
     samples = say(statements[row["statement"] - 1], voice, take, rng)
     path = folder / f"Actor_{row['actor']}" / f"{name}.wav"
     try:
@@ -326,14 +442,29 @@ def _speak_clip(clip: tuple[str, dict], statements: Sequence[str], folder: Path)
         ) from error
 
 
-def corpus_folder(clips: Mapping[str, dict], statements: Sequence[str]) -> Path:
+def corpus_folder(clips: Mapping[str, Mapping[str, Any]], statements: Sequence[str]) -> Path:
     """Return the folder of the mini corpus, spoken on first use (about a minute on two cores) and checked after.
 
-    ``clips`` maps a name to its actor, emotion, intensity and statement; each sounds as its name says, whatever the
-    others are. The layout is RAVDESS's, ``Actor_01/03-01-01-01-01-01-01.wav``, 16 kHz mono. ``manifest.json`` holds a
-    SHA-256 over all clips; a folder that no longer matches it is spoken anew. Of two programs that want it, one waits
-    for the other; a whole one is read without a lock, as from a cache that may only be read. Raises SerlibError that
-    names the place where it cannot be written.
+    The layout is RAVDESS's, ``Actor_01/03-01-01-01-01-01-01.wav``, 16 kHz mono. ``manifest.json`` holds a SHA-256 over
+    all clips; a folder that no longer matches it is spoken anew. Of two programs that want it, one waits for the other;
+    a whole one is read without a lock, as from a cache that may only be read.
+
+    Parameters
+    ----------
+    clips
+        Name -> its actor, emotion, intensity and statement; each sounds as its name says, whatever the others are.
+    statements
+        What is said, the first of which is statement 1.
+
+    Returns
+    -------
+    Path
+        The folder of the corpus.
+
+    Raises
+    ------
+    SerlibError
+        Where it cannot be written; it names the place.
     """
     folder = cache_dir() / f"mini-v{VERSION}"
     if _is_whole(folder):
@@ -343,7 +474,7 @@ def corpus_folder(clips: Mapping[str, dict], statements: Sequence[str]) -> Path:
             with atomic_path(folder, folder=True) as fresh:
                 for actor in sorted({row["actor"] for row in clips.values()}):
                     (fresh / f"Actor_{actor}").mkdir()
-                _each_alone(partial(_speak_clip, statements=statements, folder=fresh), clips.items())
+                _in_fresh_processes(partial(_speak_clip, statements=statements, folder=fresh), clips.items())
                 manifest = {"clips": len(clips), "sha256": _digest(fresh)}
                 (fresh / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
     return folder
@@ -384,7 +515,7 @@ def _is_whole(folder: Path) -> bool:
     return True
 
 
-def _read_note(path: Path) -> dict | None:
+def _read_note(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

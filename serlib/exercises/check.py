@@ -2,6 +2,15 @@
 
 Every check prints "Right: ...", "Not yet: ..." or "Not answered yet: ..." and returns whether the answer is right. They
 stand in a file a part of the book: ``start``, ``sound``, ``finetuning``, ``judging`` and ``your_turn``.
+
+Examples
+--------
+>>> ser.check.constant_uar(12.5)
+Not yet: that is a percentage; divide by 100, then you are right.
+False
+>>> ser.check.constant_uar(...)
+Not answered yet: give the UAR of somebody who always says calm, as a share between 0 and 1.
+False
 """
 # ruff: noqa: F401 - imported for those who say ser.check.NAME
 

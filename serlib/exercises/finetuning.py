@@ -208,15 +208,14 @@ def spread(answer: Any) -> str:
     elif near((pair[0] / 100, pair[1] / 100), truth):
         otherwise = "these are percentages; divide by 100, then you are right."
     right = f"{mean:.1%} with a deviation of {deviation * 100:.1f} points: a lead of one point means nothing."
-    otherwise = otherwise
-    mistakes = [((deviation, mean), "the two are swapped; the mean comes first.")]
-    return settle(pair, truth, right, mistakes, otherwise)
+    swapped = [((deviation, mean), "the two are swapped; the mean comes first.")]
+    return settle(pair, truth, right, swapped, otherwise)
 
 
 # --- notebook 07 ---
 
 
-def _xlarge() -> pd.DataFrame:
+def _xlarge_counts() -> pd.DataFrame:
     table = paper.per_class()
     return table[table["system"] == "hubert-xlarge"].set_index("emotion")
 
@@ -224,7 +223,7 @@ def _xlarge() -> pd.DataFrame:
 @exercise("give the unweighted average recall of the eight classes, between 0 and 1.")
 def average_recall(answer: Any) -> str:
     """Check the UAR of the paper's HuBERT x-large from its printed counts (07)."""
-    table = _xlarge()
+    table = _xlarge_counts()
     truth, accuracy = table["recall"].mean(), table["correct"].sum() / table["support"].sum()
     right = f"{truth:.1%}, two points below the accuracy of {accuracy:.1%}: the 19 neutral clips count in full."
     otherwise = "correct / support for each emotion, then the mean of the eight."
@@ -242,7 +241,7 @@ def average_recall(answer: Any) -> str:
 @exercise("give the emotion that is predicted too often, and its precision, as a pair.")
 def overused(answer: Any) -> str:
     """Check which emotion the paper's HuBERT x-large predicts too often, and its precision (07)."""
-    table = _xlarge()
+    table = _xlarge_counts()
     emotion, precision = sequence(answer, 2, "a pair is wanted, the emotion and a number")
     emotion = str(emotion).strip().lower()
     if emotion not in table.index:

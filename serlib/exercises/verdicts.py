@@ -22,12 +22,37 @@ class NotYet(Exception):
     """The answer is not right; the sentence says why."""
 
 
-def exercise(hint: str) -> Callable:
-    """Turn a check into one that prints "Right: ...", "Not yet: ..." or, for no answer, ``hint``, and never raises.
+def exercise(hint: str) -> Callable[[Callable[..., str]], Callable[..., bool]]:
+    """Turn a check into one that prints "Right: ...", "Not yet: ..." or, for no answer, a hint, and never raises.
 
     The mark is plain text, so that a screen reader reads it and no color is needed. No answer is None, ``...`` or a
     function of nothing but ``...``. What a check needs to know of the notebook (the truth, the size of the test part)
-    comes after the answer. The check then returns whether the answer is right.
+    comes after the answer.
+
+    Parameters
+    ----------
+    hint
+        What is to be given: a sentence that begins small.
+
+    Returns
+    -------
+    Callable
+        A decorator; what it decorates returns whether the answer is right.
+
+    Examples
+    --------
+    >>> from serlib.exercises.verdicts import NotYet, exercise, number
+    >>> @exercise("give the number of emotions.")
+    ... def emotions(answer):
+    ...     if number(answer) != 8:
+    ...         raise NotYet("count calm and surprised too.")
+    ...     return "eight."
+    >>> emotions(6)
+    Not yet: count calm and surprised too.
+    False
+    >>> emotions(8)
+    Right: eight.
+    True
     """
 
     def decorate(check: Callable[..., str]) -> Callable[..., bool]:
@@ -65,7 +90,14 @@ def _error_text(error: Exception) -> str:
 
 
 def kind_of(answer: Any) -> str:
-    """Return what an answer is in words: "a str", "an int", "nothing"."""
+    """Return what an answer is in words.
+
+    Examples
+    --------
+    >>> from serlib.exercises.verdicts import kind_of
+    >>> kind_of(3), kind_of("calm"), kind_of(...)
+    ('an int', 'a str', 'nothing')
+    """
     if _is_nothing(answer):
         return "nothing"
     name = type(answer).__name__
@@ -76,7 +108,32 @@ def kind_of(answer: Any) -> str:
 
 
 def number(answer: Any, wanted: str = "one number is wanted", giver: str = "you") -> float:
-    """Return an answer as a finite number, also out of an array of one; a truth value and a text are none."""
+    """Return an answer as a finite number, also out of an array of one; a truth value and a text are none.
+
+    Parameters
+    ----------
+    answer
+        What a student gave.
+    wanted
+        How the sentence begins for anything else.
+    giver
+        Who gave it, in that sentence.
+
+    Raises
+    ------
+    NotYet
+        For what is no finite number.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from serlib.exercises.verdicts import number
+    >>> number(np.array([0.5]))
+    0.5
+    >>> number("half")
+    Traceback (most recent call last):
+    serlib.exercises.verdicts.NotYet: one number is wanted; you gave a str.
+    """
     value = _number(answer)
     if value is None:
         raise NotYet(f"{wanted}; {giver} gave {kind_of(answer)}.")
@@ -84,19 +141,44 @@ def number(answer: Any, wanted: str = "one number is wanted", giver: str = "you"
 
 
 def numbers(answer: Any, n: int, wanted: str, giver: str = "you") -> tuple[float, ...]:
-    """Return exactly ``n`` finite numbers out of a list, tuple, array or Series."""
+    """Return exactly ``n`` finite numbers out of a list, tuple, array or Series.
+
+    Raises
+    ------
+    NotYet
+        For anything else; ``wanted`` and ``giver`` as in ``number``.
+
+    Examples
+    --------
+    >>> from serlib.exercises.verdicts import numbers
+    >>> numbers([0.9, 1], 2, "a pair is wanted")
+    (0.9, 1.0)
+    """
     values = [_number(value) for value in sequence(answer, n, wanted, giver)]
-    if None in values:
+    found = tuple(value for value in values if value is not None)
+    if len(found) < n:
         odd = list(answer)[values.index(None)]
         what = kind_of(odd)
         if isinstance(odd, (float, np.floating)):
             what = "not finite"
         raise NotYet(f"{wanted}; one of them is {what}.")
-    return tuple(values)
+    return found
 
 
-def sequence(answer: Any, n: int, wanted: str, giver: str = "you") -> list:
-    """Return the ``n`` things of a list, tuple, array or Series; a text, a dictionary and a set are none."""
+def sequence(answer: Any, n: int, wanted: str, giver: str = "you") -> list[Any]:
+    """Return the ``n`` things of a list, tuple, array or Series; a text, a dictionary and a set are none.
+
+    Raises
+    ------
+    NotYet
+        For anything else; ``wanted`` and ``giver`` as in ``number``.
+
+    Examples
+    --------
+    >>> from serlib.exercises.verdicts import sequence
+    >>> sequence(("happy", 0.7), 2, "a pair is wanted")
+    ['happy', 0.7]
+    """
     if isinstance(answer, (str, bytes, Mapping, set, frozenset)) or not hasattr(answer, "__len__"):
         raise NotYet(f"{wanted}; {giver} gave {kind_of(answer)}.")
     if len(answer) != n:
@@ -117,7 +199,19 @@ def _number(answer: Any) -> float | None:
 
 
 def letters(answer: Any, known: str) -> set[str]:
-    """Return the letters of an answer like {"a", "c"} or "ac"."""
+    """Return the letters of an answer like {"a", "c"} or "ac".
+
+    Raises
+    ------
+    NotYet
+        For anything but letters of those ``known``.
+
+    Examples
+    --------
+    >>> from serlib.exercises.verdicts import letters
+    >>> sorted(letters({"a", "C"}, "abcde"))
+    ['a', 'c']
+    """
     given = [letter for letter in answer if letter not in " ,"] if isinstance(answer, str) else answer
     if isinstance(given, (set, frozenset, list, tuple)):
         found = {str(letter).strip().lower() for letter in given}
@@ -127,7 +221,19 @@ def letters(answer: Any, known: str) -> set[str]:
 
 
 def called(function: Any, *arguments: Any, where: str = "") -> Any:
-    """Return what a student's function gives for these arguments; ``where`` begins the sentence of its failure."""
+    """Return what a student's function gives for these arguments; ``where`` begins the sentence of its failure.
+
+    Raises
+    ------
+    NotYet
+        For what is no function, and for one that stops.
+
+    Examples
+    --------
+    >>> from serlib.exercises.verdicts import called
+    >>> called(max, [0.2, 0.7])
+    0.7
+    """
     if not callable(function):
         raise NotYet(f"give the function itself, without calling it; you gave {kind_of(function)}.")
     try:
@@ -137,7 +243,20 @@ def called(function: Any, *arguments: Any, where: str = "") -> Any:
 
 
 def result_of(function: Any, *arguments: Any, where: str = "") -> Any:
-    """Return what a student's function gives, which must be something."""
+    """Return what a student's function gives, which must be something.
+
+    Raises
+    ------
+    NotYet
+        As ``called`` does, and for a function that gives nothing.
+
+    Examples
+    --------
+    >>> from serlib.exercises.verdicts import result_of
+    >>> result_of(print)
+    Traceback (most recent call last):
+    serlib.exercises.verdicts.NotYet: your function gave nothing; is a return missing?
+    """
     given = called(function, *arguments, where=where)
     if _is_nothing(given):
         raise NotYet(f"{where}your function gave nothing; is a return missing?")
@@ -145,7 +264,19 @@ def result_of(function: Any, *arguments: Any, where: str = "") -> Any:
 
 
 def array_of(function: Any, *arguments: Any) -> np.ndarray:
-    """Return what a student's function gives as an array of numbers."""
+    """Return what a student's function gives as an array of numbers.
+
+    Raises
+    ------
+    NotYet
+        As ``result_of`` does, and for what are no numbers.
+
+    Examples
+    --------
+    >>> from serlib.exercises.verdicts import array_of
+    >>> array_of(sorted, [3, 1])
+    array([1., 3.])
+    """
     given = result_of(function, *arguments)
     try:
         return np.asarray(given, dtype=float)
@@ -157,7 +288,14 @@ def array_of(function: Any, *arguments: Any) -> np.ndarray:
 
 
 def near(given: Any, value: Any, tolerance: float = TOLERANCE) -> bool:
-    """Return whether numbers, or all numbers of arrays of one shape, are within a tolerance of each other."""
+    """Return whether numbers, or all numbers of arrays of one shape, are within a tolerance of each other.
+
+    Examples
+    --------
+    >>> from serlib.exercises.verdicts import near
+    >>> near((0.97, 0.5), (0.9702, 0.5)), near(0.97, 97)
+    (True, False)
+    """
     given, value = np.asarray(given, dtype=float), np.asarray(value, dtype=float)
     return given.shape == value.shape and bool((np.abs(given - value) <= tolerance).all())
 
@@ -167,8 +305,24 @@ def reason(
 ) -> str:
     """Return the sentence of the first mistake that gives just this, ``otherwise`` where none does.
 
-    "Just this" is within the tolerance, or within a ``share`` of what the mistake gives, where that may be percents or
-    bytes as well as shares of 1.
+    Parameters
+    ----------
+    given
+        The answer, a number or an array.
+    mistakes
+        Pairs: what a usual mistake gives, and its sentence.
+    otherwise
+        The sentence for any other answer.
+    tolerance
+        How far from it an answer still is "just this".
+    share
+        That distance as a share of what the mistake gives, where that may be percents or bytes as well as shares of 1.
+
+    Examples
+    --------
+    >>> from serlib.exercises.verdicts import reason
+    >>> reason(12.5, [(12.5, "that is a percentage.")], "average the eight recalls.")
+    'that is a percentage.'
     """
     for value, sentence in mistakes:
         if near(given, value, tolerance if share is None else share * np.abs(value)):
@@ -185,16 +339,42 @@ def settle(
     tolerance: float = TOLERANCE,
     share: float | None = None,
 ) -> str:
-    """Return the sentence ``right`` for an answer that is the truth; raise NotYet with what any other is."""
+    """Return the sentence ``right`` for an answer that is the truth.
+
+    The other parameters are those of ``reason``; ``tolerance`` holds for the truth too.
+
+    Raises
+    ------
+    NotYet
+        For any other answer, with what it is.
+
+    Examples
+    --------
+    >>> from serlib.exercises.verdicts import settle
+    >>> settle(0.1253, 1 / 8, "one of eight.", [], "average the eight recalls.")
+    'one of eight.'
+    """
     if near(given, truth, tolerance):
         return right
     raise NotYet(reason(given, mistakes, otherwise, tolerance, share))
 
 
 def settle_letters(answer: Any, truth: str, right: str, why: Mapping[str, str]) -> str:
-    """Return ``right`` for the letters of ``truth``, of all that are the keys of ``why``; raise NotYet for others.
+    """Return ``right`` for the letters of ``truth``, of all that are the keys of ``why``.
 
     ``why`` says, in the order in which it is asked, why a letter belongs to the answer or does not.
+
+    Raises
+    ------
+    NotYet
+        For other letters, with the first that is missing or too many.
+
+    Examples
+    --------
+    >>> from serlib.exercises.verdicts import settle_letters
+    >>> settle_letters("ab", "a", "yes.", {"a": "a is a leak", "b": "b is none"})
+    Traceback (most recent call last):
+    serlib.exercises.verdicts.NotYet: one too many: b is none.
     """
     given = letters(answer, "".join(sorted(why)))
     for letter, sentence in why.items():

@@ -15,9 +15,35 @@ _HIGHEST_RATE = 10_000_000  # Hz: beyond any recorder of sound, below where seco
 
 
 def table_of(given: Any, columns: Iterable[Hashable], source: str, numeric: Iterable[Hashable] = ()) -> pd.DataFrame:
-    """Return a table that has rows and these columns, with those that are ``numeric`` as numbers.
+    """Return a table that has rows and these columns.
 
-    ``source`` ends the sentence of a SerlibError for anything else: where such a table comes from.
+    Parameters
+    ----------
+    given
+        What a reader gave.
+    columns
+        Those that it must have.
+    source
+        Where such a table comes from: the end of the sentence of an error.
+    numeric
+        Columns that it must have too, as numbers.
+
+    Returns
+    -------
+    DataFrame
+        A copy, its numeric columns numbers.
+
+    Raises
+    ------
+    SerlibError
+        For anything else.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from serlib.show.given import table_of
+    >>> table_of(pd.DataFrame({"size": ["1", "2"]}), [], "sizes", numeric=["size"])["size"].tolist()
+    [1.0, 2.0]
     """
     if not isinstance(given, pd.DataFrame):
         raise SerlibError(f"a {type(given).__name__} is no table; give {source}.")
@@ -40,8 +66,20 @@ def table_of(given: Any, columns: Iterable[Hashable], source: str, numeric: Iter
     return table
 
 
-def names_of(given: Any, what: str) -> list:
-    """Return a list of names, also out of a tuple or a generator. SerlibError for one name alone and for no names."""
+def names_of(given: Any, what: str) -> list[Any]:
+    """Return a list of names, also out of a tuple or a generator.
+
+    Raises
+    ------
+    SerlibError
+        For one name alone, and for what are no names; ``what`` they are is how its sentence begins.
+
+    Examples
+    --------
+    >>> from serlib.show.given import names_of
+    >>> names_of(("emotion", "actor"), "columns")
+    ['emotion', 'actor']
+    """
     if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
         raise SerlibError(f'{what} stand in a list, like ["emotion", "actor"]; this is {in_short(given)}.')
     found = list(given)
@@ -52,7 +90,21 @@ def names_of(given: Any, what: str) -> list:
 
 
 def samples_of(given: Any, rate: Any, least: int = 1) -> np.ndarray:
-    """Return the samples of one clip, shape (n,), as float32. SerlibError for others and for other rates."""
+    """Return the samples of one clip, shape (n,), as float32.
+
+    ``least`` is the lowest rate, in Hz, that will do.
+
+    Raises
+    ------
+    SerlibError
+        For what is no clip, and for other rates.
+
+    Examples
+    --------
+    >>> from serlib.show.given import samples_of
+    >>> samples_of([0, 0.5, -0.5], 16_000).dtype
+    dtype('float32')
+    """
     if not is_number(rate) or not least <= rate <= _HIGHEST_RATE:
         raise SerlibError(f"the rate is {in_short(rate)}; give samples a second in Hz, like ser.RATE.")
     try:
@@ -65,5 +117,15 @@ def samples_of(given: Any, rate: Any, least: int = 1) -> np.ndarray:
 
 
 def is_number(given: Any) -> bool:
-    """Return whether this is one finite number, which no truth value is."""
-    return isinstance(given, Real) and not isinstance(given, bool) and abs(given) <= sys.float_info.max
+    """Return whether this is one finite number, which no truth value is.
+
+    Examples
+    --------
+    >>> from serlib.show.given import is_number
+    >>> [is_number(given) for given in (0.5, 3, True, "3", float("nan"))]
+    [True, True, False, False, False]
+    """
+    if not isinstance(given, Real) or isinstance(given, bool):
+        return False
+    size: Any = abs(given)  # numbers.Real promises no order to type checkers
+    return bool(size <= sys.float_info.max)

@@ -10,7 +10,7 @@ import base64
 import io
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from numbers import Integral
 from pathlib import Path
@@ -54,9 +54,34 @@ _CLIPS_OF_A_CELL, _CLIPS_OF_A_MATRIX = 4, 72
 
 
 def player(path_or_samples: Path | str | np.ndarray, caption: str, rate: int | None = None) -> HTML:
-    """Return one sound with its waveform and a visible caption.
+    """Return one sound with its waveform and a visible caption (00).
 
-    ``path_or_samples`` is a file, or float samples of shape ``(n,)`` in [-1, 1] with their ``rate`` in Hz.
+    Parameters
+    ----------
+    path_or_samples
+        A file, or float samples in [-1, 1], shape (n,).
+    caption
+        What stands below it.
+    rate
+        Samples a second in Hz, of samples.
+
+    Returns
+    -------
+    HTML
+        What a notebook shows as a player, the sound inside.
+
+    Raises
+    ------
+    SerlibError
+        For a file that cannot be read, samples that are no clip, and samples without a rate.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> tone = 0.5 * np.sin(2 * np.pi * 200 * np.arange(8000) / ser.RATE)
+    >>> shown = ser.player(tone, "Half a second of 200 Hz", ser.RATE)
+    >>> shown.data.count("<audio"), "200 Hz</figcaption>" in shown.data
+    (1, True)
     """
     if isinstance(path_or_samples, (str, Path)):
         samples = audio.read(path_or_samples)
@@ -79,11 +104,42 @@ def listen(
     columns: Sequence[str] | None = None,
     caption: str = "Press play to listen",
 ) -> HTML:
-    """Return a table with one player per clip (01-12); ``n`` keeps the first so many.
+    """Return a table with one player per clip (01-12).
 
-    ``rows`` are rows of a corpus, or of ``mistakes(...)``: then the truth stands beside what was heard
-    and how sure the model was. ``columns`` chooses the label columns; an empty list hides every label,
-    for guessing by ear.
+    Parameters
+    ----------
+    rows
+        Rows of a corpus, or of ``mistakes(...)``: then the truth stands beside what was heard and how sure the model
+        was.
+    n
+        How many rows are kept, from the first; None keeps all.
+    columns
+        The label columns; None takes those that tell most, an empty list hides every label, for guessing by ear.
+    caption
+        What stands above the table.
+
+    Returns
+    -------
+    HTML
+        What a notebook shows as a table, the sounds inside.
+
+    Raises
+    ------
+    SerlibError
+        For what are no rows of a corpus, columns that they have not, and files that cannot be read.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np, pandas as pd, soundfile
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> tone = 0.5 * np.sin(2 * np.pi * 200 * np.arange(8000) / ser.RATE)
+    >>> soundfile.write(f"{folder.name}/tone.wav", tone, ser.RATE)
+    >>> rows = pd.DataFrame({"path": [f"{folder.name}/tone.wav"] * 3, "emotion": ["calm", "calm", "sad"]})
+    >>> shown = ser.listen(rows, n=2)
+    >>> shown.data.count("<audio"), "sad" in shown.data
+    (2, False)
+    >>> folder.cleanup()
     """
     if n is not None and (isinstance(n, bool) or not isinstance(n, Integral) or n < 0):
         raise SerlibError(f"n is {in_short(n)}; give the number of clips to listen to, or leave it out for all.")
@@ -122,7 +178,37 @@ def browse(
 ) -> HTML:
     """Return menus, one a column, that show and play the chosen clip: waveform, pitch, sound; no kernel needed (01).
 
-    ``rows`` are rows of a corpus, of which the first of each combination is taken, at about 10 KB of page a clip.
+    Parameters
+    ----------
+    rows
+        Rows of a corpus, of which the first of each combination is taken, at about 10 KB of page a clip.
+    columns
+        What is chosen by.
+    caption
+        What stands above the menus.
+
+    Returns
+    -------
+    HTML
+        What a notebook shows as menus, the sounds inside.
+
+    Raises
+    ------
+    SerlibError
+        For what are no rows of a corpus, columns that they have not, and files that cannot be read.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np, pandas as pd, soundfile
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> tone = 0.5 * np.sin(2 * np.pi * 200 * np.arange(8000) / ser.RATE)
+    >>> soundfile.write(f"{folder.name}/tone.wav", tone, ser.RATE)
+    >>> rows = pd.DataFrame({"path": [f"{folder.name}/tone.wav"] * 3, "emotion": ["calm", "calm", "sad"]})
+    >>> shown = ser.browse(rows, columns=["emotion"])
+    >>> shown.data.count('"sound":')
+    2
+    >>> folder.cleanup()
     """
     columns = names_of(columns, "columns")
     rows = table_of(rows, ["path", *columns], _ROWS)
@@ -146,7 +232,7 @@ def browse(
             }
         )
     values = [sorted(set(labels[name])) for name in columns]
-    return _control(
+    return _control_html(
         "browse", caption, {"columns": [str(name) for name in columns], "values": values, "clips": clips}, rows
     )
 
@@ -156,6 +242,40 @@ def listen_confusion(voter: Any, corpus: pd.DataFrame, part: str = "test") -> HT
 
     The most confident clips of each cell are there, 4 where the voter erred and 1 where it was right, and never
     more than 72 in all, so that the page stays below 3 MB; a sentence says how many were left out.
+
+    Parameters
+    ----------
+    voter
+        A run, a vote, or a predictions frame.
+    corpus
+        What the voter heard.
+    part
+        "test" or "validation".
+
+    Returns
+    -------
+    HTML
+        What a notebook shows as a matrix, the sounds inside.
+
+    Raises
+    ------
+    SerlibError
+        For what is no voter, and a corpus that is not the voter's.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np, pandas as pd, soundfile
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> tone = 0.5 * np.sin(2 * np.pi * 200 * np.arange(8000) / ser.RATE)
+    >>> soundfile.write(f"{folder.name}/tone.wav", tone, ser.RATE)
+    >>> paths = [f"{folder.name}/tone.wav"] * 2
+    >>> corpus = pd.DataFrame({"path": paths, "emotion": ["calm", "sad"]}, index=["one", "two"])
+    >>> voter = ser.predictions.make(corpus, [[0.9, 0.1], [0.8, 0.2]], ["calm", "sad"], "test")
+    >>> shown = ser.listen_confusion(voter, corpus)
+    >>> "spoken sad, heard as calm, 80% sure" in shown.data
+    True
+    >>> folder.cleanup()
     """
     corpus = table_of(corpus, ["path"], "the corpus that the voter heard")
     counts = confusion(voter, part)
@@ -165,18 +285,39 @@ def listen_confusion(voter: Any, corpus: pd.DataFrame, part: str = "test") -> HT
     wanted = place < np.where(rows["emotion"] == rows["predicted"], 1, _CLIPS_OF_A_CELL)
     # First the first clip of every cell, then the second: whatever the matrix, no cell stays without one.
     chosen = rows.loc[place[wanted].sort_values(kind="stable").index[:_CLIPS_OF_A_MATRIX]]
-    clips: dict[str, list] = {}
+    clips: dict[str, list[dict[str, Any]]] = {}
     for clip, row in chosen.iterrows():
         verdict = f"spoken {row['emotion']}, heard as {row['predicted']}, {row['confidence']:.0%} sure"
         caption = f"{_clip_caption(str(clip), row)}: {verdict}"
         sound = _clip_for_script(audio.trim(audio.read(row["path"]))) | {"caption": caption}
         clips.setdefault(f"{labels.index(row['emotion'])},{labels.index(row['predicted'])}", []).append(sound)
     data = {"labels": labels, "counts": counts.to_numpy().tolist(), "clips": clips}
-    return _control("confusion", f"{name_of(voter)}, {part} part: press a number to hear its clips", data, corpus)
+    return _control_html("confusion", f"{name_of(voter)}, {part} part: press a number to hear its clips", data, corpus)
 
 
 def explorable(name: str) -> HTML:
-    """Return a control of the book that needs no kernel: "voting", a ballot with its ties, or "jury" (00)."""
+    """Return a control of the book that needs no kernel (00).
+
+    Parameters
+    ----------
+    name
+        "voting", a ballot with its ties, or "jury".
+
+    Returns
+    -------
+    HTML
+        What a notebook shows as sliders and buttons.
+
+    Raises
+    ------
+    SerlibError
+        For any other name.
+
+    Examples
+    --------
+    >>> "<script>" in ser.explorable("voting").data
+    True
+    """
     if not isinstance(name, str) or name not in ("voting", "jury"):
         raise SerlibError(
             f"there is nothing to explore called {in_short(name)}; {nearest(str(name), ('voting', 'jury'))}"
@@ -195,7 +336,7 @@ def _license_note(rows: pd.DataFrame) -> str:
     return f'<p style="font-size:0.85em;margin:0.2em 0 1em">{terms}</p>' if terms else ""
 
 
-def _control(name: str, caption: str, data: dict, corpus: pd.DataFrame) -> HTML:
+def _control_html(name: str, caption: str, data: Mapping[str, Any], corpus: pd.DataFrame) -> HTML:
     """Return a control of the book with its caption and its data in their places, and the corpus's terms below."""
     # "<" as an escape, so that no label can end the script; json escapes whatever is not ASCII.
     filled = {"caption": _as_text(caption), "data": json.dumps(data).replace("<", "\\u003c")}
@@ -203,7 +344,7 @@ def _control(name: str, caption: str, data: dict, corpus: pd.DataFrame) -> HTML:
     return HTML(re.sub(r"\$(caption|data)\b", lambda slot: filled[slot[1]], page) + _license_note(corpus))
 
 
-def _clip_for_script(samples: np.ndarray) -> dict:
+def _clip_for_script(samples: np.ndarray) -> dict[str, Any]:
     """Return 16 kHz samples as a page's script takes them: media type, base64 and envelope."""
     mime, data = _encoded(samples, compression=0.7)  # a page holds dozens of them, and may weigh 3 MB
     wave = [round(float(height), 2) for height in _envelope(samples)]

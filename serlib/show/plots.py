@@ -57,6 +57,26 @@ def colors(labels: Iterable[str]) -> dict[str, str]:
     """Return one color per label: the eight emotions have their own, and no other label ever has one of these.
 
     Other labels take ``OTHER_COLORS`` in their order; from the thirteenth on, hues that only tell them from each other.
+
+    Parameters
+    ----------
+    labels
+        Names of classes, in any order.
+
+    Returns
+    -------
+    dict
+        Label -> color, as matplotlib takes it.
+
+    Raises
+    ------
+    SerlibError
+        For what is no list of names.
+
+    Examples
+    --------
+    >>> ser.plots.colors(["happy", "bored"])
+    {'happy': '#d88200', 'bored': '#b478fc'}
     """
     labels = list(dict.fromkeys(names_of(labels, "labels")))
     others = [name for name in labels if name not in EMOTION_COLORS]
@@ -76,7 +96,41 @@ def _color_of(emotion: str) -> str:
 
 
 def plot_waveform(samples: np.ndarray, rate: int, title: str = "", emotion: str = "", ax: Axes | None = None) -> Axes:
-    """Draw a clip's samples (shape ``(n,)``, full scale 1) over seconds, in its emotion's color (01)."""
+    """Draw a clip's samples over seconds, in its emotion's color (01).
+
+    Parameters
+    ----------
+    samples
+        The clip, shape (n,); full scale is 1.
+    rate
+        Samples a second, in Hz.
+    title
+        What stands above.
+    emotion
+        Whose color it gets; any other label has none.
+    ax
+        The Axes to draw into; None makes a figure.
+
+    Returns
+    -------
+    Axes
+        What was drawn into.
+
+    Raises
+    ------
+    SerlibError
+        For samples that are no clip, and a rate that is none.
+
+    Examples
+    --------
+    >>> import matplotlib.pyplot as plt
+    >>> import numpy as np
+    >>> tone = 0.5 * np.sin(2 * np.pi * 200 * np.arange(8000) / ser.RATE)
+    >>> ax = ser.plot_waveform(tone, ser.RATE, "A tone", emotion="calm")
+    >>> ax.get_xlabel(), ax.get_xlim()[1].item()
+    ('time (s)', 0.5)
+    >>> plt.close(ax.figure)
+    """
     samples, ax = samples_of(samples, rate), _axes(ax, 1.9)
     seconds = np.arange(len(samples)) / rate
     ax.plot(seconds, samples, color=_color_of(emotion), linewidth=0.5, rasterized=True)
@@ -89,6 +143,37 @@ def plot_spectrogram(samples: np.ndarray, rate: int, title: str = "", ax: Axes |
 
     The level is in dB below the loudest point. 80 bands, window 25 ms, hop 10 ms: what Whisper sees; 80
     dB deep.
+
+    Parameters
+    ----------
+    samples
+        The clip, shape (n,).
+    rate
+        Samples a second, in Hz.
+    title
+        What stands above.
+    ax
+        The Axes to draw into; None makes a figure.
+
+    Returns
+    -------
+    Axes
+        What was drawn into.
+
+    Raises
+    ------
+    SerlibError
+        For samples that are no clip, and a rate below 2,000 Hz, which holds no voice.
+
+    Examples
+    --------
+    >>> import matplotlib.pyplot as plt
+    >>> import numpy as np
+    >>> tone = 0.5 * np.sin(2 * np.pi * 200 * np.arange(8000) / ser.RATE)
+    >>> ax = ser.plot_spectrogram(tone, ser.RATE)
+    >>> ax.get_ylabel()
+    'frequency (Hz)'
+    >>> plt.close(ax.figure)
     """
     import librosa
 
@@ -123,6 +208,39 @@ def plot_pitch(samples: np.ndarray, rate: int, title: str = "", emotion: str = "
     """Draw the F0 contour in Hz over seconds, with gaps where nothing is voiced (01).
 
     Measured by probabilistic YIN between 65 and 600 Hz.
+
+    Parameters
+    ----------
+    samples
+        The clip, shape (n,).
+    rate
+        Samples a second, in Hz.
+    title
+        What stands above.
+    emotion
+        Whose color it gets; any other label has none.
+    ax
+        The Axes to draw into; None makes a figure.
+
+    Returns
+    -------
+    Axes
+        What was drawn into.
+
+    Raises
+    ------
+    SerlibError
+        For samples that are no clip, and a rate below 2,000 Hz, which holds no voice.
+
+    Examples
+    --------
+    >>> import matplotlib.pyplot as plt
+    >>> import numpy as np
+    >>> tone = 0.5 * np.sin(2 * np.pi * 200 * np.arange(8000) / ser.RATE)
+    >>> ax = ser.plot_pitch(tone, ser.RATE)
+    >>> round(np.nanmedian(ax.lines[0].get_ydata()))
+    200
+    >>> plt.close(ax.figure)
     """
     import librosa
 
@@ -153,8 +271,33 @@ def plot_pitch(samples: np.ndarray, rate: int, title: str = "", emotion: str = "
 def plot_balance(corpus: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """Draw the clips per emotion: a bar per sex, its strong-intensity clips hatched (01).
 
-    ``corpus`` has the columns emotion, sex and intensity; where one of the last two is not there or not known, clips
-    are not told apart by it.
+    Parameters
+    ----------
+    corpus
+        Has the columns emotion, sex and intensity; where one of the last two is not there or not known, clips are not
+        told apart by it.
+    ax
+        The Axes to draw into; None makes a figure.
+
+    Returns
+    -------
+    Axes
+        What was drawn into.
+
+    Raises
+    ------
+    SerlibError
+        For a table without rows or without emotions.
+
+    Examples
+    --------
+    >>> import matplotlib.pyplot as plt
+    >>> import pandas as pd
+    >>> corpus = pd.DataFrame({"emotion": ["happy", "sad", "sad"], "sex": ["female", "female", "male"]})
+    >>> ax = ser.plot_balance(corpus)
+    >>> [mark.get_text() for mark in ax.texts]
+    [' 1 female', ' 0 male', ' 1 female', ' 1 male']
+    >>> plt.close(ax.figure)
     """
     table = table_of(corpus, ["emotion"], "a corpus")
     emotion, nothing = table["emotion"].astype(str), pd.Series("", table.index)
@@ -200,7 +343,34 @@ def plot_balance(corpus: pd.DataFrame, ax: Axes | None = None) -> Axes:
 def plot_prosody(table: pd.DataFrame, feature: str, ax: Axes | None = None) -> Axes:
     """Draw how one measured feature spreads within each emotion: a box over every clip's dot (01).
 
-    ``table`` has one row per clip, a column emotion and the numeric column ``feature``.
+    Parameters
+    ----------
+    table
+        A row a clip, a column emotion and the numeric column ``feature``.
+    feature
+        What is drawn, such as a column of ``acoustic_features``.
+    ax
+        The Axes to draw into; None makes a figure.
+
+    Returns
+    -------
+    Axes
+        What was drawn into.
+
+    Raises
+    ------
+    SerlibError
+        For a table that lacks one of the two columns, and for a feature that is not of numbers.
+
+    Examples
+    --------
+    >>> import matplotlib.pyplot as plt
+    >>> import pandas as pd
+    >>> table = pd.DataFrame({"emotion": ["happy", "happy", "sad"], "pitch_mean": [14.0, 12.5, 7.0]})
+    >>> ax = ser.plot_prosody(table, "pitch_mean")
+    >>> ax.get_xlabel(), [label.get_text() for label in ax.get_yticklabels()]
+    ('pitch mean', ['happy', 'sad'])
+    >>> plt.close(ax.figure)
     """
     names_of([feature], "columns")
     table = table_of(table, ["emotion"], "a corpus with its features beside it", numeric=[feature])
@@ -243,9 +413,33 @@ def plot_history(run: Any) -> np.ndarray:
 
     The broken line in the right panel is chance: one over the number of classes. A probe of a frozen
     encoder has trials of C, the inverse strength of regularization, where a fine-tuned model has steps.
+
+    Parameters
+    ----------
+    run
+        What ``fine_tune``, ``probe`` or ``load_run`` returned.
+
+    Returns
+    -------
+    ndarray
+        The two Axes.
+
+    Raises
+    ------
+    SerlibError
+        For a voter without a training history.
+
+    Examples
+    --------
+    >>> import matplotlib.pyplot as plt
+    >>> run = ser.load_run("results/laptop/stratified/hubert-base-mini")
+    >>> axes = ser.plot_history(run)
+    >>> [ax.get_title("left") for ax in axes]
+    ['Loss', 'Validation accuracy']
+    >>> plt.close(axes[0].figure)
     """
     history = getattr(run, "history", None)
-    if _info(run) is None or not isinstance(history, pd.DataFrame) or history.empty:
+    if _record_of(run) is None or not isinstance(history, pd.DataFrame) or history.empty:
         raise SerlibError(f"{predictions.name_of(run)} has no training history; give a run, or train it again.")
     best = int(run.info["best_step"])
     chance = 1 / len(run.info["labels"])
@@ -303,6 +497,32 @@ def plot_confusion(voter: Any, part: str = "test") -> np.ndarray:
 
     Rows are the truth, columns what was heard; empty cells are zero. The right diagonal is the recall per
     class.
+
+    Parameters
+    ----------
+    voter
+        A run, a vote, or a predictions frame.
+    part
+        "test" or "validation".
+
+    Returns
+    -------
+    ndarray
+        The two Axes.
+
+    Raises
+    ------
+    SerlibError
+        For what is no voter, or has no clips in that part.
+
+    Examples
+    --------
+    >>> import matplotlib.pyplot as plt
+    >>> run = ser.load_run("results/laptop/stratified/hubert-base-mini")
+    >>> axes = ser.plot_confusion(run)
+    >>> axes[0].figure.get_suptitle()
+    'HuBERT base (mini twin), test part'
+    >>> plt.close(axes[0].figure)
     """
     counts = metrics.confusion(voter, part=part).rename(index=_as_text, columns=_as_text)
     shares = metrics.confusion(voter, part=part, normalize=True).rename(index=_as_text, columns=_as_text) * 100
@@ -337,9 +557,35 @@ def plot_confusion(voter: Any, part: str = "test") -> np.ndarray:
 def plot_probabilities(
     probabilities: pd.Series | Mapping[str, pd.Series], truth: str | None = None, ax: Axes | None = None
 ) -> Axes | np.ndarray:
-    """Draw class probabilities (index = labels, sum 1) as bars; highest bold, truth marked (09, 12).
+    """Draw class probabilities as bars; highest bold, truth marked (09, 12).
 
-    A mapping of voter name to probabilities gives one small panel each, and an array of Axes.
+    Parameters
+    ----------
+    probabilities
+        A Series with a probability for each label, or a mapping of a voter's name to such a Series.
+    truth
+        The label that is marked, where it is known.
+    ax
+        The Axes to draw one Series into; None makes a figure.
+
+    Returns
+    -------
+    Axes or ndarray
+        What was drawn into: for a mapping an array of small panels, one a voter.
+
+    Raises
+    ------
+    SerlibError
+        For what are no probabilities, and for voters with other labels than the first.
+
+    Examples
+    --------
+    >>> import matplotlib.pyplot as plt
+    >>> import pandas as pd
+    >>> ax = ser.plot_probabilities(pd.Series({"happy": 0.7, "sad": 0.3}), truth="sad")
+    >>> [label.get_text() for label in ax.get_yticklabels()]
+    ['happy', 'sad (truth)']
+    >>> plt.close(ax.figure)
     """
     if isinstance(probabilities, pd.Series):
         _check_probabilities(probabilities, probabilities)
@@ -414,6 +660,37 @@ def plot_votes(voters: Sequence[Any], vote: Any, part: str = "test", ax: Axes | 
     """Draw the recall of each class: every single model faint, the vote bold (09).
 
     The lines only guide the eye. After the bagging picture of INRIA's scikit-learn course.
+
+    Parameters
+    ----------
+    voters
+        Those that voted.
+    vote
+        What came of it.
+    part
+        "test" or "validation".
+    ax
+        The Axes to draw into; None makes a figure.
+
+    Returns
+    -------
+    Axes
+        What was drawn into.
+
+    Raises
+    ------
+    SerlibError
+        For what are no voters, or have no clips in that part.
+
+    Examples
+    --------
+    >>> import matplotlib.pyplot as plt
+    >>> names = ["hubert-base-mini", "hubert-xlarge-mini", "wav2vec2-large-mini"]
+    >>> runs = [ser.load_run(f"results/laptop/stratified/{name}") for name in names]
+    >>> ax = ser.plot_votes(runs, ser.majority_vote(runs))
+    >>> [text.get_text() for text in ax.get_legend().get_texts()][0]
+    'vote of 3'
+    >>> plt.close(ax.figure)
     """
     voters = predictions.listed(voters)
     labels = list(metrics.confusion(vote, part=part).index)
@@ -421,7 +698,7 @@ def plot_votes(voters: Sequence[Any], vote: Any, part: str = "test", ax: Axes | 
     ax = _axes(ax, 3.4)
     places = np.arange(len(labels))
     keys = []
-    for voter, recall, marker in zip(voters, recalls, _cycle(MARKERS, len(voters)), strict=True):
+    for voter, recall, marker in zip(voters, recalls, _cycled(MARKERS, len(voters)), strict=True):
         keys += ax.plot(
             places,
             recall,
@@ -448,9 +725,35 @@ def plot_votes(voters: Sequence[Any], vote: Any, part: str = "test", ax: Axes | 
 def plot_subsets(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """Draw the test accuracy of every vote by its number of voters; single models faint (09).
 
-    ``table`` comes from ``every_vote`` (columns size, validation_accuracy, test_accuracy). The ring is
-    the vote that the validation part would have chosen; picking the highest dot instead is picking on the
+    The ring is the vote that the validation part would have chosen; picking the highest dot instead is picking on the
     test part.
+
+    Parameters
+    ----------
+    table
+        What ``every_vote`` returns (columns size, validation_accuracy, test_accuracy).
+    ax
+        The Axes to draw into; None makes a figure.
+
+    Returns
+    -------
+    Axes
+        What was drawn into.
+
+    Raises
+    ------
+    SerlibError
+        For a table without these columns.
+
+    Examples
+    --------
+    >>> import matplotlib.pyplot as plt
+    >>> names = ["hubert-base-mini", "hubert-xlarge-mini", "wav2vec2-large-mini"]
+    >>> runs = [ser.load_run(f"results/laptop/stratified/{name}") for name in names]
+    >>> ax = ser.plot_subsets(ser.every_vote(runs, sizes=(1, 3)))
+    >>> [label.get_text().splitlines() for label in ax.get_xticklabels()]
+    [['3 single', 'models', '64.4%'], ['1 vote', 'of 3', '66.7%']]
+    >>> plt.close(ax.figure)
     """
     columns = ["size", "validation_accuracy", "test_accuracy"]
     table = table_of(table, [], "what ser.every_vote returns", numeric=columns)
@@ -502,12 +805,40 @@ def plot_per_actor(voter: Any, part: str = "test", ax: Axes | None = None) -> Ax
     """Draw a voter's accuracy on each actor, lowest first, women and men marked apart, and the mean (11).
 
     The sex is read from clip names of the RAVDESS kind (odd actors are men); others get one neutral mark.
+
+    Parameters
+    ----------
+    voter
+        A run, a vote, or a predictions frame.
+    part
+        "test" or "validation".
+    ax
+        The Axes to draw into; None makes a figure.
+
+    Returns
+    -------
+    Axes
+        What was drawn into.
+
+    Raises
+    ------
+    SerlibError
+        For what is no voter, and for one that does not say who spoke.
+
+    Examples
+    --------
+    >>> import matplotlib.pyplot as plt
+    >>> run = ser.load_run("results/laptop/stratified/hubert-base-mini")
+    >>> ax = ser.plot_per_actor(run)
+    >>> len(ax.get_xticks()), [text.get_text() for text in ax.texts]
+    (24, ['mean 67.7%'])
+    >>> plt.close(ax.figure)
     """
     frame = predictions.rows_of(voter, part)
     if frame["actor"].astype(str).eq("").all():
         raise SerlibError(f"{predictions.name_of(voter)} does not say which actor spoke; there is nothing to draw.")
     accuracies, clips = metrics.breakdown(voter, "actor", part)["accuracy"], frame.groupby("actor")["clip"].first()
-    rows = [(actor, accuracy, _sex(clips[actor], actor)) for actor, accuracy in accuracies.items()]
+    rows = [(actor, accuracy, _sex_of(clips[actor], actor)) for actor, accuracy in accuracies.items()]
     rows.sort(key=lambda row: (row[1], row[0]))
     ax = _axes(ax, 2.9)
     looks = {
@@ -554,11 +885,38 @@ def plot_per_actor(voter: Any, part: str = "test", ax: Axes | None = None) -> Ax
 def plot_against_paper(ours: Mapping[str, Any], paper: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """Draw our test accuracies beside the paper's, each with its Wilson 95 % interval (10).
 
-    ``ours`` maps rows of ``paper`` (its index: keys of backbones, names of votes) to runs and votes;
-    ``paper`` is ``paper.models()``, ``paper.votes()`` or both concatenated. The paper printed most
-    accuracies in whole percents; where it gives no count, the nearest one is taken. SerlibError unless
-    every voter is known to have heard real RAVDESS clips: numbers from synthetic speech never stand
-    beside the paper's.
+    The paper printed most accuracies in whole percents; where it gives no count, the nearest one is taken.
+
+    Parameters
+    ----------
+    ours
+        From rows of ``paper`` (its index: keys of backbones, names of votes) to runs and votes.
+    paper
+        ``ser.paper.models()``, ``ser.paper.votes()`` or both concatenated.
+    ax
+        The Axes to draw into; None makes a figure.
+
+    Returns
+    -------
+    Axes
+        What was drawn into.
+
+    Raises
+    ------
+    SerlibError
+        For a row that the paper has not, and unless every voter is known to have heard real RAVDESS clips: numbers
+        from synthetic speech never stand beside the paper's.
+
+    Examples
+    --------
+    A twin of HuBERT base, trained on RAVDESS on a laptop, is no HuBERT base:
+
+    >>> import matplotlib.pyplot as plt
+    >>> run = ser.load_run("results/laptop/stratified/hubert-base-mini")
+    >>> ax = ser.plot_against_paper({"hubert-base": run}, ser.paper.models())
+    >>> [text.get_text() for text in ax.texts]
+    ['92%', '67.7%']
+    >>> plt.close(ax.figure)
     """
     if not isinstance(ours, Mapping):
         raise SerlibError(f"a {type(ours).__name__} does not say which row of the paper is whose; give a dict of runs.")
@@ -621,10 +979,10 @@ _OURS = dict(marker="o", markersize=7, markerfacecolor=ACCENT, markeredgecolor=A
 
 def _demand_ravdess(voters: list[Any]) -> None:
     """Raise SerlibError unless each voter heard RAVDESS: says so, or is a run on its clips, or a vote of such runs."""
-    runs = {predictions.name_of(voter) for voter in voters if _info(voter) is not None}
+    runs = {predictions.name_of(voter) for voter in voters if _record_of(voter) is not None}
     for voter in voters:
         name, corpus = predictions.name_of(voter), predictions.corpus_of(voter)
-        info = _info(voter)
+        info = _record_of(voter)
         if info is not None:
             synthetic = info.get("synthetic", True)
         elif corpus not in ("ravdess", predictions.UNNAMED):
@@ -644,7 +1002,37 @@ def _demand_ravdess(voters: list[Any]) -> None:
 
 
 def plot_agreement(voters: Sequence[Any], part: str = "test", ax: Axes | None = None) -> Axes:
-    """Draw the share of clips on which each two voters differ: what a vote can gain from (09)."""
+    """Draw the share of clips on which each two voters differ: what a vote can gain from (09).
+
+    Parameters
+    ----------
+    voters
+        Two at least, on the same clips.
+    part
+        "test" or "validation".
+    ax
+        The Axes to draw into; None makes a figure.
+
+    Returns
+    -------
+    Axes
+        What was drawn into.
+
+    Raises
+    ------
+    SerlibError
+        For a single voter, for what are no voters, and for voters on other clips.
+
+    Examples
+    --------
+    >>> import matplotlib.pyplot as plt
+    >>> names = ["hubert-base-mini", "hubert-xlarge-mini", "wav2vec2-large-mini"]
+    >>> runs = [ser.load_run(f"results/laptop/stratified/{name}") for name in names]
+    >>> ax = ser.plot_agreement(runs)
+    >>> [text.get_text() for text in ax.texts]
+    ['35', '31', '38']
+    >>> plt.close(ax.figure)
+    """
     voters = predictions.listed(voters)
     names = [_as_text(predictions.name_of(voter)) for voter in voters]
     if len(names) < 2:
@@ -679,8 +1067,39 @@ def plot_intervals(
 ) -> Axes:
     """Draw each row of a table as a dot with its 95 % interval, first row on top (10, 11).
 
-    ``table`` has the columns ``column``, low and high; its index names the rows. ``zero`` marks no difference by a
-    line, and rows whose interval holds it are drawn hollow; ``percent`` says that values are shares, 0 to 1.
+    Parameters
+    ----------
+    table
+        Has the columns ``column``, low and high; its index names the rows.
+    column
+        The column with the values.
+    label
+        What stands below the axis of values.
+    zero
+        Whether a line marks no difference, and rows whose interval holds it are drawn hollow.
+    percent
+        Whether values are shares, 0 to 1.
+    ax
+        The Axes to draw into; None makes a figure.
+
+    Returns
+    -------
+    Axes
+        What was drawn into.
+
+    Raises
+    ------
+    SerlibError
+        For a table without these columns, and for options that are neither True nor False.
+
+    Examples
+    --------
+    >>> import matplotlib.pyplot as plt
+    >>> run = ser.load_run("results/laptop/stratified/hubert-base-mini")
+    >>> ax = ser.plot_intervals(ser.intervals(run), "value", "test part")
+    >>> [text.get_text() for text in ax.texts]
+    ['67.7%', '66.8%', '66.7%']
+    >>> plt.close(ax.figure)
     """
     names_of([column], "columns")
     for option, value in (("zero", zero), ("percent", percent)):
@@ -710,8 +1129,32 @@ def plot_intervals(
 def plot_reliability(tables: Mapping[str, pd.DataFrame]) -> np.ndarray:
     """Draw reliability diagrams side by side, one a name: how often right, by how sure (09).
 
-    Each table comes from ``reliability``. A dot on the diagonal is a voter who knows how good it is; below it is too
-    sure of itself. The larger the dot, the more clips; the bar is Wilson's 95 % interval.
+    A dot on the diagonal is a voter who knows how good it is; below it is too sure of itself. The larger the dot, the
+    more clips; the bar is Wilson's 95 % interval.
+
+    Parameters
+    ----------
+    tables
+        Name -> what ``reliability`` returns.
+
+    Returns
+    -------
+    ndarray
+        An Axes for each table.
+
+    Raises
+    ------
+    SerlibError
+        For no tables, and for tables of something else.
+
+    Examples
+    --------
+    >>> import matplotlib.pyplot as plt
+    >>> run = ser.load_run("results/laptop/stratified/hubert-base-mini")
+    >>> axes = ser.plot_reliability({"as trained": ser.reliability(run)})
+    >>> axes[0].get_title("left"), axes[0].get_ylabel()
+    ('as trained', 'how often right')
+    >>> plt.close(axes[0].figure)
     """
     if not isinstance(tables, Mapping) or not tables:
         raise SerlibError("there is no table of reliability to draw; give at least one, in a dict with its name.")
@@ -743,7 +1186,35 @@ def plot_reliability(tables: Mapping[str, pd.DataFrame]) -> np.ndarray:
 def plot_jury(curves: pd.DataFrame, goal: float | None = None, ax: Axes | None = None) -> Axes:
     """Draw the accuracy of juries against the correlation of their jurors, a line a column (09).
 
-    The index of ``curves`` is the correlation, 0 to 1; ``goal`` is an accuracy to be marked across.
+    Parameters
+    ----------
+    curves
+        Accuracies, 0 to 1, a column a jury; the index is the correlation, 0 to 1.
+    goal
+        An accuracy to be marked across.
+    ax
+        The Axes to draw into; None makes a figure.
+
+    Returns
+    -------
+    Axes
+        What was drawn into.
+
+    Raises
+    ------
+    SerlibError
+        For a table that is not of numbers, and a goal that is no accuracy.
+
+    Examples
+    --------
+    >>> import matplotlib.pyplot as plt
+    >>> import numpy as np, pandas as pd
+    >>> correlation = np.linspace(0, 1, 11)
+    >>> curves = pd.DataFrame({"five jurors": ser.jury_accuracy(5, 0.7, correlation)}, index=correlation)
+    >>> ax = ser.plot_jury(curves, goal=0.8)
+    >>> [text.get_text() for text in ax.texts]
+    ['80.0%']
+    >>> plt.close(ax.figure)
     """
     curves = table_of(curves, [], "a column for each jury", numeric=list(getattr(curves, "columns", ())))
     if goal is not None and not (is_number(goal) and 0 <= goal <= 1):
@@ -813,17 +1284,17 @@ def _as_text(text: object) -> str:
 
 def _title(voter: Any) -> str:
     """Return the name of a voter, and that its clips are synthetic where it knows that."""
-    synthetic = (_info(voter) or {}).get("synthetic")
+    synthetic = (_record_of(voter) or {}).get("synthetic")
     return predictions.name_of(voter) + (" (synthetic speech)" if synthetic else "")
 
 
-def _info(voter: Any) -> dict | None:
+def _record_of(voter: Any) -> dict[str, Any] | None:
     """Return the record of a run; a vote has none, and the ``info`` of a bare frame is a method of pandas."""
     info = getattr(voter, "info", None)
     return info if isinstance(info, dict) else None
 
 
-def _legend(ax: Axes, handles: list, title: str = "") -> None:
+def _legend(ax: Axes, handles: Sequence[Any], title: str = "") -> None:
     """Put the legend outside at the right, where it can cover nothing.
 
     Named lines come as ``handles``, for matplotlib collects none whose name begins with an underscore.
@@ -851,7 +1322,7 @@ def _beeswarm(values: np.ndarray, step: float = 0.075) -> np.ndarray:
     return offsets
 
 
-def _cycle(marks: str, n: int) -> list[str]:
+def _cycled(marks: str, n: int) -> list[str]:
     return [marks[i % len(marks)] for i in range(n)]
 
 
@@ -859,7 +1330,7 @@ def _plural(n: int, noun: str) -> str:
     return noun if n == 1 else noun + "s"
 
 
-def _sex(clip: str, actor: str) -> str:
+def _sex_of(clip: str, actor: str) -> str:
     """Return the sex of an actor whose clip is named by the rule of RAVDESS, else ""."""
     if not _is_ravdess(clip):
         return ""

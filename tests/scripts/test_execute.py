@@ -170,13 +170,16 @@ def test_profile_params_and_launch_reach_the_notebook_and_count_as_inputs(projec
 
 
 def test_notebooks_side_by_side_share_the_cores(project):
-    """Two that each take all cores wait for each other; one alone, or placed by a scheduler, takes what it finds."""
+    """Two that each take all cores wait for each other; mini's twins are small, and take one wherever they run."""
     half = repr(str(max(1, os.cpu_count() // 2)))
-    for options, threads in ((["-j2"], half), ([], "None"), (["-j"], "None"), (["-j2", "LAUNCH=env"], "None")):
+    wanted = [(["PROFILE=other", "-j2"], half), (["PROFILE=other"], "None"), (["PROFILE=other", "-j"], "None")]
+    wanted += [(["PROFILE=other", "-j2", "LAUNCH=env"], "None"), ([], "'1'"), (["-j2"], "'1'")]
+    for options, threads in wanted:
         project.notebook("00_first", f"{len(options)}, {THREADS}")
         assert project.execute("ONLY=00", *options) == ["00"]
-        assert project.shown("00_first") == f"({len(options)}, {threads})"
-        project.executed("00_first").unlink()
+        profile = "other" if options[:1] == ["PROFILE=other"] else "mini"
+        assert project.shown("00_first", profile) == f"({len(options)}, {threads})"
+        project.executed("00_first", profile).unlink()
 
 
 def test_only_a_known_notebook(project):

@@ -14,14 +14,13 @@ from serlib.train.heads import Fitted, Logistic
 from serlib.train.planner import Cost, Device
 from serlib.train.run import Run, Runs
 
-ROOMS = ("serlib.judge", "serlib.train", "serlib.lesson")
 RETURNED = (Backbone, Cost, Device, Fitted, Lesson, Logistic, Profile, Report, Run, Runs, Vote)
 
 
 def described() -> dict[str, object]:
-    """Return what a reader looks up: the flat names of these rooms, and the parts of what they return."""
+    """Return what a reader looks up: the flat names, and the parts of what they return."""
     flat = {name: getattr(serlib, name) for name in dir(serlib) if not name.startswith("_")}
-    found = {name: value for name, value in flat.items() if callable(value) and value.__module__.startswith(ROOMS)}
+    found = {name: value for name, value in flat.items() if callable(value)}
     for kind in {*RETURNED, *(value for value in found.values() if inspect.isclass(value))}:
         found[kind.__name__] = kind
         for name, part in vars(kind).items():

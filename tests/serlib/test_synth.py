@@ -138,7 +138,7 @@ def test_clips_are_listened_to_once(monkeypatch):
     for _ in range(3):
         assert synth.corpus_folder(clips, STATEMENTS) == folder
     assert len(heard) == 3
-    monkeypatch.setattr(synth, "_each_alone", lambda *_: pytest.fail("nothing is to be spoken"))
+    monkeypatch.setattr(synth, "_in_fresh_processes", lambda *_: pytest.fail("nothing is to be spoken"))
     note = cache_dir() / "digests" / f"{folder.name}.json"
     for spoiled in ("", "[]", json.dumps({"files": "0" * 16, "sha256": "0" * 64})):
         note.write_text(spoiled)
