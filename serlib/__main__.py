@@ -17,7 +17,18 @@ from serlib.train.run import processes
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Fine-tune the backbone named on the command line on the stratified split; notebooks find the run."""
+    """Fine-tune the backbone named on the command line on the stratified split; notebooks find the run.
+
+    Parameters
+    ----------
+    arguments
+        What stands on the command line after ``python -m serlib``; without them, that is asked.
+
+    Raises
+    ------
+    SystemExit
+        With one sentence, for whatever SerlibError has to say.
+    """
     parser = argparse.ArgumentParser(prog="python -m serlib", description="Fine-tune one backbone without a notebook.")
     parser.add_argument("backbone", help=f"{', '.join(SIX)}; or a model of the hub, or a folder")
     parser.add_argument("--profile", default="auto", help=f"auto, {', '.join(PROFILES)} (default: auto)")

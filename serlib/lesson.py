@@ -3,6 +3,7 @@
 import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -25,7 +26,14 @@ LARGE_GPU = 30  # GB of memory from which the paper's recipe fits all six
 class Profile:
     """One row of the table of profiles: the corpus, whether twins stand in for the six, and the two recipes.
 
-    ``own`` holds what single backbones change in the recipe, so that they fit.
+    ``corpus`` is "mini" or "ravdess", ``twins`` whether mini twins stand in for the six, ``recipe`` how the six are
+    fine-tuned, ``frozen`` the key of the encoder that notebook 02 probes, and ``probe`` how. ``own`` holds what single
+    backbones change in the recipe, so that they fit.
+
+    Examples
+    --------
+    >>> ser.PROFILES["laptop"].corpus, ser.PROFILES["laptop"].recipe.epochs
+    ('ravdess', 15)
     """
 
     name: str
@@ -34,7 +42,7 @@ class Profile:
     recipe: Recipe
     frozen: str
     probe: Probe
-    own: dict[str, dict] = field(default_factory=dict)
+    own: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 _PROBE = Probe()
@@ -81,7 +89,18 @@ PROFILES = {
 
 @dataclass(frozen=True)
 class Lesson:
-    """What a notebook works with: the profile's corpus, recipe and backbones, and the folder of its runs."""
+    """What a notebook works with: the profile's corpus, recipe and backbones, and the folder of its runs.
+
+    ``profile`` is the name of the profile, ``home`` the folder that holds runs/ and results/, ``recipe`` how the six
+    are fine-tuned.
+
+    Examples
+    --------
+    >>> lesson = ser.start("mini")
+    CPU, 2 cores - profile mini - 1,440 synthetic clips, mini twins of the six models
+    >>> lesson.profile, lesson.recipe.epochs
+    ('mini', 6)
+    """
 
     profile: str
     home: Path
@@ -93,41 +112,135 @@ class Lesson:
 
     @property
     def probe_recipe(self) -> Probe:
-        """How a frozen encoder is probed in this profile (notebook 02)."""
+        """How a frozen encoder is probed in this profile (notebook 02).
+
+        >>> lesson = ser.start("mini")
+        CPU, 2 cores - profile mini - ...
+        >>> print(lesson.probe_recipe)
+        frozen encoder, mean+std of all layers, logistic regression
+        """
         return self._settings.probe
 
     @property
     def runs(self) -> Runs:
-        """The folder of this profile's runs."""
+        """The folder of this profile's runs, which ``ser.fine_tune`` takes.
+
+        >>> lesson = ser.start("mini")
+        CPU, 2 cores - profile mini - ...
+        >>> lesson.runs.folder.relative_to(lesson.home).as_posix()
+        'runs/mini'
+        """
         return Runs(self.home / "runs" / self.profile, self.profile)
 
     @property
     def speech(self) -> str:
-        """What the clips of this profile are, in words for titles: "synthetic speech" or "RAVDESS"."""
+        """What the clips of this profile are, in words for titles: "synthetic speech" or "RAVDESS".
+
+        >>> ser.start("mini").speech
+        CPU, 2 cores - profile mini - ...
+        'synthetic speech'
+        """
         return "synthetic speech" if self._settings.corpus == "mini" else "RAVDESS"
 
     def corpus(self) -> pd.DataFrame:
-        """Return the corpus of this profile, spoken, found or downloaded on first use."""
+        """Return the corpus of this profile, spoken, found or downloaded on first use.
+
+        Returns
+        -------
+        DataFrame
+            A row for each of 1,440 clips, its name as index, with the columns that ``ser.mini`` and ``ser.ravdess``
+            describe.
+
+        Raises
+        ------
+        SerlibError
+            Where the corpus can be neither found nor made, in one sentence that says what to do.
+
+        Examples
+        --------
+        >>> lesson = ser.start("mini")
+        CPU, 2 cores - profile mini - ...
+        >>> corpus = lesson.corpus()  # doctest: +SKIP
+        """
         return ravdess.mini() if self._settings.corpus == "mini" else ravdess.ravdess()
 
     def backbone(self, key: str) -> Backbone:
         """Return one of the six as this profile uses it (its mini twin where the real one is too large).
 
-        ``"frozen"`` is the encoder that notebook 02 probes.
+        Parameters
+        ----------
+        key
+            A key of ``ser.SIX``, or "frozen", the encoder that notebook 02 probes; or whatever ``ser.backbone`` takes.
+
+        Returns
+        -------
+        Backbone
+            What ``ser.fine_tune`` and ``ser.probe`` take.
+
+        Raises
+        ------
+        SerlibError
+            With the nearest names for what is no backbone.
+
+        Examples
+        --------
+        >>> lesson = ser.start("mini")
+        CPU, 2 cores - profile mini - ...
+        >>> lesson.backbone("hubert-base").title
+        'HuBERT base (mini twin)'
         """
         if key == "frozen":
             return backbone(self._settings.frozen)
         return backbone(f"{key}-mini") if self._settings.twins and key in SIX else backbone(key)
 
     def recipe_for(self, backbone: Backbone) -> Recipe:
-        """Return the recipe of this profile for one backbone: the common one, or what makes this backbone fit."""
+        """Return the recipe of this profile for one backbone: the common one, or what makes this backbone fit.
+
+        Parameters
+        ----------
+        backbone
+            What ``lesson.backbone`` returned.
+
+        Returns
+        -------
+        Recipe
+            What ``ser.fine_tune`` takes.
+
+        Examples
+        --------
+        >>> lesson = ser.start("best")
+        CPU, 2 cores - profile best - ...
+        >>> [lesson.recipe_for(lesson.backbone(key)).gradient_checkpointing for key in ("hubert-base", "hubert-xlarge")]
+        [False, True]
+        """
         return replace(self.recipe, **self._settings.own.get(backbone.key, {}))
 
     def run(self, key: str, split: str | Split = "stratified") -> Run:
         """Return the finished run of a backbone, from runs/ or, where that has nothing, from results/.
 
-        ``"frozen"`` is the probe of notebook 02. A split, in place of its name, asks for a run that heard its very
-        clips. Raises SerlibError where neither has one, or has a damaged one.
+        Parameters
+        ----------
+        key
+            A key of ``ser.SIX``, or "frozen", the probe of notebook 02.
+        split
+            The name of a split. A split itself, in place of its name, asks for a run that heard its very clips.
+
+        Returns
+        -------
+        Run
+            A voter, with history and record.
+
+        Raises
+        ------
+        SerlibError
+            Where neither folder has one, or has a damaged one, or one of another corpus.
+
+        Examples
+        --------
+        >>> lesson = ser.start("laptop")
+        CPU, 2 cores - profile laptop - ...
+        >>> lesson.run("frozen").name
+        'Whisper tiny.en, frozen'
         """
         name = split.name if isinstance(split, Split) else split
         place = Path(safe_name(name), safe_name(self.backbone(key).key + "-probe" * (key == "frozen")))
@@ -138,15 +251,36 @@ class Lesson:
                     f"The run in {run.folder} heard {run.info['corpus']}, and profile {self.profile} is about "
                     f"{self._settings.corpus}; move that folder away."
                 )
-            if not isinstance(split, Split) or _heard(run, split):
+            if not isinstance(split, Split) or _heard_the_clips_of(run, split):
                 return run
         raise NoRun(f"The run in {run.folder} heard other clips than split {name} has; train it on this split.")
 
     def finished(self, split: str | Split = "stratified") -> list[Run]:
         """Return every finished run of the six and the probe on a split, in the book's order.
 
-        Only what is not there, or heard other clips than a split in place of its name, is passed over: a damaged run
-        raises SerlibError.
+        Only what is not there, or heard other clips than a split in place of its name, is passed over.
+
+        Parameters
+        ----------
+        split
+            The name of a split, or the split itself.
+
+        Returns
+        -------
+        list of Run
+            Seven at most, none where nothing was trained.
+
+        Raises
+        ------
+        SerlibError
+            For a damaged run.
+
+        Examples
+        --------
+        >>> lesson = ser.start("mini")
+        CPU, 2 cores - profile mini - ...
+        >>> [run.name for run in lesson.finished()][:2]
+        ['wav2vec 2.0 large (mini twin)', 'wav2vec 2.0 XLSR-53 (mini twin)']
         """
         found = []
         for key in (*SIX, "frozen"):
@@ -159,7 +293,29 @@ class Lesson:
     def jury(self, split: Split) -> list[Run]:
         """Return the fine-tuned runs of the six on a split, in the book's order: those that vote (09, 10).
 
-        Twins that were not trained yet are trained now, for it takes minutes. Raises SerlibError for fewer than three.
+        Twins that were not trained yet are trained now, for it takes minutes.
+
+        Parameters
+        ----------
+        split
+            The split that they are trained and tested on.
+
+        Returns
+        -------
+        list of Run
+            Three to six.
+
+        Raises
+        ------
+        SerlibError
+            For fewer than three, and as ``ser.fine_tune``.
+
+        Examples
+        --------
+        >>> lesson = ser.start("mini")
+        CPU, 2 cores - profile mini - ...
+        >>> split = ser.stratified_split(lesson.corpus())  # doctest: +SKIP
+        >>> vote = ser.majority_vote(lesson.jury(split))  # doctest: +SKIP
         """
         found = {run.info["backbone"]: run for run in self.finished(split) if run.info["kind"] == "fine-tuned"}
         for member in map(self.backbone, SIX):
@@ -176,15 +332,54 @@ class Lesson:
     def leaderboard(self) -> pd.DataFrame:
         """Return what `make leaderboard` committed, a row for each system on each protocol (11).
 
-        Columns protocol, entry, folds, clips, right, and accuracy and UAR with their intervals, as shares of 1. Raises
-        SerlibError for a profile that has none.
+        Returns
+        -------
+        DataFrame
+            Columns protocol, entry, folds, clips, right (counts), accuracy and UAR with their 95 % intervals (``_low``,
+            ``_high``), 0 to 1, and seconds.
+
+        Raises
+        ------
+        SerlibError
+            For a profile that has none.
+
+        Examples
+        --------
+        >>> lesson = ser.start("laptop")
+        CPU, 2 cores - profile laptop - ...
+        >>> table = lesson.leaderboard()
+        >>> table.loc[table["entry"] == "logistic regression", ["protocol", "accuracy"]].head(1).to_numpy().tolist()
+        [['random, as the paper', 0.8993]]
         """
         if (path := self._in_results("leaderboard.csv")).is_file():
             return pd.read_csv(path)
         raise SerlibError(f'There is no leaderboard of profile {self.profile}; ser.start("laptop") has one.')
 
     def committed(self, name: str) -> pd.DataFrame:
-        """Return predictions that stand in results/ under a name such as ``prices/svm``, a voter (11)."""
+        """Return predictions that stand in results/, a voter (11).
+
+        Parameters
+        ----------
+        name
+            Their folder below the profile's, such as ``prices/svm``.
+
+        Returns
+        -------
+        DataFrame
+            A predictions frame.
+
+        Raises
+        ------
+        SerlibError
+            Where there are none of that name.
+
+        Examples
+        --------
+        >>> lesson = ser.start("laptop")
+        CPU, 2 cores - profile laptop - ...
+        >>> f"{ser.accuracy(lesson.committed('prices/svm')):.1%}"
+        '74.3%'
+        """
         return predictions.read(self._in_results(f"{name}/predictions.csv"))
 
     def _in_results(self, name: str) -> Path:
@@ -203,13 +398,32 @@ class Lesson:
 def start(profile: str = "auto", epochs: int | None = None) -> Lesson:
     """Begin a notebook: choose the profile, print one line about it, return the Lesson.
 
-    ``epochs`` changes the profile's recipe, None keeps it.
+    Parameters
+    ----------
+    profile
+        A name of ``ser.PROFILES``, or "auto": mini without a GPU, t4 on a small one and paper on one of 30 GB or more.
+    epochs
+        How many epochs the profile's recipe trains; None keeps its own.
 
-    "auto" means mini without a GPU, t4 on a small one and paper on one of 30 GB or more. Raises SerlibError with the
-    nearest names for an unknown profile, and for epochs that are no whole number from 1 up.
+    Returns
+    -------
+    Lesson
+        Corpus, recipe, backbones and runs of the profile.
+
+    Raises
+    ------
+    SerlibError
+        With the nearest names for an unknown profile, and for epochs that are no whole number from 1 up.
+
+    Examples
+    --------
+    >>> lesson = ser.start("mini", epochs=2)
+    CPU, 2 cores - profile mini - 1,440 synthetic clips, mini twins of the six models
+    >>> lesson.recipe.epochs
+    2
     """
     if profile == "auto":
-        profile = _suggest()
+        profile = _profile_of_this_machine()
     if not isinstance(profile, str) or profile not in PROFILES:
         raise SerlibError(f"There is no profile called {profile!r:.60}: {nearest(str(profile), ['auto', *PROFILES])}")
     recipe = PROFILES[profile].recipe
@@ -231,7 +445,7 @@ def _one_thread_for_small_products() -> None:
     ThreadpoolController().select(internal_api="openblas").limit(limits=1)
 
 
-def _heard(run: Run, split: Split) -> bool:
+def _heard_the_clips_of(run: Run, split: Split) -> bool:
     """Whether a run was judged on the clips of a split: a smaller corpus has splits of the same name."""
     parts = run.predictions.groupby("part")["clip"].agg(set)
     return all(parts.get(part, set()) == set(getattr(split, part).index) for part in ("validation", "test"))
@@ -248,7 +462,7 @@ def _home() -> Path:
     return DRIVE / "ser-book" if DRIVE.is_dir() else here
 
 
-def _suggest() -> str:
+def _profile_of_this_machine() -> str:
     import torch
 
     if not torch.cuda.is_available():

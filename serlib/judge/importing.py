@@ -26,16 +26,16 @@ def import_predictions(
 ) -> pd.DataFrame:
     """Return the predictions frame of what another program says about clips of a corpus: a voter like any other.
 
-    ``table`` has a row for each clip and a column for each class of the corpus, in any order; it is a DataFrame or a
-    CSV with commas. Clips are named in a column ``clip``, else in the index (of a CSV, in the first column): as in the
-    corpus, or as its files are, with or without folder and ending. Truth and actors come from the corpus. Other columns
-    are left out, but ``emotion`` and ``predicted``, where they are there, must say the same as the corpus and the
-    probabilities. The clips may be a part of the corpus.
+    Truth and actors come from the corpus, of which the clips may be a part. Columns that are neither clip nor class are
+    left out, but ``emotion`` and ``predicted``, where they are there, must say the same as the corpus and the
+    probabilities.
 
     Parameters
     ----------
     table
-        The predictions, shape (clips, classes and more).
+        The predictions, shape (clips, classes and more): a DataFrame, or a CSV with commas. A row for each clip and a
+        column for each class of the corpus, in any order. Clips are named in a column ``clip``, else in the index (of a
+        CSV, in the first column): as in the corpus, or as its files are, with or without folder and ending.
     corpus
         The corpus that they are about.
     labels
@@ -49,6 +49,11 @@ def import_predictions(
     name
         What tables and figures call it; without one, the name of the file.
 
+    Returns
+    -------
+    DataFrame
+        A predictions frame, a row for each row of the table.
+
     Raises
     ------
     SerlibError
@@ -57,7 +62,6 @@ def import_predictions(
     Examples
     --------
     >>> import pandas as pd
-    >>> import serlib as ser
     >>> corpus = pd.DataFrame({"emotion": ["happy", "sad"], "actor": ["01", "02"]}, index=["a", "b"])
     >>> table = pd.DataFrame({"clip": ["wav/b.wav", "wav/a.wav"], "sad": [0.8, 0.1], "joy": [0.2, 0.9]})
     >>> theirs = ser.import_predictions(table, corpus, labels={"joy": "happy"})
@@ -130,7 +134,7 @@ def _clips_of(table: pd.DataFrame, clips: Any, corpus: pd.DataFrame, name: str) 
                 raise SerlibError(f"clips has no name of the corpus for {in_short(clip)} ({reason}).") from error
         named = renamed
     known = set(corpus.index)
-    found = [clip if isinstance(clip, str) and clip in known else _stem(str(clip)) for clip in named]
+    found = [clip if isinstance(clip, str) and clip in known else _bare_name(str(clip)) for clip in named]
     strange = [theirs for theirs, clip in zip(named, found, strict=True) if clip not in known]
     if strange:
         few = ", ".join(map(str, strange[:3])) + ", ..." * (len(strange) > 3)
@@ -141,12 +145,12 @@ def _clips_of(table: pd.DataFrame, clips: Any, corpus: pd.DataFrame, name: str) 
     return found
 
 
-def _stem(path: str) -> str:
+def _bare_name(path: str) -> str:
     """Return the name of a file without its folder, as any system writes it, and without its ending."""
     return PurePosixPath(path.replace("\\", "/")).stem
 
 
-def _scores_of(table: pd.DataFrame, labels: dict, classes: list[str], name: str) -> np.ndarray:
+def _scores_of(table: pd.DataFrame, labels: dict[Any, str], classes: list[str], name: str) -> np.ndarray:
     """Return the numbers of the classes, (clips, classes)."""
     columns = list(table.columns)
     if strange := [column for column in labels if column not in columns]:
@@ -176,7 +180,7 @@ def _scores_of(table: pd.DataFrame, labels: dict, classes: list[str], name: str)
     return numbers
 
 
-def _demand_agreement(frame: pd.DataFrame, table: pd.DataFrame, labels: dict, name: str) -> None:
+def _demand_agreement(frame: pd.DataFrame, table: pd.DataFrame, labels: dict[Any, str], name: str) -> None:
     """Raise SerlibError where the table has an emotion or a label of its own that does not fit what was taken in."""
     likely = predictions.probabilities(frame)
     classes = predictions.labels(frame)

@@ -32,24 +32,93 @@ UNITS = ("actor", "clip")
 
 
 def accuracy(voter: AnyVoter, part: str = "test") -> float:
-    """Return the share of clips that are right, 0 to 1 (the field's WA)."""
+    """Return the share of clips that are right (the field's weighted accuracy, WA).
+
+    Parameters
+    ----------
+    voter
+        A run, a vote or a predictions frame.
+    part
+        "test" or "validation".
+
+    Returns
+    -------
+    float
+        From 0 to 1.
+
+    Raises
+    ------
+    SerlibError
+        For what is no voter, for another part, and for a part without clips. So do all functions of this page.
+
+    Examples
+    --------
+    >>> run = ser.load_run("results/laptop/stratified/whisper-tiny.en")
+    >>> f"{ser.accuracy(run):.1%}"
+    '85.8%'
+    """
     return float(hits(rows_of(voter, part)).mean())
 
 
 def unweighted_average_recall(voter: AnyVoter, part: str = "test") -> float:
-    """Return the mean of the recalls of the classes, 0 to 1 (the field's UA): rare classes count in full.
+    """Return the mean of the recalls of the classes (the field's UA or UAR): rare classes count in full.
 
-    A class without a clip in this part has no recall and is left out.
+    Parameters
+    ----------
+    voter
+        A run, a vote or a predictions frame.
+    part
+        "test" or "validation".
+
+    Returns
+    -------
+    float
+        From 0 to 1. A class without a clip in this part has no recall and is left out.
+
+    Raises
+    ------
+    SerlibError
+        For what is no voter, for another part, and for a part without clips.
+
+    Examples
+    --------
+    Who always says "happy" is right in three of four clips here, and knows one class of two:
+
+    >>> import pandas as pd
+    >>> clips = pd.DataFrame({"emotion": ["happy", "happy", "happy", "sad"]}, index=list("abcd"))
+    >>> lazy = ser.predictions.make(clips, [[1, 0]] * 4, ["happy", "sad"], "test")
+    >>> ser.accuracy(lazy), ser.unweighted_average_recall(lazy)
+    (0.75, 0.5)
     """
     frame = rows_of(voter, part)
     return float(uar(frame["emotion"], frame["predicted"]))
 
 
 def uar(truth: Any, predicted: Any) -> np.ndarray:
-    """Return the unweighted average recall of labels or class numbers, 0 to 1, one for each row of ``predicted``.
+    """Return the unweighted average recall of bare labels or class numbers.
 
-    ``truth`` has shape (clips,), ``predicted`` (..., clips), the result (...). A class that is not in ``truth`` has no
-    recall and is left out. SerlibError for other shapes and for no clips.
+    Parameters
+    ----------
+    truth
+        Shape (clips,).
+    predicted
+        Shape (..., clips): any number of voters at once.
+
+    Returns
+    -------
+    ndarray
+        From 0 to 1, shape (...), one for each row of ``predicted``. A class that is not in ``truth`` has no recall and
+        is left out.
+
+    Raises
+    ------
+    SerlibError
+        For other shapes and for no clips.
+
+    Examples
+    --------
+    >>> ser.metrics.uar([0, 0, 0, 1], [[0, 0, 0, 0], [0, 0, 1, 1]]).round(2).tolist()
+    [0.5, 0.83]
     """
     truth, predicted = np.asarray(truth), np.asarray(predicted)
     if truth.ndim != 1 or not len(truth) or predicted.shape[-1:] != truth.shape:
@@ -62,11 +131,35 @@ def uar(truth: Any, predicted: Any) -> np.ndarray:
     cells = (np.searchsorted(classes, truth) * n + np.searchsorted(classes, predicted)).reshape(-1, len(truth))
     counts = np.zeros((len(cells), n * n))
     np.add.at(counts, (np.arange(len(cells))[:, None], cells), 1)
-    return _measures(counts.reshape(*predicted.shape[:-1], n, n))[..., 1]
+    return _accuracy_uar_and_f1(counts.reshape(*predicted.shape[:-1], n, n))[..., 1]
 
 
 def recalls(voter: AnyVoter, part: str = "test") -> pd.Series:
-    """Return the recall of each class, by its label; NaN for a class without a clip in this part."""
+    """Return the recall of each class.
+
+    Parameters
+    ----------
+    voter
+        A run, a vote or a predictions frame.
+    part
+        "test" or "validation".
+
+    Returns
+    -------
+    Series
+        From 0 to 1, by label; NaN for a class without a clip in this part.
+
+    Raises
+    ------
+    SerlibError
+        For what is no voter, for another part, and for a part without clips.
+
+    Examples
+    --------
+    >>> run = ser.load_run("results/laptop/stratified/whisper-tiny.en")
+    >>> ser.metrics.recalls(run).round(2).nsmallest(2).to_dict()
+    {'angry': 0.79, 'fearful': 0.79}
+    """
     counts = confusion(voter, part)
     support = counts.sum(axis=1)
     return np.diag(counts) / support.where(support > 0)
@@ -75,7 +168,30 @@ def recalls(voter: AnyVoter, part: str = "test") -> pd.Series:
 def confusion(voter: AnyVoter, part: str = "test", normalize: bool = False) -> pd.DataFrame:
     """Return the confusion matrix: a row for each true emotion, a column for each predicted one.
 
-    Counts, or with ``normalize`` the shares of each row (0 for a class without a clip, as in scikit-learn).
+    Parameters
+    ----------
+    voter
+        A run, a vote or a predictions frame.
+    part
+        "test" or "validation".
+    normalize
+        Whether to give the shares of each row in place of counts (0 for a class without a clip, as in scikit-learn).
+
+    Returns
+    -------
+    DataFrame
+        Shape (classes, classes), both in alphabetical order.
+
+    Raises
+    ------
+    SerlibError
+        For what is no voter, for another part, and for a part without clips.
+
+    Examples
+    --------
+    >>> run = ser.load_run("results/laptop/stratified/whisper-tiny.en")
+    >>> ser.confusion(run).loc["neutral", ["calm", "neutral", "sad"]].to_dict()
+    {'calm': 2, 'neutral': 16, 'sad': 1}
     """
     frame = rows_of(voter, part)
     names = list(labels(frame))
@@ -84,7 +200,14 @@ def confusion(voter: AnyVoter, part: str = "test", normalize: bool = False) -> p
 
 
 class Report(pd.DataFrame):
-    """A table that a notebook shows in percent; whatever is taken out of it is an ordinary DataFrame."""
+    """A table that a notebook shows in percent; whatever is taken out of it is an ordinary DataFrame.
+
+    Examples
+    --------
+    >>> run = ser.load_run("results/laptop/stratified/whisper-tiny.en")
+    >>> print(ser.report(run).loc["happy"].round(2).to_dict())
+    {'precision': 0.79, 'recall': 0.87, 'f1': 0.82, 'support': 38.0, 'low': 0.73, 'high': 0.94}
+    """
 
     def _repr_html_(self) -> str:
         shares = [column for column in self if column != "support"]
@@ -93,12 +216,38 @@ class Report(pd.DataFrame):
 
 
 def report(voter: AnyVoter, part: str = "test") -> Report:
-    """Return precision, recall, f1 and support of each class, then accuracy and UAR, with 95 % intervals.
+    """Return precision, recall and F1 of each class, then accuracy and UAR, with 95 % intervals.
 
-    The last two rows stand in the recall column because that is what they are: accuracy is the mean recall
-    weighted by support, UAR the plain mean. ``low`` and ``high`` bound the recall column: Wilson's interval
-    for the classes and the accuracy, ``intervals`` for the UAR. Precision is 0 for a class never
-    predicted; recall is NaN for a class without a clip.
+    The last two rows stand in the recall column because that is what they are: accuracy is the mean recall weighted by
+    support, UAR the plain mean.
+
+    Parameters
+    ----------
+    voter
+        A run, a vote or a predictions frame.
+    part
+        "test" or "validation".
+
+    Returns
+    -------
+    Report
+        A DataFrame with a row for each class, then accuracy and UAR. Columns precision, recall, f1 (0 to 1), support
+        (clips), and low and high, which bound the recall column: Wilson's interval for the classes and the accuracy,
+        ``intervals`` for the UAR. Precision is 0 for a class never predicted; recall is NaN for a class without a clip.
+
+    Raises
+    ------
+    SerlibError
+        For what is no voter, for another part, and for a part without clips.
+
+    Examples
+    --------
+    >>> run = ser.load_run("results/laptop/stratified/whisper-tiny.en")
+    >>> print(ser.report(run).tail(2)[["recall", "support", "low", "high"]].round(3))
+              recall  support    low   high
+    <BLANKLINE>
+    accuracy   0.858      288  0.813  0.893
+    UAR        0.857      288  0.802  0.908
     """
     counts = confusion(voter, part)
     right = np.diag(counts)
@@ -124,9 +273,38 @@ def report(voter: AnyVoter, part: str = "test") -> Report:
 
 
 def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Return the Wilson score interval of a share, for example of 279 right of 288: 0.942 to 0.983.
+    """Return the Wilson score interval of a share. It takes clips for independent draws.
 
-    It takes clips for independent draws. Wilson, Journal of the American Statistical Association 22 (1927).
+    Parameters
+    ----------
+    successes
+        How many clips were right, a whole number.
+    n
+        How many there were, at least 1.
+    confidence
+        Between 0 and 1.
+
+    Returns
+    -------
+    tuple of float
+        Low and high end, 0 to 1.
+
+    Raises
+    ------
+    SerlibError
+        For numbers that are no share, and for a confidence that is none.
+
+    References
+    ----------
+    Wilson, Journal of the American Statistical Association 22 (1927).
+
+    Examples
+    --------
+    The paper's vote of five was right on 279 of 288 clips:
+
+    >>> low, high = ser.wilson_interval(279, 288)
+    >>> f"{low:.3f} to {high:.3f}"
+    '0.942 to 0.983'
     """
     whole = all(isinstance(count, Real) and float(count).is_integer() for count in (successes, n))
     if not (whole and 0 <= successes <= n and n >= 1):
@@ -144,10 +322,41 @@ def intervals(
 ) -> pd.DataFrame:
     """Return accuracy, UAR and macro F1, each with its 95 % percentile bootstrap interval (10).
 
-    Index accuracy, UAR, macro F1; columns value, low, high. ``unit`` is what is drawn with replacement: "actor",
-    because clips of one actor succeed and fail together (the cluster bootstrap; Field and Welsh 2007), or "clip",
-    as if all clips were independent. NaN for a single actor, who says nothing about the next one; with few actors
-    the interval is too narrow. A class that was not drawn is left out of that draw.
+    Parameters
+    ----------
+    voter
+        A run, a vote or a predictions frame.
+    part
+        "test" or "validation".
+    unit
+        What is drawn with replacement: "actor", because clips of one actor succeed and fail together (the cluster
+        bootstrap; Field and Welsh 2007), or "clip", as if all clips were independent.
+    n_resamples
+        How many draws, a whole number from 1 up.
+    random_state
+        The seed of the draws, a whole number from 0 up.
+
+    Returns
+    -------
+    DataFrame
+        Index accuracy, UAR, macro F1; columns value, low, high, 0 to 1. The ends are NaN for a single actor, who says
+        nothing about the next one; with few actors the interval is too narrow. A class that was not drawn is left out
+        of that draw.
+
+    Raises
+    ------
+    SerlibError
+        For what is no voter, for another part or unit, for numbers that are none, and for a part without clips.
+
+    Examples
+    --------
+    >>> run = ser.load_run("results/laptop/stratified/whisper-tiny.en")
+    >>> print(ser.intervals(run).round(3))
+              value    low   high
+    <BLANKLINE>
+    accuracy  0.858  0.805  0.905
+    UAR       0.857  0.802  0.908
+    macro F1  0.855  0.801  0.903
     """
     frame = rows_of(voter, part)
     names, n = np.asarray(labels(frame)), len(labels(frame))
@@ -157,9 +366,10 @@ def intervals(
     counts = np.zeros((times_drawn.shape[1], n * n))
     np.add.at(counts, (rows, cell), 1)
     table = pd.DataFrame(
-        {"value": _measures(counts.sum(0).reshape(n, n))}, index=pd.Index(["accuracy", "UAR", "macro F1"], name="")
+        {"value": _accuracy_uar_and_f1(counts.sum(0).reshape(n, n))},
+        index=pd.Index(["accuracy", "UAR", "macro F1"], name=""),
     )
-    drawn = _measures((times_drawn @ counts).reshape(-1, n, n))
+    drawn = _accuracy_uar_and_f1((times_drawn @ counts).reshape(-1, n, n))
     table["low"], table["high"] = np.quantile(drawn, (0.025, 0.975), axis=0) if len(counts) > 1 else (np.nan, np.nan)
     return table
 
@@ -189,7 +399,7 @@ def _demand_whole(given: Any, what: str, least: int) -> None:
         raise SerlibError(f"{what} is a whole number from {least} up, and this is {in_short(given)}.")
 
 
-def _measures(counts: np.ndarray) -> np.ndarray:
+def _accuracy_uar_and_f1(counts: np.ndarray) -> np.ndarray:
     """Return accuracy, UAR and macro F1 of confusion matrices (..., classes, classes), shape (..., 3)."""
     right = np.diagonal(counts, axis1=-2, axis2=-1)
     true, predicted = counts.sum(-1), counts.sum(-2)
@@ -203,9 +413,36 @@ def _measures(counts: np.ndarray) -> np.ndarray:
 def breakdown(voter: AnyVoter, groups: str | pd.Series, part: str = "test") -> pd.DataFrame:
     """Return clips, right, accuracy and its 95 % interval for each group of clips (10, 11).
 
-    ``groups`` is "actor" or "emotion", or a column of the corpus, like ``corpus["sex"]``: a Series indexed by clip.
     The interval draws whole actors where the group has several. It is Wilson's where the group has one, and where all
     its clips are right or all wrong: every draw then looks the same, though nobody can be that sure.
+
+    Parameters
+    ----------
+    voter
+        A run, a vote or a predictions frame.
+    groups
+        "actor" or "emotion", or a column of the corpus, like ``corpus["sex"]``: a Series indexed by clip.
+    part
+        "test" or "validation".
+
+    Returns
+    -------
+    DataFrame
+        A row for each group; columns clips, right (counts), accuracy, low, high (0 to 1).
+
+    Raises
+    ------
+    SerlibError
+        For another kind of groups, for a column that has nothing for some clip, and as ``accuracy``.
+
+    Examples
+    --------
+    >>> run = ser.load_run("results/laptop/stratified/whisper-tiny.en")
+    >>> print(ser.breakdown(run, "actor").head(2).round(2))
+           clips  right  accuracy   low  high
+    actor
+    01        11      9      0.82  0.52  0.95
+    02        13     12      0.92  0.67  0.99
     """
     frame = rows_of(voter, part)
     if isinstance(groups, pd.Series):
@@ -231,8 +468,35 @@ def breakdown(voter: AnyVoter, groups: str | pd.Series, part: str = "test") -> p
 def compare(a: AnyVoter, b: AnyVoter, part: str = "test") -> pd.DataFrame:
     """Return one row that says whether two voters differ on the same clips (02, 08, 09, 10).
 
-    Columns a, b (names), both_right, only_a, only_b, neither (clips) and p_value: McNemar's exact test, a two-sided
-    binomial test on the clips that only one of them got right; 1 when there are none. McNemar, Psychometrika 12 (1947).
+    Parameters
+    ----------
+    a, b
+        Runs, votes or predictions frames that judged the same clips.
+    part
+        "test" or "validation".
+
+    Returns
+    -------
+    DataFrame
+        One row. Columns a, b (names), both_right, only_a, only_b, neither (clips) and p_value: McNemar's exact test, a
+        two-sided binomial test on the clips that only one of them got right; 1 when there are none.
+
+    Raises
+    ------
+    SerlibError
+        For what are no voters, and for two that judged other clips, of another corpus or by other classes.
+
+    References
+    ----------
+    McNemar, Psychometrika 12 (1947).
+
+    Examples
+    --------
+    >>> run = ser.load_run("results/laptop/stratified/whisper-tiny.en")
+    >>> frozen = ser.load_run("results/laptop/stratified/whisper-tiny.en-probe")
+    >>> print(ser.compare(run, frozen).drop(columns=["a", "b"]).round(3).to_string(index=False))
+     both_right  only_a  only_b  neither  p_value
+            234      13      25       16    0.073
     """
     right_a, right_b = (hits(frame) for frame in align([a, b], part))
     only_a, only_b = int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
@@ -249,12 +513,41 @@ def compare(a: AnyVoter, b: AnyVoter, part: str = "test") -> pd.DataFrame:
 
 
 def compare_all(voters: Iterable[AnyVoter], against: AnyVoter | None = None, part: str = "test") -> pd.DataFrame:
-    """Return both paired tests of every two voters, or of each one ``against`` a given voter, corrected by Holm (10).
+    """Return both paired tests of every two voters, or of each one against a given voter, corrected by Holm (10).
 
-    Columns a, b (names), points (accuracy of a minus b, in percent), low and high (95 %, actors drawn), only_a,
-    only_b (clips), p_clips (exact McNemar), p_actors (Wilcoxon's exact signed-rank test on the accuracies of each
-    actor, the unit that generalizes; NaN where the actors are unknown), and each p with ``_holm``: corrected for all
-    rows.
+    Parameters
+    ----------
+    voters
+        A list of runs, votes or predictions frames that judged the same clips.
+    against
+        The voter that each is compared with; None compares every two of the list.
+    part
+        "test" or "validation".
+
+    Returns
+    -------
+    DataFrame
+        A row for each pair. Columns a, b (names), points (accuracy of a minus b, in percent), low and high (95 %,
+        actors drawn), only_a, only_b (clips), p_clips (exact McNemar), p_actors (Wilcoxon's exact signed-rank test on
+        the accuracies of each actor, the unit that generalizes; NaN where the actors are unknown), and each p with
+        ``_holm``: corrected for all rows.
+
+    Raises
+    ------
+    SerlibError
+        For fewer than two voters, and for voters that judged other clips.
+
+    Examples
+    --------
+    >>> home = "results/laptop/stratified"
+    >>> run, frozen, twin = (
+    ...     ser.load_run(f"{home}/{name}") for name in ("whisper-tiny.en", "whisper-tiny.en-probe", "hubert-base-mini")
+    ... )
+    >>> table = ser.compare_all([run, twin], against=frozen)
+    >>> print(table[["points", "p_clips", "p_clips_holm"]].round(3))
+       points  p_clips  p_clips_holm
+    0  -4.167    0.073         0.073
+    1 -22.222    0.000         0.000
     """
     voters = listed(voters)
     pairs = [(a, against) for a in voters] if against is not None else list(combinations(voters, 2))
@@ -293,10 +586,33 @@ def _signed_rank(gain: pd.Series) -> float:
 
 
 def holm(p_values: Iterable[float]) -> np.ndarray:
-    """Return the p values corrected for their number, so that one false alarm in all of them has probability 5 %.
+    """Return p values corrected for their number, so that one false alarm in all of them has probability 5 %.
 
-    The smallest of m is multiplied by m, the next by m - 1, and so on; none may fall below the one before it. NaN, a
-    test that could not be made, stays NaN and does not count. Holm, Scandinavian Journal of Statistics 6 (1979).
+    The smallest of m is multiplied by m, the next by m - 1, and so on; none may fall below the one before it.
+
+    Parameters
+    ----------
+    p_values
+        A list of numbers from 0 to 1. NaN, a test that could not be made, stays NaN and does not count.
+
+    Returns
+    -------
+    ndarray
+        The corrected values, shape (m,), in the order given.
+
+    Raises
+    ------
+    SerlibError
+        For what is no list of numbers from 0 to 1.
+
+    References
+    ----------
+    Holm, Scandinavian Journal of Statistics 6 (1979).
+
+    Examples
+    --------
+    >>> ser.holm([0.01, 0.04, 0.03]).round(2).tolist()
+    [0.03, 0.06, 0.06]
     """
     try:
         p = np.asarray(list(p_values), dtype=float)
@@ -313,10 +629,38 @@ def holm(p_values: Iterable[float]) -> np.ndarray:
 def difference(
     a: AnyVoter, b: AnyVoter, part: str = "test", n_resamples: int = 10_000, random_state: int = 0
 ) -> pd.Series:
-    """Return the accuracy of a minus that of b on the clips both were tested on: points, low, high, -1 to 1 (10, 11).
+    """Return the accuracy of a minus that of b, on the clips that both were tested on (10, 11).
 
     The two may come from different splits: what counts is that they judged the same clips. The 95 % interval draws
     whole actors, both voters with the same draws.
+
+    Parameters
+    ----------
+    a, b
+        Runs, votes or predictions frames.
+    part
+        "test" or "validation".
+    n_resamples
+        How many draws, a whole number from 1 up.
+    random_state
+        The seed of the draws, a whole number from 0 up.
+
+    Returns
+    -------
+    Series
+        points, low and high, -1 to 1; the ends are NaN for a single actor.
+
+    Raises
+    ------
+    SerlibError
+        For voters without a clip in common, or that disagree about its truth or heard different corpora.
+
+    Examples
+    --------
+    >>> run = ser.load_run("results/laptop/stratified/whisper-tiny.en")
+    >>> frozen = ser.load_run("results/laptop/stratified/whisper-tiny.en-probe")
+    >>> ser.difference(run, frozen).round(3).tolist()
+    [-0.042, -0.085, 0.0]
     """
     frames = [rows_of(voter, part) for voter in (a, b)]
     common = sorted(set(frames[0]["clip"]) & set(frames[1]["clip"]))
@@ -342,10 +686,40 @@ def hits(frame: pd.DataFrame) -> np.ndarray:
 
 
 def reliability(voter: AnyVoter, part: str = "test", n_bins: int = 10) -> pd.DataFrame:
-    """Return how sure a voter is and how often it is then right, a row for each of ``n_bins`` equal bins (09).
+    """Return how sure a voter is and how often it is then right, a row for each of some equal bins (09).
 
-    Columns low and high (ends of the bin), clips, confidence (mean probability of what was predicted) and accuracy;
-    bins without clips are left out. Guo et al., ICML 2017 (arXiv:1706.04599).
+    Parameters
+    ----------
+    voter
+        A run, a vote or a predictions frame.
+    part
+        "test" or "validation".
+    n_bins
+        How many bins there are from 0 to 1, a whole number from 1 up.
+
+    Returns
+    -------
+    DataFrame
+        Columns low and high (ends of the bin), clips, confidence (mean probability of what was predicted) and accuracy,
+        0 to 1; bins without clips are left out.
+
+    Raises
+    ------
+    SerlibError
+        For a number of bins that is none, and as ``accuracy``.
+
+    References
+    ----------
+    Guo et al., ICML 2017 (arXiv:1706.04599).
+
+    Examples
+    --------
+    >>> run = ser.load_run("results/laptop/stratified/whisper-tiny.en")
+    >>> print(ser.reliability(run, n_bins=4).round(2))
+        low  high  clips  confidence  accuracy
+    0  0.25  0.50      1        0.46      1.00
+    1  0.50  0.75     16        0.58      0.38
+    2  0.75  1.00    271        0.98      0.89
     """
     _demand_whole(n_bins, "n_bins", 1)
     frame = rows_of(voter, part)
@@ -361,18 +735,74 @@ def reliability(voter: AnyVoter, part: str = "test", n_bins: int = 10) -> pd.Dat
 
 
 def calibration_error(voter: AnyVoter, part: str = "test", n_bins: int = 10) -> float:
-    """Return the expected calibration error, 0 to 1: the gap of each bin of ``reliability``, weighted by clips (09)."""
+    """Return the expected calibration error: the gap of each bin of ``reliability``, weighted by its clips (09).
+
+    Parameters
+    ----------
+    voter
+        A run, a vote or a predictions frame.
+    part
+        "test" or "validation".
+    n_bins
+        How many bins there are from 0 to 1, a whole number from 1 up.
+
+    Returns
+    -------
+    float
+        From 0, as sure as right, to 1.
+
+    Raises
+    ------
+    SerlibError
+        For a number of bins that is none, and as ``accuracy``.
+
+    Examples
+    --------
+    >>> run = ser.load_run("results/laptop/stratified/whisper-tiny.en")
+    >>> round(ser.calibration_error(run), 2), round(ser.calibration_error(ser.calibrate(run)), 2)
+    (0.1, 0.04)
+    """
     table = reliability(voter, part, n_bins)
     gap = (table["accuracy"] - table["confidence"]).abs()
     return float((gap * table["clips"]).sum() / table["clips"].sum())
 
 
 def temperature(scores: Any, truth: Any, bounds: tuple[float, float] = (0.05, 20)) -> float:
-    """Return the temperature T, within ``bounds``, at which softmax(scores / T) makes the truth most likely.
+    """Return the temperature T at which softmax(scores / T) makes the truth most likely.
 
-    ``scores`` are logits or log probabilities (clips, classes), ``truth`` class numbers (clips,). Above 1 it takes
-    confidence away, below 1 it adds some. Guo et al., ICML 2017 (arXiv:1706.04599). SerlibError for other shapes, for
-    no clips, for what is no number and for bounds that are none.
+    Above 1 it takes confidence away, below 1 it adds some.
+
+    Parameters
+    ----------
+    scores
+        Logits or log probabilities, shape (clips, classes).
+    truth
+        Class numbers, shape (clips,).
+    bounds
+        Between which numbers above 0 it is looked for.
+
+    Returns
+    -------
+    float
+        T, within ``bounds``.
+
+    Raises
+    ------
+    SerlibError
+        For other shapes, for no clips, for what is no number and for bounds that are none.
+
+    References
+    ----------
+    Guo et al., ICML 2017 (arXiv:1706.04599).
+
+    Examples
+    --------
+    Four answers at odds of 9 to 1, of which three are right: odds of 3 to 1 would be honest.
+
+    >>> import numpy as np
+    >>> scores = np.log([[0.9, 0.1]] * 4)
+    >>> round(ser.metrics.temperature(scores, [0, 0, 0, 1]), 2)
+    2.0
     """
     try:
         scores, truth, limits = np.asarray(scores, dtype=float), np.asarray(truth), np.asarray(bounds, dtype=float)

@@ -99,9 +99,24 @@ _REFERENCES = [
 
 
 def training() -> pd.Series:
-    """Return the training settings of all six models (Table 2, section 5.3).
+    """Return the training settings of all six models.
 
     1,152 clips / (4 x 2) x 10 epochs are 1,440 steps; the paper says 1,400, its last checkpoint.
+
+    Returns
+    -------
+    Series
+        By the name of the setting.
+
+    References
+    ----------
+    Table 2 and section 5.3 of the paper.
+
+    Examples
+    --------
+    >>> settings = ser.paper.training()
+    >>> settings["batch size"], settings["learning rate"]
+    (4, 0.0001)
     """
     return pd.Series(
         {
@@ -118,10 +133,23 @@ def training() -> pd.Series:
 
 
 def models() -> pd.DataFrame:
-    """Return the six level-0 models, a row for each backbone key (Tables 1, 4, 5 and 6 as far as printed).
+    """Return the six level-0 models, as far as the paper prints them.
 
-    Columns title, checkpoint, parameters, accuracy (whole percents), step, correct (of 288),
-    balanced_accuracy (both follow from ``per_class``), minutes (of training), size_gb.
+    Returns
+    -------
+    DataFrame
+        A row for each backbone key. Columns title, checkpoint, parameters, accuracy (whole percents), step, correct (of
+        288), balanced_accuracy (both follow from ``per_class``), minutes (of training), size_gb; shares are 0 to 1.
+
+    References
+    ----------
+    Tables 1, 4, 5 and 6 of the paper.
+
+    Examples
+    --------
+    >>> table = ser.paper.models()
+    >>> table["accuracy"].nlargest(2).to_dict()
+    {'wav2vec2-xlsr53': 0.93, 'hubert-base': 0.92}
     """
     columns = ["title", "checkpoint", "parameters", "accuracy", "step", "minutes", "size_gb"]
     frame = pd.DataFrame.from_dict(_MODELS, orient="index", columns=columns).rename_axis("backbone")
@@ -130,9 +158,24 @@ def models() -> pd.DataFrame:
 
 
 def votes() -> pd.DataFrame:
-    """Return the two majority votes of the paper (Tables 3 and 4): the best of 6 and of 20 on the test clips.
+    """Return the two majority votes of the paper: the best of 6 and of 20 on the test clips.
 
-    Columns members (backbone keys), size, accuracy, correct (of 288), balanced_accuracy.
+    Returns
+    -------
+    DataFrame
+        A row for each vote. Columns members (backbone keys), size, accuracy, correct (of 288), balanced_accuracy.
+
+    References
+    ----------
+    Tables 3 and 4 of the paper.
+
+    Examples
+    --------
+    >>> print(ser.paper.votes()[["size", "accuracy", "correct"]].round(3))
+               size  accuracy  correct
+    vote
+    vote of 5     5     0.969      279
+    vote of 3     3     0.965      278
     """
     frame = pd.DataFrame.from_dict(_VOTES, orient="index", columns=["members", "accuracy", "correct"])
     frame = frame.rename_axis("vote").join(_printed_totals()["balanced_accuracy"])
@@ -141,10 +184,23 @@ def votes() -> pd.DataFrame:
 
 
 def per_class() -> pd.DataFrame:
-    """Return the reports of three models and the vote of five (Figures 13, 16, 19, 25), a row for each class.
+    """Return the paper's reports of three models and the vote of five, a row for each class.
 
-    Columns system (backbone key or vote), emotion, support, correct, predicted (clips), precision, recall and
-    f1, which round to what is printed.
+    Returns
+    -------
+    DataFrame
+        Columns system (backbone key or vote), emotion, support, correct, predicted (clips), precision, recall and f1, 0
+        to 1, which round to what is printed.
+
+    References
+    ----------
+    Figures 13, 16, 19 and 25 of the paper.
+
+    Examples
+    --------
+    >>> table = ser.paper.per_class().set_index(["system", "emotion"])
+    >>> table.loc[("vote of 5", "sad"), ["support", "correct"]].to_list()
+    [38, 35]
     """
     rows = [
         (system, emotion, n, right, named)
@@ -162,8 +218,18 @@ def per_class() -> pd.DataFrame:
 def references() -> pd.DataFrame:
     """Return the results of others: those the paper cites (section 2), then speaker-independent ones.
 
-    Columns system, source, corpus, protocol, speaker_independent (None where unknown
-    or without meaning), measure ("accuracy" or "UAR"), value, low and high (95 % interval).
+    Returns
+    -------
+    DataFrame
+        Columns system, source, corpus, protocol, speaker_independent (None where unknown or without meaning), measure
+        ("accuracy" or "UAR"), value, low and high (95 % interval), 0 to 1.
+
+    Examples
+    --------
+    >>> table = ser.paper.references()
+    >>> best = table[table["measure"] == "UAR"].nlargest(1, "value")
+    >>> best[["system", "value"]].to_numpy().tolist()
+    [['XLS-R-300M, frozen, logistic regression', 0.819]]
     """
     columns = [
         "system",
@@ -188,9 +254,32 @@ def _printed_totals() -> pd.DataFrame:
 def beside_paper(run: Voter) -> pd.DataFrame | None:
     """Return what the paper prints of this model beside what the run says on its test part (03 to 08).
 
-    Rows, as far as the paper has them: accuracy and its 95 % interval, UAR (the paper's balanced accuracy), best step,
-    minutes of training, size in GB. Only RAVDESS may stand beside the paper: of anything else that is said, and None
-    returned. SerlibError for what is no run of one of the six.
+    Only RAVDESS may stand beside the paper: of anything else that is said, and None returned.
+
+    Parameters
+    ----------
+    run
+        A run of one of the six, or of its mini twin.
+
+    Returns
+    -------
+    DataFrame or None
+        Columns "paper" and the name of the run. Rows, as far as the paper has them: accuracy and its 95 % interval, UAR
+        (the paper's balanced accuracy), best step, minutes of training, size in GB.
+
+    Raises
+    ------
+    SerlibError
+        For what is no run of one of the six.
+
+    Examples
+    --------
+    >>> run = ser.load_run("results/laptop/stratified/hubert-base-mini")
+    >>> print(ser.beside_paper(run).head(3))
+                           paper HuBERT base (mini twin)
+    accuracy                 92%                   67.7%
+    its interval  88.3% to 94.6%          62.1% to 72.8%
+    UAR                    91.9%                   66.8%
     """
     record = getattr(run, "info", None)
     if not isinstance(record, dict) or not {"synthetic", "corpus", "original"} <= set(record):

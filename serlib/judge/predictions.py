@@ -25,7 +25,16 @@ SEPARATORS = {";": "semicolons", "\t": "tabs"}
 
 
 class Voter(Protocol):
-    """Whoever judged clips and can be judged: a Run, a Vote, or anything else with a name and a predictions frame."""
+    """Whoever judged clips and can be judged: a Run, a Vote, or anything else with a name and a predictions frame.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> run = ser.load_run("results/laptop/stratified/whisper-tiny.en")
+    >>> mine = SimpleNamespace(name="a voter of my own", predictions=run.predictions)
+    >>> ser.compare(mine, run).loc[0, "a"]
+    'a voter of my own'
+    """
 
     @property
     def name(self) -> str:
@@ -40,14 +49,58 @@ AnyVoter: TypeAlias = Voter | pd.DataFrame  # a bare frame is a voter too; its n
 
 
 def labels(frame: pd.DataFrame) -> tuple[str, ...]:
-    """Return the classes of a predictions frame, from its ``p_`` columns."""
+    """Return the classes of a predictions frame, from its ``p_`` columns.
+
+    Parameters
+    ----------
+    frame
+        A predictions frame; a run's is ``run.predictions``.
+
+    Returns
+    -------
+    tuple of str
+        In the order of the columns.
+
+    Raises
+    ------
+    SerlibError
+        For what is no table.
+
+    Examples
+    --------
+    >>> run = ser.load_run("results/laptop/stratified/whisper-tiny.en")
+    >>> ser.predictions.labels(run.predictions)[:3]
+    ('angry', 'calm', 'disgust')
+    """
     if not isinstance(frame, pd.DataFrame):
-        raise SerlibError(f"{_kind(frame)} is no predictions frame; a run's is run.predictions.")
+        raise SerlibError(f"{_type_with_article(frame)} is no predictions frame; a run's is run.predictions.")
     return tuple(column[2:] for column in frame.columns if isinstance(column, str) and column.startswith("p_"))
 
 
 def probabilities(frame: pd.DataFrame) -> np.ndarray:
-    """Return the probabilities of a predictions frame, shape (clips, classes), in the order of ``labels``."""
+    """Return the probabilities of a predictions frame as an array.
+
+    Parameters
+    ----------
+    frame
+        A predictions frame; a run's is ``run.predictions``.
+
+    Returns
+    -------
+    ndarray
+        Shape (clips, classes), in the order of ``labels``.
+
+    Raises
+    ------
+    SerlibError
+        For what is no table.
+
+    Examples
+    --------
+    >>> run = ser.load_run("results/laptop/stratified/whisper-tiny.en")
+    >>> ser.predictions.probabilities(run.predictions).shape
+    (404, 8)
+    """
     return frame[[f"p_{label}" for label in labels(frame)]].to_numpy(float)
 
 
@@ -56,13 +109,42 @@ def make(
 ) -> pd.DataFrame:
     """Return the predictions frame of some rows of a corpus.
 
-    ``probabilities`` has shape (len(rows), len(labels)), its columns in the order of ``labels``. They are
-    rounded to six decimals, which keeps files small and is done here so that memory and disk never differ. ``corpus``
-    is its name; without one the rows are asked, and what they do not know is "unnamed".
-    SerlibError when shapes do not fit or a row is no distribution.
+    Parameters
+    ----------
+    rows
+        The clips: a table with their names as index, a column emotion, and actor if it is known.
+    probabilities
+        Shape (len(rows), len(labels)). They are rounded to six decimals, which keeps files small and is done here so
+        that memory and disk never differ.
+    labels
+        The classes, in the order of the columns of ``probabilities``.
+    part
+        "validation" or "test".
+    corpus
+        Its name; without one the rows are asked, and what they do not know is "unnamed".
+
+    Returns
+    -------
+    DataFrame
+        A predictions frame, its classes in alphabetical order.
+
+    Raises
+    ------
+    SerlibError
+        When shapes do not fit, a row is no distribution, or a name is none.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> clips = pd.DataFrame({"emotion": ["happy", "sad"]}, index=["a", "b"])
+    >>> mine = ser.predictions.make(clips, [[0.1, 0.9], [0.7, 0.3]], ["sad", "happy"], "test")
+    >>> print(mine[["clip", "emotion", "predicted", "p_happy", "p_sad"]].to_string(index=False))
+    clip emotion predicted  p_happy  p_sad
+       a   happy     happy      0.9    0.1
+       b     sad       sad      0.3    0.7
     """
     if not isinstance(rows, pd.DataFrame) or "emotion" not in rows:
-        raise SerlibError(f"{_kind(rows)} has no clips with emotions; give rows of a corpus.")
+        raise SerlibError(f"{_type_with_article(rows)} has no clips with emotions; give rows of a corpus.")
     _demand_part(part)
     if not (corpus is None or isinstance(corpus, str)):
         raise SerlibError(f"the name of a corpus is some text, and this is {in_short(corpus)}.")
@@ -97,7 +179,34 @@ def make(
 
 
 def write(frame: pd.DataFrame, path: Path | str) -> Path:
-    """Write a predictions frame as CSV, whole or not at all: a kill leaves the file that was there before."""
+    """Write a predictions frame as CSV, whole or not at all: a kill leaves the file that was there before.
+
+    Parameters
+    ----------
+    frame
+        A predictions frame.
+    path
+        The file.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    SerlibError
+        For what is no predictions frame, for a folder in place of a file, and where nothing can be written.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> run = ser.load_run("results/laptop/stratified/whisper-tiny.en")
+    >>> with TemporaryDirectory() as folder:
+    ...     path = ser.predictions.write(run.predictions, f"{folder}/mine.csv")
+    ...     ser.predictions.read(path).equals(run.predictions)
+    True
+    """
     path = given_path(path)
     frame = _checked(frame, f"what should go to {path}")
     if path.is_dir():
@@ -108,10 +217,31 @@ def write(frame: pd.DataFrame, path: Path | str) -> Path:
 
 
 def read(path: Path | str) -> pd.DataFrame:
-    """Read and check a predictions CSV; ``attrs["name"]`` is the name of its folder.
+    """Read and check a predictions CSV.
 
-    SerlibError for a file that is missing, cut short or not a predictions frame. Where it has no column ``corpus``, as
-    files of other programs, that is "unnamed"; ``ser.import_predictions`` takes such a file in for a corpus.
+    Where it has no column ``corpus``, as files of other programs, that is "unnamed"; ``ser.import_predictions`` takes
+    such a file in for a corpus.
+
+    Parameters
+    ----------
+    path
+        The file.
+
+    Returns
+    -------
+    DataFrame
+        A predictions frame; ``attrs["name"]`` is the name of its folder.
+
+    Raises
+    ------
+    SerlibError
+        For a file that is missing, cut short or no predictions frame.
+
+    Examples
+    --------
+    >>> frame = ser.predictions.read("results/laptop/stratified/whisper-tiny.en/predictions.csv")
+    >>> frame.attrs["name"], len(frame)
+    ('whisper-tiny.en', 404)
     """
     path = given_path(path)
     frame = cells_of(path)
@@ -166,7 +296,7 @@ def listed(voters: Iterable[AnyVoter]) -> list[AnyVoter]:
     if isinstance(voters, pd.DataFrame) or hasattr(voters, "predictions"):
         raise SerlibError("give the voters as a list, like [run_a, run_b, run_c].")
     if isinstance(voters, str) or not isinstance(voters, Iterable):
-        raise SerlibError(f"{_kind(voters)} is no list of voters; give one, like [run_a, run_b, run_c].")
+        raise SerlibError(f"{_type_with_article(voters)} is no list of voters; give one, like [run_a, run_b, run_c].")
     found = list(voters)
     if not found:
         raise SerlibError("there are no voters; give a list of at least one run, vote or predictions frame.")
@@ -182,7 +312,7 @@ def _frame_of(voter: AnyVoter) -> pd.DataFrame:
     """
     frame = voter if isinstance(voter, pd.DataFrame) else getattr(voter, "predictions", None)
     if not isinstance(frame, pd.DataFrame):
-        raise SerlibError(f"{_kind(voter)} has no predictions; give a run, a vote or a predictions frame.")
+        raise SerlibError(f"{_type_with_article(voter)} has no predictions; give a run, a vote or a predictions frame.")
     if {"path", "emotion"} <= set(frame.columns) and "predicted" not in frame:
         raise SerlibError("a corpus has no predictions; give a run, a vote or a predictions frame.")
     checked = _checked(frame, f"the predictions of {name_of(voter)}")
@@ -193,7 +323,23 @@ def _frame_of(voter: AnyVoter) -> pd.DataFrame:
 
 
 def name_of(voter: AnyVoter) -> str:
-    """Return the name of a voter for tables and legends."""
+    """Return the name of a voter for tables and legends.
+
+    Parameters
+    ----------
+    voter
+        A run, a vote or a predictions frame, whose name is ``attrs["name"]``.
+
+    Returns
+    -------
+    str
+        Of a frame without a name, "predictions".
+
+    Examples
+    --------
+    >>> ser.predictions.name_of(ser.load_run("results/laptop/stratified/whisper-tiny.en-probe"))
+    'Whisper tiny.en, frozen'
+    """
     if isinstance(voter, pd.DataFrame):
         return str(voter.attrs.get("name") or "predictions")
     return str(getattr(voter, "name", None) or type(voter).__name__)
@@ -228,10 +374,34 @@ def _demand_part(part: str) -> None:
 
 
 def align(voters: Iterable[AnyVoter], part: str | None = None) -> list[pd.DataFrame]:
-    """Return the frames of several voters over the same clips in the same order, of one part or of all.
+    """Return the frames of several voters over the same clips in the same order.
 
-    Voters vote, and are compared, only where they heard the same clips of the same split of the same corpus:
-    SerlibError names the two voters and what differs. An "unnamed" corpus is the same as no other.
+    Voters vote, and are compared, only where they heard the same clips of the same split of the same corpus. An
+    "unnamed" corpus is the same as no other.
+
+    Parameters
+    ----------
+    voters
+        A list of runs, votes or predictions frames.
+    part
+        "test", "validation", or None for both.
+
+    Returns
+    -------
+    list of DataFrame
+        Predictions frames, one for each voter; row i is the same clip in each.
+
+    Raises
+    ------
+    SerlibError
+        Where two voters differ: it names both, and in what.
+
+    Examples
+    --------
+    >>> home = "results/laptop/stratified"
+    >>> frames = ser.predictions.align([ser.load_run(f"{home}/{key}-mini") for key in ser.SIX], "test")
+    >>> len(frames), frames[0].shape, frames[5]["clip"].equals(frames[0]["clip"])
+    (6, (288, 14), True)
     """
     voters = listed(voters)
     frames = [_frame_of(voter) if part is None else rows_of(voter, part) for voter in voters]
@@ -288,9 +458,33 @@ def _refuse_other_speech(frames: Sequence[pd.DataFrame], names: Sequence[str], p
 
 
 def verdicts(voters: Iterable[AnyVoter], part: str = "test") -> pd.DataFrame:
-    """Return what each voter predicted: a row a clip, column ``emotion`` (the truth), then one a voter (09, 10).
+    """Return what each voter predicted, clip by clip (09, 10).
 
     Rows go by the name of the clip, so that two such tables can be compared whatever wrote the predictions.
+
+    Parameters
+    ----------
+    voters
+        A list of runs, votes or predictions frames that judged the same clips.
+    part
+        "test" or "validation".
+
+    Returns
+    -------
+    DataFrame
+        A row for each clip; a column ``emotion`` (the truth), then one for each voter.
+
+    Raises
+    ------
+    SerlibError
+        For voters that judged other clips, and for two of one name.
+
+    Examples
+    --------
+    >>> twins = [ser.load_run(f"results/laptop/stratified/{key}-mini") for key in ser.SIX[:3]]
+    >>> table = ser.verdicts(twins)
+    >>> table.iloc[2].to_list()
+    ['neutral', 'sad', 'calm', 'calm']
     """
     voters = listed(voters)
     frames = align(voters, part)
@@ -307,8 +501,32 @@ def verdicts(voters: Iterable[AnyVoter], part: str = "test") -> pd.DataFrame:
 def pool(voters: Iterable[AnyVoter], name: str) -> pd.DataFrame:
     """Return the test predictions of the folds of one system as one frame, itself a voter (11).
 
-    Each clip was judged by the model that had it in its test part; SerlibError when two of them had, or when they
-    heard different corpora or know different classes.
+    Each clip was judged by the model that had it in its test part.
+
+    Parameters
+    ----------
+    voters
+        A list of runs or predictions frames, one for each fold.
+    name
+        What tables and figures call them together.
+
+    Returns
+    -------
+    DataFrame
+        A predictions frame of all test clips.
+
+    Raises
+    ------
+    SerlibError
+        When two folds judged the same clip, heard different corpora or know different classes.
+
+    Examples
+    --------
+    >>> home, key = "results/laptop", "whisper-tiny.en-probe"
+    >>> folds = [ser.load_run(f"{home}/luna-jimenez-fold{k}/{key}") for k in (1, 2, 3, 4, 5)]
+    >>> pooled = ser.pool(folds, "probe, new voices")
+    >>> len(pooled), round(ser.accuracy(pooled), 3)
+    (1440, 0.761)
     """
     voters = listed(voters)
     frames = [rows_of(voter) for voter in voters]
@@ -323,8 +541,36 @@ def pool(voters: Iterable[AnyVoter], name: str) -> pd.DataFrame:
 def mistakes(voter: AnyVoter, corpus: pd.DataFrame, part: str = "test") -> pd.DataFrame:
     """Return the rows of the corpus that a voter got wrong, most confident first (03 to 09).
 
-    Two columns are added: ``predicted``, and ``confidence``, the probability of what was predicted. SerlibError for
-    another corpus than the one that the voter heard.
+    Parameters
+    ----------
+    voter
+        A run, a vote or a predictions frame.
+    corpus
+        The corpus that it heard, or its clips of that part.
+    part
+        "test" or "validation".
+
+    Returns
+    -------
+    DataFrame
+        Rows of the corpus with two more columns: ``predicted``, and ``confidence``, the probability of what was
+        predicted. ``ser.listen`` plays them.
+
+    Raises
+    ------
+    SerlibError
+        For another corpus than the one that the voter heard.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> corpus = pd.DataFrame({"emotion": ["happy", "sad", "sad"]}, index=["a", "b", "c"])
+    >>> voter = ser.predictions.make(corpus, [[0.9, 0.1], [0.6, 0.4], [0.8, 0.2]], ["happy", "sad"], "test")
+    >>> print(ser.mistakes(voter, corpus))
+         emotion predicted  confidence
+    clip
+    c        sad     happy         0.8
+    b        sad     happy         0.6
     """
     rows = heard(voter, corpus, part)
     return rows[rows["predicted"] != rows["emotion"]]
@@ -355,7 +601,7 @@ def of_clips(frame: pd.DataFrame, corpus: Any, who: str) -> Any:
     SerlibError where it is no corpus or another than the frame is of; ``who`` names the frame.
     """
     if not isinstance(corpus, pd.DataFrame | pd.Series) or (corpus.ndim == 2 and "emotion" not in corpus):
-        raise SerlibError(f"{_kind(corpus)} is no corpus; give the one that {who} was trained on.")
+        raise SerlibError(f"{_type_with_article(corpus)} is no corpus; give the one that {who} was trained on.")
     theirs, ours = frame["corpus"].iloc[0], corpus.attrs.get("name", UNNAMED)
     if theirs != ours and UNNAMED not in (theirs, ours):
         raise SerlibError(f"{who} heard {theirs}, and this corpus is {ours}; give the one that it was trained on.")
@@ -382,7 +628,7 @@ def _checked(frame: Any, where: str) -> pd.DataFrame:
 def _faults(frame: Any) -> Iterator[str]:
     """Yield what makes a table no predictions frame; a later fault may only be asked for where there is no earlier."""
     if not isinstance(frame, pd.DataFrame):
-        yield f"{_kind(frame)} is no predictions frame; a run's is run.predictions"
+        yield f"{_type_with_article(frame)} is no predictions frame; a run's is run.predictions"
     if (twice := frame.columns[frame.columns.duplicated()]).size:
         yield f"two columns {twice[0]}; make the predictions again"
     missing = [column for column in COLUMNS[:-1] if column not in frame]
@@ -446,7 +692,7 @@ def _fits_a_file(cells: Iterable[str]) -> bool:
     return "\r" not in text and "\0" not in text
 
 
-def _kind(given: Any) -> str:
+def _type_with_article(given: Any) -> str:
     """Return what something is, with its article, for a sentence."""
     if given is None:
         return "None"

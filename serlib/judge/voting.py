@@ -29,7 +29,18 @@ FLOOR = 1e-6  # predictions are kept to six decimals, so a probability of 0 is o
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Vote:
-    """A vote, itself a voter: its predictions, whose probabilities are shares of the vote, and its ties."""
+    """A vote, itself a voter: ``name``, ``members`` (their names), ``predictions`` and ``ties``.
+
+    Its predictions frame has the shares of the vote as probabilities. ``ties`` has a row for each tie, with the columns
+    clip, part, emotion (the truth), tied (the labels), votes (of each of these) and chosen.
+
+    Examples
+    --------
+    >>> twins = [ser.load_run(f"results/laptop/stratified/{key}-mini") for key in ser.SIX[:3]]
+    >>> vote = ser.majority_vote(twins, name="three twins")
+    >>> len(vote.ties), vote.ties.loc[0, "tied"]
+    (42, 'neutral, sad, surprised')
+    """
 
     name: str
     members: tuple[str, ...]
@@ -42,20 +53,77 @@ class Vote:
 
 
 def majority_vote(voters: Iterable[AnyVoter], tie: str = "probability", name: str | None = None) -> Vote:
-    """Return the hard vote: the label that most voters predicted (paper, sections 3.5 and 6.2).
+    """Return the hard vote: the label that most voters predicted.
 
-    ``tie`` chooses among labels with equally many votes: "probability" takes the one with the greatest summed
-    probability, "first" the alphabetically first, which is what a mode does, "best" the one that the voter with the
-    best validation accuracy predicted (where that is not among them, the greatest summed probability).
+    Parameters
+    ----------
+    voters
+        A list of runs, votes or predictions frames that judged the same clips.
+    tie
+        What chooses among labels with equally many votes: "probability" takes the one with the greatest summed
+        probability, "first" the alphabetically first, which is what a mode does, "best" the one that the voter with the
+        best validation accuracy predicted (where that is not among them, the greatest summed probability).
+    name
+        What tables and figures call the vote; without one, "vote of 3" or so.
+
+    Returns
+    -------
+    Vote
+        A voter, of the validation and the test part.
+
+    Raises
+    ------
+    SerlibError
+        For what are no voters, for voters that judged other clips, of another corpus or by other classes, and for
+        another rule for ties. So do all votes.
+
+    References
+    ----------
+    The paper, sections 3.5 and 6.2.
+
+    Examples
+    --------
+    >>> twins = [ser.load_run(f"results/laptop/stratified/{key}-mini") for key in ser.SIX]
+    >>> vote = ser.majority_vote(twins)
+    >>> f"{max(map(ser.accuracy, twins)):.1%} the best alone, {ser.accuracy(vote):.1%} together"
+    '68.1% the best alone, 72.9% together'
     """
-    frames, hard, soft = _ballots(voters)
+    frames, hard, soft = _frames_and_ballots(voters)
     breakers = _tie_breakers(frames, hard, soft, np.ones(len(frames)), tie)
     return _vote_of_sums(frames, hard.sum(0), breakers, name, "vote")
 
 
 def soft_vote(voters: Iterable[AnyVoter], name: str | None = None) -> Vote:
-    """Return the soft vote: the label with the greatest mean probability."""
-    frames, _, soft = _ballots(voters)
+    """Return the soft vote: the label with the greatest mean probability.
+
+    Parameters
+    ----------
+    voters
+        A list of runs, votes or predictions frames that judged the same clips.
+    name
+        What tables and figures call the vote; without one, "soft vote of 3" or so.
+
+    Returns
+    -------
+    Vote
+        A voter, of the validation and the test part.
+
+    Raises
+    ------
+    SerlibError
+        As ``majority_vote``.
+
+    Examples
+    --------
+    Two doubtful voters against one who is sure:
+
+    >>> import pandas as pd
+    >>> clip = pd.DataFrame({"emotion": ["sad"]}, index=["a"])
+    >>> voters = [ser.predictions.make(clip, [[p, 1 - p]], ["happy", "sad"], "test") for p in (0.6, 0.6, 0.1)]
+    >>> [vote.predictions.loc[0, "predicted"] for vote in (ser.majority_vote(voters), ser.soft_vote(voters))]
+    ['happy', 'sad']
+    """
+    frames, _, soft = _frames_and_ballots(voters)
     total = soft.sum(0)
     return _vote_of_sums(frames, total, total, name, "soft vote")
 
@@ -65,8 +133,35 @@ def entropy_vote(voters: Iterable[AnyVoter], name: str | None = None) -> Vote:
 
     A voter's weight on a clip is 1 - H / log(classes), where H is the entropy of its probabilities: 1 for a voter who
     is certain, 0 for one who has no idea.
+
+    Parameters
+    ----------
+    voters
+        A list of runs, votes or predictions frames that judged the same clips.
+    name
+        What tables and figures call the vote; without one, "entropy vote of 3" or so.
+
+    Returns
+    -------
+    Vote
+        A voter, of the validation and the test part.
+
+    Raises
+    ------
+    SerlibError
+        As ``majority_vote``.
+
+    Examples
+    --------
+    Who says 50 to 50 has nothing to say, and the vote is that of the other:
+
+    >>> import pandas as pd
+    >>> clip = pd.DataFrame({"emotion": ["sad"]}, index=["a"])
+    >>> voters = [ser.predictions.make(clip, [[p, 1 - p]], ["happy", "sad"], "test") for p in (0.5, 0.1)]
+    >>> ser.entropy_vote(voters).predictions.round(3).loc[0, ["p_happy", "p_sad"]].to_list()
+    [0.1, 0.9]
     """
-    frames, _, soft = _ballots(voters)
+    frames, _, soft = _frames_and_ballots(voters)
     entropy = -(soft * np.log(np.maximum(soft, FLOOR))).sum(-1, keepdims=True)
     total = ((1 - entropy / np.log(soft.shape[-1])).clip(FLOOR) * soft).sum(0)
     return _vote_of_sums(frames, total, total, name, "entropy vote")
@@ -75,17 +170,49 @@ def entropy_vote(voters: Iterable[AnyVoter], name: str | None = None) -> Vote:
 def stacked_vote(voters: Iterable[AnyVoter], name: str | None = None) -> Vote:
     """Return the verdicts of a level-1 model that has learned on validation whom to believe when (09).
 
-    A logistic regression on the log probabilities of all voters (stacking: Wolpert 1992; Ting and Witten 1999); the
-    strength of its regularization is chosen by cross-validation within the validation part. Its own predictions of
-    validation clips are out of fold, so that they may be compared with those of other votes. The test part is only
-    predicted.
+    It is a logistic regression on the log probabilities of all voters; the strength of its regularization is chosen by
+    cross-validation within the validation part. Its own predictions of validation clips are out of fold, so that they
+    may be compared with those of other votes. The test part is only predicted.
+
+    Parameters
+    ----------
+    voters
+        A list of runs, votes or predictions frames that judged the same clips.
+    name
+        What tables and figures call the vote; without one, "stacked vote of 3" or so.
+
+    Returns
+    -------
+    Vote
+        A voter, of the validation and the test part.
+
+    Raises
+    ------
+    SerlibError
+        For fewer than 4 validation clips of a class, and as ``majority_vote``.
+
+    References
+    ----------
+    Stacking: Wolpert 1992; Ting and Witten 1999.
+
+    Examples
+    --------
+    A voter who takes every "happy" for "sad" and the other way round is worth having: what it says can be turned round.
+
+    >>> import pandas as pd
+    >>> clips = pd.DataFrame({"emotion": ["happy", "sad"] * 6}, index=list("abcdefghijkl"))
+    >>> taught = ser.predictions.make(clips[:8], [[0.1, 0.9], [0.9, 0.1]] * 4, ["happy", "sad"], "validation")
+    >>> tested = ser.predictions.make(clips[8:], [[0.1, 0.9], [0.9, 0.1]] * 2, ["happy", "sad"], "test")
+    >>> wrong = pd.concat([taught, tested], ignore_index=True)
+    >>> ser.accuracy(wrong), ser.accuracy(ser.stacked_vote([wrong]))
+    (0.0, 1.0)
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import GridSearchCV, StratifiedKFold, cross_val_predict
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    frames, _, soft = _ballots(voters)
+    frames, _, soft = _frames_and_ballots(voters)
     frame, labels = frames[0], predictions.labels(frames[0])
     known = (frame["part"] == "validation").to_numpy()
     fewest = frame.loc[known, "emotion"].value_counts().reindex(labels, fill_value=0).min()
@@ -107,11 +234,36 @@ def stacked_vote(voters: Iterable[AnyVoter], name: str | None = None) -> Vote:
 
 
 def weighted_vote(voters: Iterable[AnyVoter], weights: Iterable[float] | None = None, name: str | None = None) -> Vote:
-    """Return the hard vote in which voter i has ``weights[i]`` votes; by default its validation accuracy.
+    """Return the hard vote in which some voters have more votes than others.
 
-    Weights taken from the test part would choose on what they are measured on.
+    Parameters
+    ----------
+    voters
+        A list of runs, votes or predictions frames that judged the same clips.
+    weights
+        How many votes each has, numbers of 0 or more; by default its validation accuracy. Weights taken from the test
+        part would choose on what they are measured on.
+    name
+        What tables and figures call the vote; without one, "weighted vote of 3" or so.
+
+    Returns
+    -------
+    Vote
+        A voter, of the validation and the test part.
+
+    Raises
+    ------
+    SerlibError
+        For weights that are none, or too few or many, and as ``majority_vote``.
+
+    Examples
+    --------
+    >>> twins = [ser.load_run(f"results/laptop/stratified/{key}-mini") for key in ser.SIX[:3]]
+    >>> one = ser.weighted_vote(twins, weights=[0, 0, 1], name="the third alone")
+    >>> ser.accuracy(one) == ser.accuracy(twins[2])
+    True
     """
-    frames, hard, soft = _ballots(voters)
+    frames, hard, soft = _frames_and_ballots(voters)
     if weights is None:
         weights = [accuracy(frame, "validation") for frame in frames]
     try:
@@ -130,9 +282,33 @@ def weighted_vote(voters: Iterable[AnyVoter], weights: Iterable[float] | None = 
 def calibrate(voter: AnyVoter) -> pd.DataFrame:
     """Return a voter's predictions with probabilities that say how often it is right; no label changes (09).
 
-    Temperature scaling: the log probabilities are divided by the one number T that makes the truth of the
-    *validation* clips most likely (Guo et al., ICML 2017, arXiv:1706.04599); above 1 it takes confidence away.
-    ``attrs["temperature"]`` holds it, between 0.05 and 20.
+    Temperature scaling: the log probabilities are divided by the one number T that makes the truth of the *validation*
+    clips most likely; above 1 it takes confidence away.
+
+    Parameters
+    ----------
+    voter
+        A run, a vote or a predictions frame.
+
+    Returns
+    -------
+    DataFrame
+        A predictions frame, itself a voter. ``attrs["temperature"]`` holds T, between 0.05 and 20.
+
+    Raises
+    ------
+    SerlibError
+        For what is no voter, and for one without validation clips.
+
+    References
+    ----------
+    Guo et al., ICML 2017 (arXiv:1706.04599).
+
+    Examples
+    --------
+    >>> run = ser.load_run("results/laptop/stratified/whisper-tiny.en")
+    >>> round(ser.calibrate(run).attrs["temperature"], 2)
+    1.47
     """
     frame = predictions.align([voter])[0]
     names = predictions.labels(frame)
@@ -156,12 +332,47 @@ def every_vote(
 ) -> pd.DataFrame:
     """Return the majority votes of all subsets of the voters, one row each: of six, 20 triples and 6 fives.
 
-    Columns: members (names), size, validation_accuracy, validation_uar, test_accuracy, test_low and test_high (its
-    95 % interval), test_uar, test_ties (clips) and test_best: in what share of ``n_resamples`` bootstrap draws of
-    actors or clips (``unit``) this vote is the best of the table (shared among equals). Choose by the validation
-    columns: the best of 26 on the test part is partly luck. NaN for a part without clips.
+    Choose by the validation columns: the best of 26 on the test part is partly luck.
+
+    Parameters
+    ----------
+    voters
+        A list of runs, votes or predictions frames that judged the same clips.
+    sizes
+        How many voters sit in a vote, a list of whole numbers.
+    tie
+        The rule for ties, as in ``majority_vote``.
+    unit
+        What bootstrap draws with replacement, "actor" or "clip".
+    n_resamples
+        How many draws, a whole number from 1 up.
+    random_state
+        The seed of the draws, a whole number from 0 up.
+
+    Returns
+    -------
+    DataFrame
+        Columns members (names), size, validation_accuracy, validation_uar, test_accuracy, test_low and test_high (its
+        95 % interval), test_uar, test_ties (clips) and test_best: in what share of the draws this vote is the best of
+        the table (shared among equals). NaN for a part without clips.
+
+    Raises
+    ------
+    SerlibError
+        For sizes of which no vote can be formed, for another unit, and as ``majority_vote``.
+
+    Examples
+    --------
+    >>> twins = [ser.load_run(f"results/laptop/stratified/{key}-mini") for key in ser.SIX[:4]]
+    >>> table = ser.every_vote(twins, sizes=[3], n_resamples=1000)
+    >>> print(table[["size", "validation_accuracy", "test_accuracy", "test_ties"]].round(3))
+       size  validation_accuracy  test_accuracy  test_ties
+    0     3                0.672          0.712         30
+    1     3                0.698          0.677         25
+    2     3                0.690          0.667         28
+    3     3                0.681          0.715         29
     """
-    frames, hard, soft = _ballots(voters)
+    frames, hard, soft = _frames_and_ballots(voters)
     names = [predictions.name_of(frame) for frame in frames]
     member, subsets = _subsets(len(frames), sizes)
     chosen, tied = _winners_of_subsets(frames, hard, soft, member, tie)
@@ -188,13 +399,39 @@ def every_vote(
 
 
 def tie_costs(voters: Iterable[AnyVoter], sizes: Iterable[int] = (3, 5), part: str = "validation") -> pd.DataFrame:
-    """Return what each rule for ties is worth, over all hard votes of some sizes together; a row a size (09).
+    """Return what each rule for ties is worth, over all hard votes of some sizes together (09).
 
-    Columns votes, verdicts (votes x clips), ties (share of the verdicts), truth_tied (share of the ties in which the
-    truth is among the tied labels, so that a rule can be right at all), then the share of the ties that a rule gets
-    right: random (expected of drawing lots) and each of ``TIES``.
+    Parameters
+    ----------
+    voters
+        A list of runs, votes or predictions frames that judged the same clips.
+    sizes
+        How many voters sit in a vote, a list of whole numbers.
+    part
+        "validation", on which a rule may be chosen, or "test".
+
+    Returns
+    -------
+    DataFrame
+        A row for each size. Columns votes, verdicts (votes x clips), ties (share of the verdicts), truth_tied (share of
+        the ties in which the truth is among the tied labels, so that a rule can be right at all), then the share of the
+        ties that a rule gets right: random (expected of drawing lots) and each of ``TIES``.
+
+    Raises
+    ------
+    SerlibError
+        For sizes of which no vote can be formed, for a part without clips, and as ``majority_vote``.
+
+    Examples
+    --------
+    >>> twins = [ser.load_run(f"results/laptop/stratified/{key}-mini") for key in ser.SIX]
+    >>> print(ser.tie_costs(twins)[["votes", "ties", "random", "probability", "first", "best"]].round(2))
+          votes  ties  random  probability  first  best
+    size
+    3        20  0.12    0.30         0.38   0.26  0.33
+    5         6  0.11    0.42         0.43   0.38  0.47
     """
-    frames, hard, soft = _ballots(voters)
+    frames, hard, soft = _frames_and_ballots(voters)
     predictions.rows_of(frames[0], part)  # or there are none to judge
     here = (frames[0]["part"] == part).to_numpy()
     truth = _one_hot(frames[0]["emotion"], predictions.labels(frames[0]))[here]
@@ -220,13 +457,40 @@ def tie_costs(voters: Iterable[AnyVoter], sizes: Iterable[int] = (3, 5), part: s
 
 
 def diversity(voters: Iterable[AnyVoter], part: str = "test") -> pd.DataFrame:
-    """Return how differently every two voters judge, a row a pair (09).
+    """Return how differently every two voters judge, a row for each pair (09).
 
-    Columns a, b (names); disagreement, the share of clips with different labels; kappa, Cohen's agreement of the
-    labels beyond chance; and, of being right or wrong alone: q, Yule's Q (1 where one voter's hits lie within the
-    other's, 0 where they are independent), correlation (of the two rows of 0 and 1), error_overlap (both wrong of at
-    least one wrong) and oracle (at least one right, the best that any vote of the two could reach). NaN where a
-    measure is not defined. Kuncheva and Whitaker, Machine Learning 51 (2003).
+    Parameters
+    ----------
+    voters
+        A list of two runs, votes or predictions frames at least, that judged the same clips.
+    part
+        "test" or "validation".
+
+    Returns
+    -------
+    DataFrame
+        Columns a, b (names); disagreement, the share of clips with different labels; kappa, Cohen's agreement of the
+        labels beyond chance; and, of being right or wrong alone: q, Yule's Q (1 where one voter's hits lie within the
+        other's, 0 where they are independent), correlation (of the two rows of 0 and 1), error_overlap (both wrong of
+        at least one wrong) and oracle (at least one right, the best that any vote of the two could reach). NaN where a
+        measure is not defined.
+
+    Raises
+    ------
+    SerlibError
+        For fewer than two voters, for a part without clips, and as ``majority_vote``.
+
+    References
+    ----------
+    Kuncheva and Whitaker, Machine Learning 51 (2003).
+
+    Examples
+    --------
+    >>> run = ser.load_run("results/laptop/stratified/whisper-tiny.en")
+    >>> frozen = ser.load_run("results/laptop/stratified/whisper-tiny.en-probe")
+    >>> print(ser.diversity([run, frozen])[["disagreement", "kappa", "q", "error_overlap", "oracle"]].round(2))
+       disagreement  kappa     q  error_overlap  oracle
+    0          0.16   0.82  0.84            0.3    0.94
     """
     from sklearn.metrics import cohen_kappa_score
 
@@ -257,7 +521,31 @@ def diversity(voters: Iterable[AnyVoter], part: str = "test") -> pd.DataFrame:
 
 
 def disagreement(voters: Iterable[AnyVoter], part: str = "test") -> pd.DataFrame:
-    """Return the share of clips to which each two voters give different labels, a row and a column a voter (09)."""
+    """Return the share of clips to which each two voters give different labels (09).
+
+    Parameters
+    ----------
+    voters
+        A list of runs, votes or predictions frames that judged the same clips.
+    part
+        "test" or "validation".
+
+    Returns
+    -------
+    DataFrame
+        From 0 to 1, a row and a column for each voter.
+
+    Raises
+    ------
+    SerlibError
+        As ``majority_vote``.
+
+    Examples
+    --------
+    >>> twins = [ser.load_run(f"results/laptop/stratified/{key}-mini") for key in ser.SIX]
+    >>> ser.voting.disagreement(twins).round(2).iloc[0].to_list()
+    [0.0, 0.36, 0.31, 0.38, 0.38, 0.43]
+    """
     voters = predictions.listed(voters)
     names = [predictions.name_of(voter) for voter in voters]
     labels = [frame["predicted"].to_numpy() for frame in predictions.align(voters, part)]
@@ -267,10 +555,37 @@ def disagreement(voters: Iterable[AnyVoter], part: str = "test") -> pd.DataFrame
 def jury_accuracy(k: int, p: Any, correlation: Any = 0.0, n_classes: int = 8) -> Any:
     """Return how often the hard vote of k jurors is right, each right with probability p: exact, no simulation (09).
 
-    ``correlation`` is that of any two jurors' being right (0 independent, 1 always together): each clip has a
-    difficulty drawn from a beta distribution with mean p, and given it the jurors are independent, so the number of
-    right ones is beta-binomial. Wrong votes scatter evenly over the other classes, and ties are broken by lot. ``p``
-    and ``correlation`` may be arrays, which broadcast. With two classes and no correlation: Condorcet's theorem (1785).
+    Each clip has a difficulty drawn from a beta distribution with mean p, and given it the jurors are independent, so
+    the number of right ones is beta-binomial. Wrong votes scatter evenly over the other classes, and ties are broken by
+    lot. With two classes and no correlation: Condorcet's theorem (1785).
+
+    Parameters
+    ----------
+    k
+        How many jurors there are, a whole number from 1 up.
+    p
+        How often each is right, 0 to 1; a number or an array.
+    correlation
+        That of any two jurors' being right: 0 independent, 1 always together; a number or an array.
+    n_classes
+        How many classes there are, 2 at least.
+
+    Returns
+    -------
+    float or ndarray
+        From 0 to 1, in the shape to which ``p`` and ``correlation`` broadcast.
+
+    Raises
+    ------
+    SerlibError
+        For numbers outside of these bounds, and for shapes that do not broadcast.
+
+    Examples
+    --------
+    Three independent jurors, each right on nine of ten questions of yes or no, and three who always agree:
+
+    >>> ser.jury_accuracy(3, 0.9, correlation=[0, 1], n_classes=2).round(3).tolist()
+    [0.972, 0.9]
     """
     if not all(isinstance(number, Integral) for number in (k, n_classes)) or k < 1 or n_classes < 2:
         raise SerlibError(
@@ -336,7 +651,7 @@ def _subsets(n: int, sizes: Iterable[int]) -> tuple[np.ndarray, list[tuple[int, 
     return member, subsets
 
 
-def _ballots(voters: Iterable[AnyVoter]) -> tuple[list[pd.DataFrame], np.ndarray, np.ndarray]:
+def _frames_and_ballots(voters: Iterable[AnyVoter]) -> tuple[list[pd.DataFrame], np.ndarray, np.ndarray]:
     """Return the aligned frames with the voters' names, and labels (0 or 1) and probabilities (voters, clips, classes).
 
     The first frame has on record what recordings any of them heard.

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from textwrap import shorten
+from typing import Any
 
 from serlib.errors import SerlibError, nearest
 from serlib.files import given_path, named_folder
@@ -18,9 +19,17 @@ TWINS = Path(__file__).parents[1] / "twins"
 class Backbone:
     """One pre-trained encoder: what it is, and the facts that decide how it must be fed.
 
-    ``parameters`` counts the encoder in millions. ``needs_mask`` says whether padding is told to the model by an
-    attention mask (all layer-norm models) or never (HuBERT base, Whisper). ``paper_title`` is its row in
-    :func:`serlib.judge.paper.models`, empty where the paper has none.
+    ``key`` is what it is called by, ``title`` what tables call it, ``checkpoint`` its hub id or folder at ``revision``,
+    ``family`` its kind in transformers. ``parameters`` counts the encoder in millions, in ``layers`` layers of
+    ``hidden`` numbers a frame. ``needs_mask`` says whether padding is told to the model by an attention mask (all
+    layer-norm models) or never (HuBERT base, Whisper). ``about`` says how it was pre-trained; ``paper_title`` is its
+    row in :func:`serlib.judge.paper.models`, empty where the paper has none.
+
+    Examples
+    --------
+    >>> backbone = ser.backbone("hubert-base")
+    >>> backbone.parameters, backbone.layers, backbone.hidden, backbone.needs_mask
+    (94.4, 12, 768, False)
     """
 
     key: str
@@ -37,12 +46,20 @@ class Backbone:
 
     @property
     def original(self) -> str:
-        """The key of the model that a twin stands for; of all others their own."""
+        """The key of the model that a twin stands for; of all others their own.
+
+        >>> ser.backbone("hubert-base-mini").original
+        'hubert-base'
+        """
         return Path(self.checkpoint).name if self.is_twin else self.key
 
     @property
     def is_twin(self) -> bool:
-        """Whether this is a mini twin, whose weights ship with serlib."""
+        """Whether this is a mini twin, whose weights ship with serlib.
+
+        >>> ser.backbone("hubert-base-mini").is_twin
+        True
+        """
         return self.checkpoint.startswith("serlib/twins/")
 
     def __str__(self) -> str:
@@ -51,7 +68,7 @@ class Backbone:
         )
 
 
-_LARGE = {"parameters": 315.4, "hidden": 1024, "layers": 24, "needs_mask": True}
+_LARGE: dict[str, Any] = {"parameters": 315.4, "hidden": 1024, "layers": 24, "needs_mask": True}
 BACKBONES = {
     row.key: row
     for row in (
@@ -144,10 +161,29 @@ SIX = tuple(key for key, row in BACKBONES.items() if row.paper_title)
 
 
 def backbone(name: str | Path) -> Backbone:
-    """Return the backbone of a key ("hubert-base"), of a twin ("hubert-base-mini"), a hub id, or a local folder.
+    """Return a pre-trained encoder by its name.
 
-    Any encoder of the wav2vec 2.0 family or of Whisper that transformers knows by itself will do. Raises SerlibError
-    with the nearest names for anything else.
+    Parameters
+    ----------
+    name
+        A key ("hubert-base"), a twin ("hubert-base-mini"), a hub id, or a local folder. Any encoder of the wav2vec 2.0
+        family or of Whisper that transformers knows by itself will do.
+
+    Returns
+    -------
+    Backbone
+        What it is, without its weights.
+
+    Raises
+    ------
+    SerlibError
+        With the nearest names for what is none of these, and for a checkpoint that serlib cannot feed.
+
+    Examples
+    --------
+    >>> print(ser.backbone("hubert-base-mini"))
+    HuBERT base (mini twin) (0.4712 M parameters, 3 layers of 96): a tiny model with the layout of HuBERT base,
+    pre-trained on synthetic speech only.
     """
     if not isinstance(name, str | Path):
         raise SerlibError(f"A backbone is found by its name, such as 'hubert-base', and {name!r} is none.")
@@ -155,16 +191,16 @@ def backbone(name: str | Path) -> Backbone:
     if name in BACKBONES:
         return BACKBONES[name]
     if name.removesuffix("-mini") in SIX and name.endswith("-mini"):
-        return _twin(BACKBONES[name.removesuffix("-mini")])
+        return _twin_of(BACKBONES[name.removesuffix("-mini")])
     if given_path(name).is_dir() or name.count("/") == 1:
-        return _anyone(name)
+        return _backbone_of_checkpoint(name)
     raise SerlibError(
         f"There is no backbone called {name!r}: {nearest(name, [*BACKBONES, *(f'{key}-mini' for key in SIX)])} "
         "A hub id (owner/name) or a local folder is welcome too."
     )
 
 
-def _twin(real: Backbone) -> Backbone:
+def _twin_of(real: Backbone) -> Backbone:
     config = config_of(TWINS / real.key)
     hidden, layers = config.hidden_size, config.num_hidden_layers
     return replace(
@@ -179,7 +215,7 @@ def _twin(real: Backbone) -> Backbone:
     )
 
 
-def _anyone(name: str) -> Backbone:
+def _backbone_of_checkpoint(name: str) -> Backbone:
     source = weights_of(name)
     config = config_of(source)
     family = config.model_type
@@ -192,7 +228,7 @@ def _anyone(name: str) -> Backbone:
     return Backbone(key, key, name, family, size, hidden, layers, needs_mask, "a checkpoint of your own choice.")
 
 
-def config_of(source: Path | str, revision: str = "main", **settings):
+def config_of(source: Path | str, revision: str = "main", **settings: Any) -> Any:
     """Return the config of a local folder or hub id, with these settings in place of its own.
 
     Raises SerlibError where there is none, and for a model that serlib cannot feed: one that brings its own code, is no
@@ -222,18 +258,18 @@ def config_of(source: Path | str, revision: str = "main", **settings):
     return config
 
 
-def extractor_of(backbone: Backbone, **options):
+def extractor_of(backbone: Backbone, **options: Any) -> Any:
     """Return what makes a backbone's input of sound, with these options. SerlibError where there is none."""
     source = weights_of(backbone.checkpoint)
     return _extractor(source, backbone.checkpoint, revision_of(backbone), options)
 
 
-def extractor_from(folder: Path):
+def extractor_from(folder: Path) -> Any:
     """Return what makes the input of a trained model, from the folder of its checkpoint. SerlibError without."""
     return _extractor(folder, str(folder), None, {})
 
 
-def _extractor(source: Path | str, name: str, revision: str | None, options: dict):
+def _extractor(source: Path | str, name: str, revision: str | None, options: dict[str, Any]) -> Any:
     from transformers import AutoFeatureExtractor
 
     try:
@@ -271,11 +307,11 @@ def revision_of(backbone: Backbone) -> str | None:
     """
     if isinstance(weights_of(backbone.checkpoint), Path):
         return None
-    return _newest(backbone.checkpoint, backbone.revision).name
+    return _newest_snapshot(backbone.checkpoint, backbone.revision).name
 
 
 @cache
-def _newest(checkpoint: str, revision: str) -> Path:
+def _newest_snapshot(checkpoint: str, revision: str) -> Path:
     """Return the folder of the hub's cache that holds a checkpoint at the commit that the revision is now."""
     from huggingface_hub import hf_hub_download
 
@@ -300,7 +336,7 @@ def weights_key(backbone: Backbone) -> str:
 
 def check_twin(backbone: Backbone) -> None:
     """Raise SerlibError for a mini twin whose weights are not those that its recipe ends in."""
-    folder = weights_of(backbone.checkpoint)
+    folder = Path(weights_of(backbone.checkpoint))
     try:
         right = json.loads((folder / "recipe.json").read_text(encoding="utf-8"))["sha256"] == digest(folder / SAFE)
     except (OSError, ValueError, KeyError):
@@ -338,7 +374,8 @@ def missing_weights(name: str, error: Exception, folder: Path | None = None) -> 
 
     ``folder`` is where its files should be, where that is known: what is wrong is looked for there.
     """
-    chain, kinds = error, []
+    chain: BaseException | None = error
+    kinds: list[str] = []
     while chain is not None:
         kinds += [kind.__name__ for kind in type(chain).__mro__]
         kinds += ["MemoryError"] * ("allocate memory" in str(chain))  # torch's own is a plain RuntimeError

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ import torch
 
 from serlib.data import audio
 from serlib.files import atomic_path, cache_dir, checksum, key_of
+from serlib.train.recipes import Recipe
 from serlib.train.run import Work
 
 CODE = 1  # raise it when the same sound would give other features
@@ -27,7 +29,7 @@ class Buckets(torch.utils.data.Sampler):
     clips in the same steps as an undisturbed one. The last step is filled up with clips that the epoch has seen.
     """
 
-    def __init__(self, lengths: Sequence[int], size: int, seed: int):
+    def __init__(self, lengths: Sequence[int], size: int, seed: int) -> None:
         self.lengths, self.size, self.seed, self.epoch = np.asarray(lengths), size, seed, 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -47,14 +49,14 @@ class Buckets(torch.utils.data.Sampler):
 
 
 def collate(
-    clips: list[dict],
+    clips: list[dict[str, Any]],
     labels: dict[str, int],
     name: str,
     channels: int,
     needs_mask: bool,
     shortest: int = 0,
     multiple: int = 1,
-) -> dict:
+) -> dict[str, torch.Tensor]:
     """Pad to the longest clip of the batch; the mask counts samples, as the stock models want it.
 
     ``labels`` has the number of each clip's emotion (as a column beside the features it would make datasets write a
@@ -75,7 +77,7 @@ def collate(
     return batch
 
 
-def features_of(work: Work, encoder, extractor) -> dict:
+def features_of(work: Work[Recipe], encoder: Any, extractor: Any) -> dict[str, Any]:
     """Return train, validation and test as memory-mapped datasets of what the frozen ``encoder`` makes of each clip.
 
     Without an encoder they hold what the extractor makes of it, Whisper's log-mel spectrograms. They are kept in the
@@ -114,7 +116,7 @@ def features_of(work: Work, encoder, extractor) -> dict:
     parts = {}
     for part, frame in split.parts():
         # Evaluation goes by length, so that a batch holds little padding; training has an order of its own.
-        clips = list(frame.index) if part == "train" else sorted(frame.index, key=lengths.get)
+        clips = list(frame.index) if part == "train" else sorted(frame.index, key=lengths.__getitem__)
         parts[part] = whole.select([place[clip] for clip in clips]).with_format("numpy")
     return parts
 
@@ -133,7 +135,7 @@ def _is_whole(folder: Path) -> bool:
         return False
 
 
-def _encoded(sounds: audio.Clips, encoder, extractor) -> Iterator[dict]:
+def _encoded(sounds: audio.Clips, encoder: Any, extractor: Any) -> Iterator[dict[str, Any]]:
     """Yield each clip normalized on its own, through the frozen encoder: (channels x frames,) float32, flat."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     if encoder is not None:

@@ -7,6 +7,7 @@ from html import escape
 from importlib.util import find_spec
 from netrc import NetrcParseError, netrc
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from transformers import Trainer, TrainerCallback
@@ -22,33 +23,33 @@ PATIENCE = 3  # evaluations after which a run that has learned nothing is worth 
 class OrderedTrainer(Trainer):
     """A Trainer whose training clips come in an order of our own; None leaves it to the Trainer."""
 
-    def __init__(self, *args, order: Buckets | None, **options):
+    def __init__(self, *args: Any, order: Buckets | None, **options: Any) -> None:
         super().__init__(*args, **options)
         self.order = order
         if order is not None:
             self.add_callback(_TellEpoch(order))
 
-    def _get_train_sampler(self, train_dataset=None):
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         return super()._get_train_sampler(train_dataset) if self.order is None else self.order
 
 
 class _TellEpoch(TrainerCallback):
     """Tells the sampler the epoch: data loaders differ in how far they pass it on."""
 
-    def __init__(self, order: Buckets):
+    def __init__(self, order: Buckets) -> None:
         self.order = order
 
-    def on_epoch_begin(self, args, state, control, **_):
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.order.set_epoch(state.global_step // (len(self.order) // self.order.size))
 
 
 class Watch(TrainerCallback):
     """Says once, and early, that training does not rise above chance; stops one whose loss is no number."""
 
-    def __init__(self, title: str, split: Split):
+    def __init__(self, title: str, split: Split) -> None:
         self.title, self.split = title, split
 
-    def on_evaluate(self, args, state, control, metrics, **_):
+    def on_evaluate(self, args: Any, state: Any, control: Any, metrics: dict[str, float], **_: Any) -> None:
         if not np.isfinite(metrics["eval_loss"]):
             raise SerlibError(
                 f"{self.title}: at step {state.global_step} the loss is no longer a number, so training has diverged "
@@ -74,8 +75,9 @@ def chance(split: Split) -> float:
 class Progress(TrainerCallback):
     """Shows one line, rewritten in place in a notebook and gone at the end."""
 
-    def __init__(self, title: str):
-        self.title, self.handle, self.start, self.shown = escape(title), None, time.time(), 0.0
+    def __init__(self, title: str) -> None:
+        self.title, self.start, self.shown = escape(title), time.time(), 0.0
+        self.handle: Any = None  # of what IPython shows
 
     def show(self, text: str) -> None:
         """Show HTML in place of what was shown before; outside a notebook, nothing."""
@@ -88,7 +90,7 @@ class Progress(TrainerCallback):
         else:
             self.handle.update(HTML(text))
 
-    def on_step_end(self, args, state, control, **_):
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         now = time.time()
         if now - self.shown > 2:
             self.shown = now
@@ -98,7 +100,7 @@ class Progress(TrainerCallback):
                 f"{self.title}: step {state.global_step} of {state.max_steps}, about {left / 60:.1f} minutes left"
             )
 
-    def on_train_end(self, args, state, control, **_):
+    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.show(f"{self.title}: {state.max_steps} steps done.")
 
 

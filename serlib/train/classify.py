@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,12 +16,39 @@ from serlib.train.run import Run
 
 
 def classify(run: Run, paths: Sequence[Path | str]) -> pd.DataFrame:
-    """Return the probability of each emotion for sound files of any rate: one row a file, one column a label.
+    """Return the probability of each emotion for sound files of any rate.
 
     A clip that is longer than the model hears at once (Whisper: 30 s, fine-tuned the length that it was trained on) is
     heard in equal windows: the probabilities of a fine-tuned model, the averages of a probe are averaged over them.
-    Raises SerlibError for files that cannot be read, and for a run whose checkpoint is not on this machine (runs in
-    results/ keep their predictions only).
+
+    Parameters
+    ----------
+    run
+        A run whose checkpoint is on this machine.
+    paths
+        A list of sound files.
+
+    Returns
+    -------
+    DataFrame
+        A row for each file, a column for each label, 0 to 1.
+
+    Raises
+    ------
+    SerlibError
+        For files that cannot be read, and for a run whose checkpoint is not on this machine.
+
+    Examples
+    --------
+    A run that you have trained answers; those in results/ keep their predictions only:
+
+    >>> ser.classify(ser.start("mini").run("hubert-base"), ["my_voice.wav"]).iloc[0].idxmax()  # doctest: +SKIP
+    'happy'
+    >>> ser.classify(ser.load_run("results/laptop/stratified/whisper-tiny.en"), ["my_voice.wav"])
+    Traceback (most recent call last):
+    ...
+    serlib.errors.SerlibError: The run of Whisper tiny.en, fine-tuned holds predictions but no checkpoint; run its
+    notebook to train one.
     """
     from serlib.train import backbones, probing
     from serlib.train import model as models
@@ -43,7 +71,7 @@ def classify(run: Run, paths: Sequence[Path | str]) -> pd.DataFrame:
     return pd.DataFrame(table, index=[given_path(path).stem for path in paths], columns=run.info["labels"])
 
 
-def _probabilities(model, extractor, samples: np.ndarray) -> np.ndarray:
+def _probabilities(model: Any, extractor: Any, samples: np.ndarray) -> np.ndarray:
     """Return the probabilities of one clip, (classes,)."""
     import torch
 

@@ -40,7 +40,7 @@ class Setup:
     mixed: bool = False
     gpu: bool = True
 
-    def build(self, layers: int, device: str = "meta"):
+    def build(self, layers: int, device: str = "meta") -> tuple[torch.nn.Module, torch.nn.Module, int]:
         """Return (model in training, its convolutions, its weights without LoRA's), with so many layers."""
         from transformers import AutoConfig, AutoModelForAudioClassification
         from transformers.utils import logging
@@ -49,12 +49,12 @@ class Setup:
         config = AutoConfig.for_model(**json.loads(self.config) | {"num_hidden_layers": layers, "layerdrop": 0.0})
         with torch.device(device):
             net = AutoModelForAudioClassification.from_config(config, dtype=torch.float32).train()
-            parameters = _size(net)
+            parameters = _count_of_weights(net)
             convolutions = models.freeze_convolutions(net)
             net.base_model.feature_extractor = models.CachedFeatures()  # as in training
             net.config.apply_spec_augment = False  # it draws on the CPU, and adds next to nothing
             if self.checkpointing:
-                as_there = (lambda: (nullcontext(), _As(self))) if device == "meta" else None
+                as_there = (lambda: (nullcontext(), _WithKernelsOf(self))) if device == "meta" else None
                 models.forget_activations(net, as_there)
             net = models.with_lora(net, self.lora) if self.lora else net
         return net, convolutions, parameters
@@ -112,7 +112,7 @@ def count(setup: Setup, clips: int, frames: int) -> Counts:
     few, more = (_count(setup, layers, clips, frames) for layers in LAYERS)
     share = (json.loads(setup.config)["num_hidden_layers"] - LAYERS[0]) / (LAYERS[1] - LAYERS[0])
 
-    def line(a, b):
+    def line(a: Any, b: Any) -> Any:
         return Pass(*map(line, a, b)) if isinstance(a, Pass) else a + share * (b - a)
 
     return Counts(*(line(getattr(few, field.name), getattr(more, field.name)) for field in fields(Counts)))
@@ -132,18 +132,20 @@ def _count(setup: Setup, layers: int, clips: int, frames: int) -> Counts:
     trained = [weight for weight in net.parameters() if weight.requires_grad]
     for weight in trained:
         weight.grad = torch.empty_like(weight)  # as in all steps but the first
-    channels, frozen = net.config.conv_dim[-1], _size(convolutions)
+    channels, frozen = net.config.conv_dim[-1], _count_of_weights(convolutions)
     features = torch.empty(clips, channels, frames, device="meta")
     labels = torch.zeros(clips, dtype=torch.long, device="meta")
-    with _Meter(net) as meter, _As(setup):
+    with _Meter(net) as meter, _WithKernelsOf(setup):
         loss = net(features, labels=labels).loss
         forward, meter.counted = meter.counted, Pass()
         loss.backward()
     trainable = sum(weight.numel() for weight in trained)
-    return Counts(parameters, _size(net) + frozen, trainable, frozen, channels, forward, meter.counted, meter.peak)
+    return Counts(
+        parameters, _count_of_weights(net) + frozen, trainable, frozen, channels, forward, meter.counted, meter.peak
+    )
 
 
-def _size(net: torch.nn.Module) -> int:
+def _count_of_weights(net: torch.nn.Module) -> int:
     return sum(weight.numel() for weight in net.parameters())
 
 
@@ -166,7 +168,7 @@ class _Meter(TorchDispatchMode):
     FlopCounterMode itself follows modules by hooks that keep recomputed activations alive, so only its formulas serve.
     """
 
-    def __init__(self, net: torch.nn.Module):
+    def __init__(self, net: torch.nn.Module) -> None:
         super().__init__()
         self.formulas = FlopCounterMode(display=False, custom_mapping=FORMULAS).flop_registry
         self.counted, self.now, self.peak = Pass(), 0, 0
@@ -180,9 +182,9 @@ class _Meter(TorchDispatchMode):
         if not func.is_view:
             formula = self.formulas.get(func._overloadpacket)
             operations = formula(*args, **(kwargs or {}), out_val=out) if formula else 0
-            parts = (0, operations) if func._overloadpacket in ATTENTION else (operations, 0)
+            linear, squared = (0, operations) if func._overloadpacket in ATTENTION else (operations, 0)
             moved = sum(tensor.nbytes for tensor in [*args, *made] if torch.is_tensor(tensor))
-            self.counted = self.counted.plus(Pass(*parts, moved, 1))
+            self.counted = self.counted.plus(Pass(linear, squared, moved, 1))
         for tensor in made:
             storage = tensor.untyped_storage()
             if storage._cdata not in self.own and storage._cdata not in self.alive:
@@ -196,13 +198,13 @@ class _Meter(TorchDispatchMode):
         self.now -= self.alive.pop(storage)
 
 
-class _As(TorchFunctionMode):
+class _WithKernelsOf(TorchFunctionMode):
     """Lets the meta device, which knows neither autocast nor kernels, keep what a CPU or a GPU would keep.
 
     Source: torch's list of what autocast casts (docs.pytorch.org/docs/stable/amp.html), and its fused kernels.
     """
 
-    def __init__(self, setup: Setup):
+    def __init__(self, setup: Setup) -> None:
         super().__init__()
         self.setup = setup
 

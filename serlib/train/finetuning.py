@@ -35,19 +35,53 @@ def fine_tune(
 ) -> Run:
     """Fine-tune a backbone on a split and return the Run in ``folder/<split>/<name>``.
 
-    ``name`` tells apart runs of one backbone on one split; without one it is the backbone's key. A finished run of the
-    same sound, labels, weights and recipe is loaded, a half-finished one resumed from its last checkpoint; another run
-    of that name is kept beside it, and what changed is said. The best step is the one of highest validation accuracy,
-    the earliest of equals; test is predicted once, with it. A training that stays at chance is said so, and marked in
-    ``info["at_chance"]``. On several processes, started by ``accelerate launch -m serlib``, a step has as many clips as
-    on one (the same, if the recipe buckets). ``tracker`` is "tensorboard" or "wandb".
+    A finished run of the same sound, labels, weights and recipe is loaded, a half-finished one resumed from its last
+    checkpoint; another run of that name is kept beside it, and what changed is said. The best step is the one of
+    highest validation accuracy, the earliest of equals; test is predicted once, with it. A training that stays at
+    chance is said so, and marked in ``info["at_chance"]``. On several processes, started by ``accelerate launch -m
+    serlib``, a step has as many clips as on one (the same, if the recipe buckets).
 
     Resuming is exact: a run that was killed, at whatever moment, and run again has the predictions of an undisturbed
     one, bit for bit on a CPU. Where it is not: a GPU adds in varying order, and so does a batch that had to be halved.
     Several processes show another ``eval_loss`` in its last digits, because it is averaged over their batches.
 
-    Raises SerlibError for weights that cannot be found, clips that cannot be read or are shorter than 0.1 s, training
-    that diverged, memory that is not enough for one clip, a GPU that is gone and a full disk.
+    Parameters
+    ----------
+    backbone
+        What ``ser.backbone`` or ``lesson.backbone`` returned.
+    split
+        Train, validation and test.
+    recipe
+        How it is trained; a lesson's is ``lesson.recipe_for(backbone)``.
+    folder
+        Where runs are kept, as ``lesson.runs``.
+    name
+        What tells apart runs of one backbone on one split; without one it is the backbone's key.
+    tracker
+        "tensorboard" or "wandb" records loss and accuracy while it trains.
+
+    Returns
+    -------
+    Run
+        A voter, with history and record.
+
+    Raises
+    ------
+    SerlibError
+        For weights that cannot be found, clips that cannot be read or are shorter than 0.1 s, training that diverged,
+        memory that is not enough for one clip, a GPU that is gone and a full disk.
+
+    Examples
+    --------
+    >>> lesson = ser.start("mini", epochs=2)
+    CPU, 2 cores - profile mini - ...
+    >>> backbone = lesson.backbone("hubert-base")
+    >>> recipe = lesson.recipe_for(backbone)
+    >>> print(recipe)
+    2 epochs, batch 16 x 1, learning rate 0.001 (head 0.002), warm-up 10%, mean pooling of the last layer, trimmed,
+    float32, evaluation every 65 steps
+    >>> split = ser.stratified_split(lesson.corpus())  # doctest: +SKIP
+    >>> run = ser.fine_tune(backbone, split, recipe, lesson.runs)  # doctest: +SKIP
     """
     if not isinstance(recipe, Recipe):
         raise SerlibError(
@@ -57,7 +91,7 @@ def fine_tune(
     return found_or_made(work, CODE, partial(_train_and_close, work, tracker))
 
 
-def _train_and_close(work: Work, tracker: str | None) -> Result:
+def _train_and_close(work: Work[Recipe], tracker: str | None) -> Result:
     try:
         return _train_within_memory(work, tracker)
     finally:
@@ -67,7 +101,7 @@ def _train_and_close(work: Work, tracker: str | None) -> Result:
             callbacks.end_wandb()
 
 
-def _train_within_memory(work: Work, tracker: str | None) -> Result:
+def _train_within_memory(work: Work[Recipe], tracker: str | None) -> Result:
     """Train; memory that is not enough halves the batch and doubles the accumulation: a step has the same clips."""
     import torch
 
@@ -108,7 +142,7 @@ def _batch_of_each(recipe: Recipe, many: int) -> int:
     return next(n for n in range(recipe.batch_size, 0, -1) if clips // many % n == 0)
 
 
-def _train(work: Work, batch: int, accumulation: int, evaluated: int, tracker: str | None) -> Result:
+def _train(work: Work[Recipe], batch: int, accumulation: int, evaluated: int, tracker: str | None) -> Result:
     """Train from the last checkpoint or the beginning, and predict with the best step."""
     from transformers import set_seed
 
@@ -131,7 +165,7 @@ def _train(work: Work, batch: int, accumulation: int, evaluated: int, tracker: s
     table = [_predicted(trainer, data, split, part) for part in ("validation", "test")]
     history = _history(trainer.state.log_history)
     info = {
-        **_choice(history, split),
+        **_chosen_step(history, split),
         "steps": int(trainer.state.global_step),
         "parameters": learner.parameters,
         "trainable_parameters": learner.trainable,
@@ -172,7 +206,7 @@ class _Learner:
     def trainable(self) -> int:
         return sum(p.numel() for _, p in self.trained)
 
-    def groups(self, recipe: Recipe) -> list[dict]:
+    def groups(self, recipe: Recipe) -> list[dict[str, Any]]:
         """Return the optimizer's groups: the encoder, and what starts from nothing, which may learn faster."""
         from serlib.train import model as models
 
@@ -196,7 +230,7 @@ class _Learner:
         self.extractor.save_pretrained(folder)
 
 
-def _learner(work: Work) -> _Learner:
+def _learner(work: Work[Recipe]) -> _Learner:
     """Return the backbone with a new head, its convolutions frozen."""
     from serlib.train import model as models
 
@@ -228,7 +262,7 @@ def _learner(work: Work) -> _Learner:
     return _Learner(model, input_name, extractor, encoder, channels, shortest, parameters)
 
 
-def _whisper_seconds(work: Work) -> int:
+def _whisper_seconds(work: Work[Recipe]) -> int:
     """Return how long a clip Whisper is to hear: the longest one, at least 6 s. SerlibError above its 30 s."""
     full = extractor_of(work.backbone).chunk_length
     longest = pd.concat([frame["seconds"] for _, frame in work.split.parts()])
@@ -240,7 +274,9 @@ def _whisper_seconds(work: Work) -> int:
     return max(SECONDS, math.ceil(longest.max()))
 
 
-def _arguments(work: Work, batch: int, accumulation: int, evaluated: int, half: str | None, tracker: str | None):
+def _arguments(
+    work: Work[Recipe], batch: int, accumulation: int, evaluated: int, half: str | None, tracker: str | None
+) -> Any:
     """Return the Trainer's arguments for a recipe, with as many clips at once as there is memory for."""
     import torch
     from transformers import TrainingArguments
@@ -284,7 +320,7 @@ def _arguments(work: Work, batch: int, accumulation: int, evaluated: int, half: 
     )
 
 
-def _trainer(work: Work, learner: _Learner, data: dict, arguments):
+def _trainer(work: Work[Recipe], learner: _Learner, data: dict[str, Any], arguments: Any) -> Any:
     """Return the Trainer: batches, order, loss, measures, and two rates of learning."""
     import torch
     from transformers import PrinterCallback
@@ -321,14 +357,14 @@ def _trainer(work: Work, learner: _Learner, data: dict, arguments):
     return trainer
 
 
-def _predicted(trainer, data: dict, split: Split, part: str) -> pd.DataFrame:
+def _predicted(trainer: Any, data: dict[str, Any], split: Split, part: str) -> pd.DataFrame:
     """Return the predictions frame of one part."""
     probabilities = softmax_of(trainer.predict(data[part], ignore_keys=UNWANTED).predictions)
     rows = getattr(split, part).loc[data[part]["clip"]]
     return predictions.make(rows, probabilities, split.labels, part, corpus=split.attrs["name"])
 
 
-def _choice(history: pd.DataFrame, split: Split) -> dict[str, Any]:
+def _chosen_step(history: pd.DataFrame, split: Split) -> dict[str, Any]:
     """Return what run.json says of the step that was kept."""
     from serlib.train.callbacks import chance
 
@@ -346,7 +382,7 @@ def half_precision() -> str | None:
     return "bf16" if torch.cpu.get_capabilities().get("avx512_bf16") else None
 
 
-def _loss_of(recipe: Recipe, split: Split) -> Callable | None:
+def _loss_of(recipe: Recipe, split: Split) -> Callable[..., Any] | None:
     """Return the training loss where it is not the plain one: smoothed labels, weighted classes; None otherwise.
 
     The weights average 1 over the training clips, and a step divides by its clips in all, so that 8 x 1 is 2 x 4.
@@ -363,7 +399,7 @@ def _loss_of(recipe: Recipe, split: Split) -> Callable | None:
             compute_class_weight("balanced", classes=np.array(split.labels), y=known), dtype=torch.float32
         )
 
-    def loss(outputs, labels, num_items_in_batch=None):
+    def loss(outputs: Any, labels: Any, num_items_in_batch: Any = None) -> Any:
         logits = outputs.logits.float()
         if not logits.requires_grad:  # an evaluation: the plain loss, to compare with any other run's
             return torch.nn.functional.cross_entropy(logits, labels)
@@ -379,12 +415,12 @@ def _loss_of(recipe: Recipe, split: Split) -> Callable | None:
     return loss
 
 
-def _scores(result) -> dict[str, float]:
+def _scores(result: Any) -> dict[str, float]:
     guess = result.predictions.argmax(-1)
     return {"accuracy": float((guess == result.label_ids).mean()), "uar": float(uar(result.label_ids, guess))}
 
 
-def _history(log: list[dict]) -> pd.DataFrame:
+def _history(log: list[dict[str, float]]) -> pd.DataFrame:
     """Return one row an evaluation: step, epoch, training loss since the last one, and the validation scores."""
     frame = pd.DataFrame(log).groupby("step", as_index=False).first()
     columns = ["step", "epoch", "loss", "eval_loss", "eval_accuracy", "eval_uar"]

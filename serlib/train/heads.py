@@ -23,18 +23,38 @@ class Fitted:
     """A head whose settings were chosen: ``trial`` was fitted to train, ``final`` to train and validation.
 
     ``rows`` are the history, a row for each choice, ``best`` the number of the chosen one, ``settings`` go to run.json.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from serlib.train.heads import Logistic
+    >>> x, y = np.array([[-1.0], [-2.0], [1.0], [2.0]]), np.array([0, 0, 1, 1])
+    >>> fitted = Logistic.choose({"train": x, "validation": x}, {"train": y, "validation": y})
+    >>> len(fitted.rows), fitted.settings
+    (6, {'regularization': 1.0})
     """
 
     trial: Any
     final: Any
-    rows: list[dict]
+    rows: list[dict[str, float]]
     best: int
-    settings: dict
+    settings: dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Logistic:
-    """Standardization and logistic regression as plain arrays, so that nothing needs unpickling."""
+    """Standardization and logistic regression as plain arrays, so that nothing needs unpickling.
+
+    ``mean`` and ``scale`` have shape (features,), ``weights`` (classes, features), ``bias`` (classes,).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from serlib.train.heads import Logistic
+    >>> head = Logistic.fit(np.array([[0.0], [1.0], [4.0], [5.0]]), np.array([0, 0, 1, 1]), c=1.0)
+    >>> head.probabilities(np.array([[2.5]])).round(3).tolist()
+    [[0.5, 0.5]]
+    """
 
     mean: np.ndarray
     scale: np.ndarray
@@ -43,7 +63,29 @@ class Logistic:
 
     @classmethod
     def fit(cls, features: np.ndarray, labels: np.ndarray, c: float) -> "Logistic":
-        """Fit (clips, features) to class numbers (clips,), with scikit-learn's C."""
+        """Fit to averages.
+
+        Parameters
+        ----------
+        features
+            Shape (clips, features).
+        labels
+            Class numbers, shape (clips,).
+        c
+            scikit-learn's C, the inverse of the strength of the regularization.
+
+        Returns
+        -------
+        Logistic
+            The fitted head.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from serlib.train.heads import Logistic
+        >>> Logistic.fit(np.array([[0.0], [1.0], [4.0], [5.0]]), np.array([0, 0, 1, 1]), c=1.0).mean.tolist()
+        [2.5]
+        """
         from sklearn.linear_model import LogisticRegression
         from sklearn.preprocessing import StandardScaler
         from threadpoolctl import threadpool_limits
@@ -58,10 +100,30 @@ class Logistic:
 
     @classmethod
     def choose(cls, x: dict[str, np.ndarray], y: dict[str, np.ndarray]) -> Fitted:
-        """Fit to the parts "train" and "validation" of features and class numbers, with C by the loss on validation.
+        """Fit with C by the loss on validation.
 
-        By loss, because among a hundred clips several values of C are equally often right, and only the loss tells
-        them apart. The chosen C stands then, so that the validation clips may teach too, as in any nested protocol.
+        By loss, because among a hundred clips several values of C are equally often right, and only the loss tells them
+        apart. The chosen C stands then, so that the validation clips may teach too, as in any nested protocol.
+
+        Parameters
+        ----------
+        x
+            Averages, (clips, features), for "train" and "validation".
+        y
+            Class numbers, (clips,), for the same parts.
+
+        Returns
+        -------
+        Fitted
+            The head of train alone, and of train and validation.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from serlib.train.heads import Logistic
+        >>> x, y = np.array([[-1.0], [-2.0], [1.0], [2.0]]), np.array([0, 1, 0, 1])  # which has nothing to do with x
+        >>> Logistic.choose({"train": x, "validation": -x}, {"train": y, "validation": y}).settings
+        {'regularization': 0.003}
         """
         trials = [cls.fit(x["train"], y["train"], c) for c in REGULARIZATION]
         rows = []
@@ -69,28 +131,85 @@ class Logistic:
             own, guess = (trial.probabilities(x[part]) for part in ("train", "validation"))
             rows.append(history_row(step, c, own, y["train"], guess, y["validation"]))
         best = int(np.argmin([row["eval_loss"] for row in rows]))
-        both = (np.concatenate([part["train"], part["validation"]]) for part in (x, y))
-        final = cls.fit(*both, REGULARIZATION[best])
+        heard, truth = (np.concatenate([part["train"], part["validation"]]) for part in (x, y))
+        final = cls.fit(heard, truth, REGULARIZATION[best])
         return Fitted(trials[best], final, rows, best, {"regularization": REGULARIZATION[best]})
 
     def probabilities(self, features: np.ndarray) -> np.ndarray:
-        """Return (clips, classes) of (clips, features)."""
+        """Return the probabilities of each class.
+
+        Parameters
+        ----------
+        features
+            Shape (clips, features).
+
+        Returns
+        -------
+        ndarray
+            float64 of shape (clips, classes), each row with a sum of 1.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from serlib.train.heads import Logistic
+        >>> head = Logistic(np.zeros(1), np.ones(1), np.array([[0.0], [1.0]]), np.zeros(2))
+        >>> head.probabilities(np.array([[0.0], [np.log(3)]])).round(2).tolist()
+        [[0.5, 0.5], [0.25, 0.75]]
+        """
         return softmax_of((features - self.mean) / self.scale @ self.weights.T + self.bias)
 
-    def write(self, path: Path) -> None:
-        """Keep the arrays in one .npz file."""
+    def write(self, path: Path | str) -> None:
+        """Keep the arrays in one .npz file.
+
+        Parameters
+        ----------
+        path
+            The file.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from tempfile import TemporaryDirectory
+        >>> from serlib.train.heads import Logistic
+        >>> head = Logistic(np.zeros(1), np.ones(1), np.array([[0.0], [1.0]]), np.zeros(2))
+        >>> with TemporaryDirectory() as folder:
+        ...     head.write(f"{folder}/head.npz")
+        ...     Logistic.read(f"{folder}/head.npz").weights.tolist()
+        [[0.0], [1.0]]
+        """
         np.savez(path, **{name: value.astype(np.float32) for name, value in asdict(self).items()})
 
     @classmethod
-    def read(cls, path: Path) -> "Logistic":
-        """Return what ``write`` kept."""
+    def read(cls, path: Path | str) -> "Logistic":
+        """Return what ``write`` kept.
+
+        Parameters
+        ----------
+        path
+            The file.
+
+        Returns
+        -------
+        Logistic
+            Its arrays are float32.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from tempfile import TemporaryDirectory
+        >>> from serlib.train.heads import Logistic
+        >>> with TemporaryDirectory() as folder:
+        ...     Logistic(np.zeros(1), np.ones(1), np.eye(2), np.zeros(2)).write(f"{folder}/head.npz")
+        ...     Logistic.read(f"{folder}/head.npz").weights.dtype.name
+        'float32'
+        """
         with np.load(path, allow_pickle=False) as kept:
             return cls(**kept)
 
 
 def history_row(
     step: int, epoch: float, own: np.ndarray, taught: np.ndarray, guess: np.ndarray, truth: np.ndarray
-) -> dict:
+) -> dict[str, float]:
     """Return one row of a history: the loss on what was taught, and all measures on what was held out.
 
     ``own`` and ``guess`` are probabilities (clips, classes), ``taught`` and ``truth`` class numbers (clips,).

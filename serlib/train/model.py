@@ -9,6 +9,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -28,7 +29,13 @@ FAMILIES = {
 class _OtherPooling:
     """Sum or max over frames in place of the stock mean (mixed into a stock class, so the weights stay the same)."""
 
-    def forward(self, input_values, attention_mask=None, labels=None, **_):
+    def forward(
+        self: Any,  # the stock model that it is mixed into
+        input_values: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+        **_: Any,
+    ) -> Any:
         from transformers.modeling_outputs import SequenceClassifierOutput
 
         outputs = self.base_model(
@@ -65,14 +72,43 @@ def load(
 ) -> nn.Module:
     """Return the backbone with a new head for these labels, in float32.
 
-    ``pooling`` is "mean", "sum" or "max" over frames; ``layers`` is "last" or "weighted", a learned sum of all of
-    them. ``pretrained=False`` keeps the architecture and throws the weights away, to see what pre-training is worth.
-    ``masking`` is the share of frames that training hides, ``layerdrop`` the share of layers that it skips; None
-    leaves them to the checkpoint.
-
     The head is new, whatever the checkpoint had: small random numbers by torch's seed, and equal shares of the layers.
     Of the encoder every weight comes from the checkpoint. A prefix before all of their names, as a wrapper leaves it,
-    is taken off, and said. Raises SerlibError when the weights can be found nowhere, are broken, or are not all there.
+    is taken off, and said.
+
+    Parameters
+    ----------
+    backbone
+        What ``ser.backbone`` returned.
+    labels
+        The classes, in order.
+    pooling
+        Over frames: "mean", "sum" or "max".
+    layers
+        "last", or "weighted", a learned sum of all of them.
+    pretrained
+        False keeps the architecture and throws the weights away, to see what pre-training is worth.
+    masking
+        Share of frames that training hides; None leaves it to the checkpoint.
+    layerdrop
+        Share of layers that training skips; None leaves it to the checkpoint.
+
+    Returns
+    -------
+    Module
+        A model of transformers, for input of shape (clips, samples), or of Whisper (clips, bands, frames); its logits
+        are (clips, classes).
+
+    Raises
+    ------
+    SerlibError
+        When the weights can be found nowhere, are broken, or are not all there.
+
+    Examples
+    --------
+    >>> model = ser.model.load(ser.backbone("hubert-base-mini"), ["happy", "sad"])
+    >>> model.classifier
+    Linear(in_features=256, out_features=2, bias=True)
     """
     if not isinstance(backbone, Backbone):
         raise SerlibError(f"load takes a backbone, and {backbone!r} is none; make one by ser.backbone(name).")
@@ -100,7 +136,7 @@ def load(
     vars(config).pop("serlib_pooling", None)  # of a checkpoint that was trained here before
     if pooling != "mean":
         config.serlib_pooling = pooling
-    kind = _kind_of(config)
+    kind = _class_of(config)
     if not pretrained:
         try:
             model = kind(config)
@@ -109,7 +145,7 @@ def load(
     else:
         if backbone.is_twin:
             check_twin(backbone)
-        model = _read(source, backbone.checkpoint, config, revision)
+        model = _with_new_head(source, backbone.checkpoint, config, revision)
     # Trainer would otherwise neither divide loss nor gradient by the steps it accumulates
     model.accepts_loss_kwargs = False
     return model
@@ -118,16 +154,38 @@ def load(
 def load_trained(folder: Path) -> nn.Module:
     """Return a fine-tuned model from a run's checkpoint folder, whatever its pooling, with the head it was given.
 
-    Raises SerlibError when it is damaged, or a weight is missing.
+    Parameters
+    ----------
+    folder
+        ``run.folder / "checkpoint"``.
+
+    Returns
+    -------
+    Module
+        A model of transformers, ready to predict.
+
+    Raises
+    ------
+    SerlibError
+        When it is damaged, or a weight is missing.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> model = ser.model.load(ser.backbone("hubert-base-mini"), ["happy", "sad"])
+    >>> with TemporaryDirectory() as folder:
+    ...     model.save_pretrained(folder)
+    ...     ser.model.load_trained(folder).config.id2label
+    {0: 'happy', 1: 'sad'}
     """
     folder = Path(folder)
     name = f"{folder.parent.name}/{folder.name}"
     model, report = _from_pretrained(folder, name, config_of(folder))
-    _check(name, model, report, set(model.state_dict()))
+    _demand_tensors(name, model, report, set(model.state_dict()))
     return model.eval()
 
 
-def _kind_of(config) -> type[nn.Module]:
+def _class_of(config: Any) -> type[nn.Module]:
     """Return the class of a config's model: the stock one, or with another pooling if the config says so."""
     from transformers import AutoModelForAudioClassification
 
@@ -138,7 +196,7 @@ def _kind_of(config) -> type[nn.Module]:
     return kind if pooling == "mean" else type(f"{pooling.title()}{kind.__name__}", (_OtherPooling, kind), {})
 
 
-def _read(source: Path | str, name: str, config, revision: str) -> nn.Module:
+def _with_new_head(source: Path | str, name: str, config: Any, revision: str) -> nn.Module:
     """Return a model whose encoder is the checkpoint's to the last weight, and whose head is new."""
     before = torch.get_rng_state()
     model, report = _from_pretrained(source, name, config, revision)
@@ -147,16 +205,18 @@ def _read(source: Path | str, name: str, config, revision: str) -> nn.Module:
         torch.set_rng_state(before)
         model, report = _from_pretrained(source, name, config, revision, prefix)
         print(f"{name}: the names of its weights begin with {prefix!r}, which was taken off.")
-    _check(name, model, report, {key for key in encoder if not key.endswith(LACKING)})
+    _demand_tensors(name, model, report, {key for key in encoder if not key.endswith(LACKING)})
     _check_leftovers(name, model, report, encoder)
-    _renew(model, report["missing_keys"])
+    _renew_head(model, report["missing_keys"])
     return model
 
 
-def _from_pretrained(source: Path | str, name: str, config, revision: str = "main", prefix: str = ""):
+def _from_pretrained(
+    source: Path | str, name: str, config: Any, revision: str = "main", prefix: str = ""
+) -> tuple[nn.Module, dict[str, Any]]:
     """Return (model in float32, report): what transformers found missing, left over, and of another size."""
     hush()
-    kind = _kind_of(config)
+    kind = _class_of(config)
     try:
         model, report = kind.from_pretrained(
             source,
@@ -164,7 +224,7 @@ def _from_pretrained(source: Path | str, name: str, config, revision: str = "mai
             dtype=torch.float32,
             revision=revision,
             trust_remote_code=False,
-            ignore_mismatched_sizes=True,  # the report names them, and _check what is wrong
+            ignore_mismatched_sizes=True,  # the report names them, and _demand_tensors what is wrong
             output_loading_info=True,
             key_mapping={f"^{re.escape(prefix)}": ""} if prefix else None,
         )
@@ -179,7 +239,7 @@ def _from_pretrained(source: Path | str, name: str, config, revision: str = "mai
     return model, report
 
 
-def _foreign_prefix(name: str, model: nn.Module, encoder: set[str], report: dict) -> str:
+def _foreign_prefix(name: str, model: nn.Module, encoder: set[str], report: dict[str, Any]) -> str:
     """Return what stands before the names of at least half of the encoder's weights, "" where nothing does.
 
     SerlibError where it is the name of another family, or where there are two such encoders.
@@ -208,7 +268,7 @@ def _foreign_prefix(name: str, model: nn.Module, encoder: set[str], report: dict
     return whole[0] if whole else ""
 
 
-def _check(name: str, model: nn.Module, report: dict, needed: set[str]) -> None:
+def _demand_tensors(name: str, model: nn.Module, report: dict[str, Any], needed: set[str]) -> None:
     """Raise SerlibError unless each of the needed tensors came from the checkpoint, in its size, and is finite."""
     state = model.state_dict()
     order = [key for key in state if key in needed]
@@ -234,7 +294,7 @@ def _check(name: str, model: nn.Module, report: dict, needed: set[str]) -> None:
         )
 
 
-def _check_leftovers(name: str, model: nn.Module, report: dict, encoder: set[str]) -> None:
+def _check_leftovers(name: str, model: nn.Module, report: dict[str, Any], encoder: set[str]) -> None:
     """Raise SerlibError for weights inside the encoder that the config leaves out; whole layers on top are only said.
 
     What lies beside the encoder is of no interest: a decoder, the heads of pre-training.
@@ -260,7 +320,7 @@ def _check_leftovers(name: str, model: nn.Module, report: dict, encoder: set[str
         print(f"{name}: its weights have more layers than the {layers} of its config.json; those above are left out.")
 
 
-def _renew(model: nn.Module, missing: set[str]) -> None:
+def _renew_head(model: nn.Module, missing: set[str]) -> None:
     """Give the model a new head where its checkpoint had one, drawn as transformers draws a head that is missing."""
     config = model.config
     if not {f"{part}.{kind}" for part in HEAD[:2] for kind in ("weight", "bias")} <= missing:
@@ -292,7 +352,7 @@ def with_lora(model: nn.Module, rank: int) -> nn.Module:
         return get_peft_model(model, config)
 
 
-def forget_activations(model: nn.Module, contexts: Callable | None = None) -> None:
+def forget_activations(model: nn.Module, contexts: Callable[[], Any] | None = None) -> None:
     """Switch gradient checkpointing on: each layer is computed again on the way back.
 
     ``contexts`` gives two context managers, for the way ahead and for what is computed again (torch's ``context_fn``).

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -36,9 +37,16 @@ _CLIPS = {"train": 1036, "validation": 116, "test": 288}
 
 @dataclass(frozen=True)
 class Device:
-    """Where one trains: memory in GB, operations a second in full and in mixed precision, bytes a second.
+    """Where one trains: ``memory`` in GB, operations a second in ``full`` and in ``mixed`` precision, bytes a second.
 
-    ``start`` is the memory that is gone before the model comes. ``half`` says whether there is mixed precision at all.
+    ``bandwidth`` is the last. ``start`` is the memory (GB) that is gone before the model comes, ``measured`` whether
+    the figures were measured here (a CPU's) or are of a data sheet, and ``half`` whether there is mixed precision at
+    all.
+
+    Examples
+    --------
+    >>> ser.planner.DEVICES["T4"].memory
+    15.0
     """
 
     name: str
@@ -75,6 +83,13 @@ class Cost:
     ``disk`` is the most at any time, with the checkpoint from the hub, cached features and checkpoints; ``left`` is
     what stays of it in the run's folder, the trained model. ``fits`` says whether the memory is enough; where it is
     not, ``remedy`` holds the changes to the recipe that would make it fit (empty where none is known).
+
+    Examples
+    --------
+    >>> cost = ser.plan(ser.backbone("hubert-base"), ser.Recipe(), "T4")
+    >>> print(cost)
+    HuBERT base on T4: 94.57 M weights, all of them trained, 2.9 of 15 GB of memory, 4 minutes, 4.9 GB of disk while it
+    runs, 0.4 GB afterwards (predicted).
     """
 
     title: str
@@ -90,11 +105,15 @@ class Cost:
     minutes: float
     disk: float
     left: float
-    remedy: dict
+    remedy: dict[str, Any]
 
     @property
     def fits(self) -> bool:
-        """Whether the device has the memory."""
+        """Whether the device has the memory.
+
+        >>> ser.plan(ser.backbone("hubert-base"), ser.Recipe(), "T4").fits
+        True
+        """
         return self.memory <= self.limit
 
     def __str__(self) -> str:
@@ -111,25 +130,72 @@ class Cost:
 
 
 def plan(backbone: Backbone, recipe: Recipe, device: str | Device = "here", split: Split | None = None) -> Cost:
-    """Predict what fine-tuning takes; ``device`` is "here", "CPU" or a key of DEVICES.
+    """Predict what fine-tuning takes.
 
-    Without a ``split`` the clips are RAVDESS's, split like the book's. Raises SerlibError for what is not fine-tuned:
-    a frozen recipe, or an encoder of another kind than wav2vec 2.0's.
+    Parameters
+    ----------
+    backbone
+        What ``ser.backbone`` returned, an encoder of the wav2vec 2.0 family.
+    recipe
+        How it would be trained.
+    device
+        "here", "CPU", a key of ``ser.planner.DEVICES``, or a Device.
+    split
+        Whose clips it would hear; without one RAVDESS's, split like the book's.
+
+    Returns
+    -------
+    Cost
+        Memory and disk in GB, minutes, operations.
+
+    Raises
+    ------
+    SerlibError
+        For what is not fine-tuned: a frozen recipe, or an encoder of another kind than wav2vec 2.0's; and for an
+        unknown device.
+
+    Examples
+    --------
+    >>> cost = ser.plan(ser.backbone("hubert-xlarge"), ser.Recipe(), "T4")
+    >>> cost.fits, cost.remedy
+    (False, {'lora': 16, 'gradient_checkpointing': True})
     """
     if not isinstance(recipe, Recipe):
         raise SerlibError("The planner knows fine-tuning only; give a ser.Recipe.")
     place = device if isinstance(device, Device) else _device(device, backbone.hidden)
-    remedy = {}
-    predicted = _predict(backbone, recipe, place, split)
+    remedy: dict[str, Any] = {}
+    predicted = _predicted_cost(backbone, recipe, place, split)
     if not predicted.fits:
-        remedy = _remedy(recipe, lambda other: _predict(backbone, other, place, split).fits)
+        remedy = _remedy(recipe, lambda other: _predicted_cost(backbone, other, place, split).fits)
     return replace(predicted, remedy=remedy)
 
 
 def plan_all(recipe_for: Callable[[Backbone], Recipe], devices: list[str] | None = None) -> pd.DataFrame:
-    """Return the cost of fine-tuning each of the six, one row a backbone and device, on RAVDESS.
+    """Return the cost of fine-tuning each of the six on RAVDESS.
 
-    ``recipe_for`` gives the recipe of a backbone, as ``lesson.recipe_for`` does.
+    Parameters
+    ----------
+    recipe_for
+        What gives the recipe of a backbone, as ``lesson.recipe_for`` does.
+    devices
+        "here", "CPU" or keys of ``ser.planner.DEVICES``; without them, all of these.
+
+    Returns
+    -------
+    DataFrame
+        A row for each backbone and device. Columns weights and trained (millions), memory (GB), fits ("yes", the
+        changes to the recipe that would make it, or "no"), TFLOP a step, minutes, disk (GB).
+
+    Raises
+    ------
+    SerlibError
+        As ``ser.plan``.
+
+    Examples
+    --------
+    >>> table = ser.plan_all(lambda backbone: ser.Recipe(), ["T4"])
+    >>> table["memory (GB)"].round(1).to_list()
+    [7.7, 7.7, 2.9, 21.1, 7.7, 7.7]
     """
     rows = []
     for row in map(backbone, SIX):
@@ -180,8 +246,8 @@ def _config(backbone: Backbone, recipe: Recipe, labels: int) -> str:
     return json.dumps(config, sort_keys=True)
 
 
-def _predict(backbone: Backbone, recipe: Recipe, device: Device, split: Split | None) -> Cost:
-    seconds = _seconds(recipe, split)
+def _predicted_cost(backbone: Backbone, recipe: Recipe, device: Device, split: Split | None) -> Cost:
+    seconds = _clip_seconds(recipe, split)
     config = _config(backbone, recipe, len(split.labels) if split else 8)
     mixed = recipe.precision == "auto" and device.half
     setup = Setup(config, recipe.lora, recipe.gradient_checkpointing, mixed, gpu=not device.measured)
@@ -276,7 +342,7 @@ def _batch_seconds(
     return ahead, whole
 
 
-def _seconds(recipe: Recipe, split: Split | None) -> dict[str, np.ndarray]:
+def _clip_seconds(recipe: Recipe, split: Split | None) -> dict[str, np.ndarray]:
     """Return the lengths of the clips of each part, in seconds."""
     if split is None:
         known = _TRIMMED if recipe.trim else _WHOLE
@@ -332,8 +398,8 @@ def _cpu(hidden: int) -> Device:
     x, w = torch.randn(512, hidden), torch.randn(hidden, 4 * hidden)
     wide = torch.randn(24, 1024, 1024)  # 100 MB, more than a cache holds
     scaled = torch.empty_like(wide)
-    product = min(_tries(lambda: x @ w, 5))
-    passing = min(_tries(lambda: torch.mul(wide, 1.01, out=scaled), 5))
+    product = min(_seconds_of_tries(lambda: x @ w, 5))
+    passing = min(_seconds_of_tries(lambda: torch.mul(wide, 1.01, out=scaled), 5))
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GB if hasattr(os, "sysconf") else np.inf
     speed = 2 * x.numel() * w.shape[1] / product
@@ -371,18 +437,19 @@ def _measured_parts(setup: Setup, clips: int, frames: int) -> tuple[float, float
             loss.backward()
 
         step()  # gradients get their memory
-        return float(np.median(_tries(step, 3)))
+        return float(np.median(_seconds_of_tries(step, 3)))
 
     one, three = seconds(1), seconds(3)
     layer = max(three - one, 0.0) / 2
     return max(one - layer, 0.0), layer
 
 
-def _tries(step: Callable[[], object], least: int) -> list[float]:
+def _seconds_of_tries(step: Callable[[], object], least: int) -> list[float]:
     """Return the seconds of each try, on all threads: of the least number, or of what a quarter second has."""
     import torch
 
-    tries, end = [], time.process_time() + 0.25 * torch.get_num_threads()
+    tries: list[float] = []
+    end = time.process_time() + 0.25 * torch.get_num_threads()
     while time.process_time() < end or len(tries) < least:
         begin = time.process_time()
         step()
@@ -390,7 +457,7 @@ def _tries(step: Callable[[], object], least: int) -> list[float]:
     return tries
 
 
-def _remedy(recipe: Recipe, fits: Callable[[Recipe], bool]) -> dict:
+def _remedy(recipe: Recipe, fits: Callable[[Recipe], bool]) -> dict[str, Any]:
     """Return the smallest change to the recipe that fits: memory for time, then smaller batches, then fewer weights."""
     half = {"batch_size": max(1, recipe.batch_size // 2), "accumulation": recipe.accumulation * 2}
     lora = {"lora": 16, "gradient_checkpointing": True, "layers": "last", "layerdrop": 0.0}

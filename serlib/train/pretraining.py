@@ -18,7 +18,24 @@ CROP, BATCH = 64, 16  # frames of a crop (1.28 s), crops of a batch
 
 
 def mel(samples: np.ndarray) -> torch.Tensor:
-    """Return the log-mel frames of mono 16 kHz samples, float32 of shape ``(n // HOP + 1, BANDS)``."""
+    """Return the log-mel frames of a clip.
+
+    Parameters
+    ----------
+    samples
+        Mono at 16 kHz, shape (n,).
+
+    Returns
+    -------
+    Tensor
+        float32 of shape (n // HOP + 1, BANDS): 80 bands every 20 ms.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> ser.pretraining.mel(np.zeros(16_000)).shape
+    torch.Size([51, 80])
+    """
     import librosa
 
     power = librosa.feature.melspectrogram(
@@ -28,16 +45,54 @@ def mel(samples: np.ndarray) -> torch.Tensor:
 
 
 def phone_frames(utterance: Utterance) -> np.ndarray:
-    """Return the phone at the center of each frame of ``mel``, shape ``(frames,)``; "" where nothing is said."""
+    """Return the phone at the center of each frame of ``mel``.
+
+    Parameters
+    ----------
+    utterance
+        A sentence with its alignment, as ``ser.synth.recite`` speaks.
+
+    Returns
+    -------
+    ndarray
+        IPA symbols, shape (frames,); "" where nothing is said.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> hello = ser.synth.Utterance("hi", np.zeros(1600), ((0.0, 0.03, "h"), (0.03, 0.1, "aɪ")))
+    >>> ser.pretraining.phone_frames(hello).tolist()
+    ['h', 'h', 'aɪ', 'aɪ', 'aɪ', 'aɪ']
+    """
     centers = np.arange(len(utterance.samples) // HOP + 1) * HOP / RATE
     ends = [end for _, end, _ in utterance.phones[:-1]]
     return np.array([phone for *_, phone in utterance.phones])[np.searchsorted(ends, centers, side="right")]
 
 
 def melody(samples: np.ndarray) -> np.ndarray:
-    """Return pitch (semitones above 100 Hz), voicing, level (dB) and their changes, ``(frames, 5)``, one row a ``mel``.
+    """Return pitch, voicing, level and their changes, a row for each frame of ``mel``.
 
     The pitch is bridged over unvoiced frames; a change is that from 100 ms before to 100 ms after.
+
+    Parameters
+    ----------
+    samples
+        Mono at 16 kHz.
+
+    Returns
+    -------
+    ndarray
+        Shape (frames, 5): pitch (semitones above 100 Hz), voiced (0 or 1), level (dB), change of pitch, change of
+        level.
+
+    Examples
+    --------
+    A tone of 200 Hz is an octave above 100 Hz:
+
+    >>> import numpy as np
+    >>> tone = np.sin(2 * np.pi * 200 * np.arange(16_000) / 16_000)
+    >>> ser.pretraining.melody(tone)[25, :2].round(1).tolist()
+    [12.0, 1.0]
     """
     import parselmouth
 
@@ -59,12 +114,46 @@ def pretrain(
     steps: int,
     random_state: int = 101,
 ) -> pd.DataFrame:
-    """Train ``modules`` by an objective of one's own; return loss and hits of every step.
+    """Train modules by an objective of one's own.
 
-    ``material`` names sequences, one tensor ``(frames, ...)`` an utterance. The objective gets a dictionary of the same
-    names with random crops ``(BATCH, CROP, ...)``, all cut at the same places, and returns the loss and how often the
-    guess at a hidden frame was right. AdamW, a learning rate that warms up to 0.003 and fades, gradients clipped at 5.
-    The same ``random_state`` gives the same crops and, since torch is seeded too, the same masks.
+    AdamW, a learning rate that warms up to 0.003 and fades, gradients clipped at 5.
+
+    Parameters
+    ----------
+    objective
+        What gets a dictionary of the names of ``material`` with random crops (BATCH, CROP, ...), all cut at the same
+        places, and returns the loss and how often the guess at a hidden frame was right.
+    modules
+        What is trained.
+    material
+        Sequences by name, one tensor (frames, ...) for each utterance.
+    steps
+        How many batches are learned from.
+    random_state
+        The same gives the same crops and, since torch is seeded too, the same masks.
+
+    Returns
+    -------
+    DataFrame
+        A row for each step: step, loss, hits.
+
+    Raises
+    ------
+    SerlibError
+        For utterances shorter than a crop, and for names whose sequences are not equally long.
+
+    Examples
+    --------
+    A line through the origin, fitted to y = 3 x:
+
+    >>> import torch
+    >>> x = torch.linspace(-1, 1, 100)[:, None]
+    >>> line = torch.nn.Linear(1, 1, bias=False)
+    >>> def objective(batch):
+    ...     return ((line(batch["x"]) - batch["y"]) ** 2).mean(), 0.0
+    >>> history = ser.pretraining.pretrain(objective, [line], {"x": [x], "y": [3 * x]}, steps=5)
+    >>> history["step"].to_list(), list(history)
+    ([1, 2, 3, 4, 5], ['step', 'loss', 'hits'])
     """
     from tqdm import trange
 

@@ -3,6 +3,7 @@
 import hashlib
 from functools import partial
 from pathlib import Path
+from typing import Any, TypeAlias
 from zipfile import BadZipFile
 
 import numpy as np
@@ -21,26 +22,57 @@ from serlib.train.run import Result, Run, Runs, Work, found_or_made, processes, 
 CODE = 1  # raise it when the same clip would give other averages, or they another head
 QUIET = 6  # seconds to which Whisper's clips are padded at least
 
+Encoder: TypeAlias = tuple[Any, Any]  # transformers' model and its feature extractor
+
 
 def probe(backbone: Backbone, split: Split, recipe: Probe, folder: Path | str | Runs, name: str | None = None) -> Run:
     """Fit a linear head on a frozen encoder and return the Run in ``folder/<split>/<name>``.
 
-    ``name`` tells apart probes of one backbone on one split; without one it is the backbone's key and "-probe". A
-    finished run of the same sound, labels, weights and recipe is loaded; another of that name is kept beside it, and
+    A finished run of the same sound, labels, weights and recipe is loaded; another of that name is kept beside it, and
     what changed is said. The regularization is chosen on validation by loss, then validation teaches too, and test is
     predicted once.
 
-    Raises SerlibError for weights that cannot be found, and clips that cannot be read or are shorter than 0.1 s.
+    Parameters
+    ----------
+    backbone
+        What ``ser.backbone`` or ``lesson.backbone`` returned.
+    split
+        Train, validation and test.
+    recipe
+        What is averaged; a lesson's is ``lesson.probe_recipe``.
+    folder
+        Where runs are kept, as ``lesson.runs``.
+    name
+        What tells apart probes of one backbone on one split; without one it is the backbone's key and "-probe".
+
+    Returns
+    -------
+    Run
+        A voter, with history (a row for each regularization) and record.
+
+    Raises
+    ------
+    SerlibError
+        For weights that cannot be found, and clips that cannot be read or are shorter than 0.1 s.
+
+    Examples
+    --------
+    >>> lesson = ser.start("mini")
+    CPU, 2 cores - profile mini - ...
+    >>> print(lesson.probe_recipe)
+    frozen encoder, mean+std of all layers, logistic regression
+    >>> split = ser.stratified_split(lesson.corpus())  # doctest: +SKIP
+    >>> run = ser.probe(lesson.backbone("frozen"), split, lesson.probe_recipe, lesson.runs)  # doctest: +SKIP
     """
     if not isinstance(recipe, Probe):
         raise SerlibError(
             f"probe takes a ser.Probe, not a {type(recipe).__name__}; a ser.Recipe goes to ser.fine_tune."
         )
     work = work_on(backbone, split, recipe, folder, name)
-    return found_or_made(work, CODE, partial(_fit, work))
+    return found_or_made(work, CODE, partial(_fit_and_predict, work))
 
 
-def _fit(work: Work) -> Result | None:
+def _fit_and_predict(work: Work[Probe]) -> Result | None:
     """Fit the recipe's head to the averages of training and validation, and predict test once."""
     if not processes().is_main_process:
         return None
@@ -73,15 +105,49 @@ def _fit(work: Work) -> Result | None:
 
 
 def layer_averages(backbone: Backbone, split: Split, recipe: Probe) -> pd.DataFrame:
-    """Return what a frozen encoder makes of each clip, one row a clip: measured once, then kept in the cache (02).
+    """Return what a frozen encoder makes of each clip: measured once, then kept in the cache (02).
 
-    The averages of the layers over time stand side by side, and each column begins with the number of its layer:
-    ``averages[0]`` is what enters the transformer, shape (clips, hidden), ``averages[backbone.layers]`` what leaves it.
+    Parameters
+    ----------
+    backbone
+        What ``ser.backbone`` or ``lesson.backbone`` returned.
+    split
+        Whose clips of all three parts are heard.
+    recipe
+        What is averaged.
+
+    Returns
+    -------
+    DataFrame
+        A row for each clip. The averages of the layers over time stand side by side, and each column begins with the
+        number of its layer: ``averages[0]`` is what enters the transformer, shape (clips, hidden),
+        ``averages[backbone.layers]`` what leaves it.
+
+    Raises
+    ------
+    SerlibError
+        For weights that cannot be found, and clips that cannot be read.
+
+    Examples
+    --------
+    Three sounds of half a second, one for each part:
+
+    >>> from tempfile import TemporaryDirectory
+    >>> import numpy as np, pandas as pd, soundfile
+    >>> backbone, parts = ser.backbone("hubert-base-mini"), []
+    >>> with TemporaryDirectory() as folder:
+    ...     for hertz in (100, 200, 400):
+    ...         path = f"{folder}/{hertz}.wav"
+    ...         soundfile.write(path, 0.5 * np.sin(2 * np.pi * hertz * np.arange(8000) / 16000), 16000)
+    ...         parts.append(pd.DataFrame({"path": [path], "emotion": ["calm"]}))
+    ...     averages = ser.layer_averages(backbone, ser.splits.Split("tones", *parts), ser.Probe())
+    >>> averages.index.to_list(), averages[backbone.layers]["mean"].shape
+    (['100', '200', '400'], (3, 96))
     """
     return _averages(work_on(backbone, split, recipe, cache_dir(), None))
 
 
-def _averages(work: Work, encoder=None) -> pd.DataFrame:
+def _averages(work: Work[Probe], encoder: Encoder | None = None) -> pd.DataFrame:
     """Return the averages of a work's clips: from the cache, and what that lacks from the encoder."""
     backbone, split, recipe = work.backbone, work.split, work.recipe
     corpus = pd.concat([frame for _, frame in split.parts()])
@@ -89,7 +155,7 @@ def _averages(work: Work, encoder=None) -> pd.DataFrame:
     path = cache_dir() / "features" / f"{key_of(depends)}.npz"
     # By sound and not by split or name: the splits of one corpus share their clips.
     keys = audio.content_keys(corpus)
-    kept = _kept(path)
+    kept = _cached_averages(path)
     missing = corpus[~keys.isin(kept.index).to_numpy()].sort_index()
     if len(missing):
         sounds = audio.clips(missing, trim=recipe.trim)
@@ -98,7 +164,7 @@ def _averages(work: Work, encoder=None) -> pd.DataFrame:
         )
         kept = pd.concat([kept, pd.DataFrame(fresh, index=keys[missing.index])])
         kept = kept[~kept.index.duplicated()]  # two clips of one recording
-        _keep(kept, path)
+        _cache_averages(kept, path)
     features = kept.loc[keys].set_axis(corpus.index)
     parts = ["mean", "std"] if features.shape[1] == 2 * backbone.hidden * len(_layers_of(work)) else ["mean"]
     names = pd.MultiIndex.from_product(  # all means stand before all standard deviations
@@ -108,12 +174,12 @@ def _averages(work: Work, encoder=None) -> pd.DataFrame:
     return features
 
 
-def _layers_of(work: Work) -> list[int]:
+def _layers_of(work: Work[Probe]) -> list[int]:
     """Return the numbers of the layers that a probe averages."""
     return work.recipe.averaged_layers(work.backbone.layers)
 
 
-def _kept(path: Path) -> pd.DataFrame:
+def _cached_averages(path: Path) -> pd.DataFrame:
     """Return the averages that the cache has, a row for each sound: none where it has nothing, or nothing whole."""
     try:
         with np.load(path, allow_pickle=False) as file:
@@ -125,7 +191,7 @@ def _kept(path: Path) -> pd.DataFrame:
     return pd.DataFrame()
 
 
-def _keep(kept: pd.DataFrame, path: Path) -> None:
+def _cache_averages(kept: pd.DataFrame, path: Path) -> None:
     sounds, features = kept.index.to_numpy(str), kept.to_numpy()
     with atomic_path(path) as fresh:
         np.savez(fresh, sounds=sounds, features=features, digest=_digest(sounds, features))
@@ -135,7 +201,7 @@ def _digest(sounds: np.ndarray, features: np.ndarray) -> str:
     return hashlib.sha256(sounds.tobytes() + np.ascontiguousarray(features).tobytes()).hexdigest()
 
 
-def frozen_encoder(backbone: Backbone, recipe: Probe):
+def frozen_encoder(backbone: Backbone, recipe: Probe) -> Encoder:
     """Return (encoder, feature extractor), the encoder alone where the checkpoint has a decoder too."""
     import torch
     from transformers import set_seed
@@ -149,20 +215,20 @@ def frozen_encoder(backbone: Backbone, recipe: Probe):
     return model.to(device).eval(), extractor_of(backbone)
 
 
-def averages_of(encoder, sounds: list[np.ndarray], recipe: Probe) -> np.ndarray:
+def averages_of(encoder: Encoder, sounds: list[np.ndarray], recipe: Probe) -> np.ndarray:
     """Return (clips, features): the mean over time (and the standard deviation) of each chosen layer, side by side.
 
     With several speeds, the mean over the copies of a clip. Whisper hears a clip of more than 30 s in equal windows,
     whose averages count alike.
     """
-    total = 0
+    total: np.ndarray = np.zeros((), dtype=np.float32)
     for speed in recipe.speeds:
         copies = [s if speed == 1 else soxr.resample(s, audio.RATE, audio.RATE / speed) for s in sounds]
-        total = total + np.stack([_averaged(encoder, copy, recipe) for copy in copies])
+        total = total + np.stack([_averages_of_clip(encoder, copy, recipe) for copy in copies])
     return (total / len(recipe.speeds)).astype(np.float32)
 
 
-def _averaged(encoder, samples: np.ndarray, recipe: Probe) -> np.ndarray:
+def _averages_of_clip(encoder: Encoder, samples: np.ndarray, recipe: Probe) -> np.ndarray:
     """Return the averages of one clip, (features,)."""
     model, extractor = encoder
     states = _whisper_states if model.config.model_type == "whisper" else _waveform_states
@@ -174,13 +240,13 @@ def _averaged(encoder, samples: np.ndarray, recipe: Probe) -> np.ndarray:
     return np.mean(rows, axis=0)
 
 
-def windows(samples: np.ndarray, extractor) -> list[np.ndarray]:
+def windows(samples: np.ndarray, extractor: Any) -> list[np.ndarray]:
     """Return a clip in equal pieces, none longer than an encoder hears at once: one piece where it hears any length."""
     longest = getattr(extractor, "n_samples", len(samples))  # Whisper's extractor knows such a length
     return np.array_split(samples, max(1, -(-len(samples) // longest)))
 
 
-def _waveform_states(model, extractor, samples: np.ndarray) -> np.ndarray:
+def _waveform_states(model: Any, extractor: Any, samples: np.ndarray) -> np.ndarray:
     """Return (layers, frames, hidden) of a clip, which goes alone, so that none depends on its neighbors' length."""
     import torch
 
@@ -190,7 +256,7 @@ def _waveform_states(model, extractor, samples: np.ndarray) -> np.ndarray:
     return torch.cat(states).float().cpu().numpy()
 
 
-def _whisper_states(model, extractor, samples: np.ndarray) -> np.ndarray:
+def _whisper_states(model: Any, extractor: Any, samples: np.ndarray) -> np.ndarray:
     """Return (layers, frames, hidden) of a clip's own frames, without Whisper's usual padding to 30 s.
 
     It is padded to 6 s, or if longer to the next half second, and the position embeddings sliced to fit. In

@@ -2,7 +2,7 @@
 
 import math
 import numbers
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -30,7 +30,7 @@ def _check_settings(settings: Any, kind: str) -> None:
 
 
 def _whole(value: Any, least: int) -> str:
-    right = isinstance(value, numbers.Integral) and not isinstance(value, bool) and value >= least
+    right = isinstance(value, numbers.Integral) and not isinstance(value, bool) and int(value) >= least
     return "" if right else f"a whole number, {least} or more"
 
 
@@ -59,45 +59,89 @@ def _is_real(value: Any) -> bool:
     return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
-_RULES = {"whole": _whole, "positive": _positive, "share": _share, "one of": _one_of, "switch": _switch}
+_RULES: dict[str, Callable[..., str]] = {
+    "whole": _whole,
+    "positive": _positive,
+    "share": _share,
+    "one of": _one_of,
+    "switch": _switch,
+}
 
 
 @dataclass(frozen=True)
 class Recipe:
     """How a backbone is fine-tuned; the defaults are the paper's (section 5.3, Table 2). The convolutions stay frozen.
 
-    ``learning_rate`` is the encoder's, ``head_learning_rate`` the new head's (None: the same). ``warmup`` is a share
-    of all steps, ``eval_every`` a number of optimizer steps. ``pooling`` over time is "mean", "sum" or "max", and
-    ``layers`` is "last" or "weighted". Raises SerlibError, when made, for a setting that could not be carried out.
-
-    What makes a large encoder fit, or helps a small corpus, each with its source:
-
-    * ``layers="weighted"``: a learned sum of all layers in place of the last alone (Pepino et al. 2021, arXiv
-      2104.03502, who tried it on RAVDESS).
-    * ``head_learning_rate``: a pre-trained encoder moves slowly, a new head fast (rates by layer: Howard and Ruder
-      2018, arXiv 1801.06146).
-    * ``warmup``: the rate grows from 0 first, while the head still points anywhere (Goyal et al. 2017, arXiv
-      1706.02677).
-    * ``trim``: without the silence before and after the voice, nearly half of RAVDESS's sound (its lengths stand in
-      serlib/train/planner.py).
-    * ``precision``: "auto" is bfloat16 on a GPU or CPU that has it, float16 on other GPUs, else float32; "fp32" is
-      float32 everywhere (mixed precision: Micikevicius et al. 2018, arXiv 1710.03740).
-    * ``gradient_checkpointing``: forget the activations of each layer and compute them again on the way back, for
-      memory (Chen et al. 2016, arXiv 1604.06174). The numbers stay the same.
-    * ``lora``: rank of the matrices that are trained in place of the encoder's own, 0 for none (Hu et al. 2022,
-      arXiv 2106.09685; on speech emotion Feng and Narayanan 2023, arXiv 2306.05350).
-    * ``label_smoothing``: share of certainty moved from the true emotion to all (Szegedy et al. 2016, arXiv
-      1512.00567).
-    * ``class_weights``: rare emotions count as much as frequent ones (King and Zeng 2001, doi
-      10.1093/oxfordjournals.pan.a004868).
-    * ``masking``: share of frames hidden in training, in spans of 0.2 s (SpecAugment: Park et al. 2019, arXiv
-      1904.08779). None leaves it to the checkpoint; most of them hide two spans at least, 13 % of 3 s of speech.
-    * ``layerdrop``: share of layers skipped at random (Fan et al. 2020, arXiv 1909.11556), None for the checkpoint's
-      own. A sum of all layers needs all of them.
-    * ``bucketing``: batches of clips of like length, for less padding (Khomenko et al. 2016, arXiv 1708.05604). The
-      last step of an epoch is filled up with clips that the epoch has seen.
-
     Gradients are always clipped at norm 1, as the Trainer does unasked (Pascanu et al. 2013, arXiv 1211.5063).
+
+    Parameters
+    ----------
+    epochs
+        How often each training clip is heard.
+    batch_size
+        Clips at once.
+    accumulation
+        Batches of an optimizer step.
+    learning_rate
+        The encoder's.
+    head_learning_rate
+        The new head's, None for the same: a pre-trained encoder moves slowly, a new head fast (rates by layer: Howard
+        and Ruder 2018, arXiv 1801.06146).
+    warmup
+        Share of all steps in which the rate grows from 0, while the head still points anywhere (Goyal et al. 2017,
+        arXiv 1706.02677).
+    eval_every
+        Optimizer steps from one evaluation to the next.
+    pooling
+        Over time: "mean", "sum" or "max".
+    layers
+        "last", or "weighted": a learned sum of all layers in place of the last alone (Pepino et al. 2021, arXiv
+        2104.03502, who tried it on RAVDESS).
+    trim
+        Whether the silence before and after the voice is left out, nearly half of RAVDESS's sound (its lengths stand in
+        serlib/train/planner.py).
+    pretrained
+        False keeps the architecture and throws the weights away, to see what pre-training is worth.
+    seed
+        Of order, dropout and new weights, a whole number from 0 up.
+    precision
+        "auto" is bfloat16 on a GPU or CPU that has it, float16 on other GPUs, else float32; "fp32" is float32
+        everywhere (mixed precision: Micikevicius et al. 2018, arXiv 1710.03740).
+    gradient_checkpointing
+        Whether to forget the activations of each layer and compute them again on the way back, for memory (Chen et al.
+        2016, arXiv 1604.06174). The numbers stay the same.
+    lora
+        Rank of the matrices that are trained in place of the encoder's own, 0 for none (Hu et al. 2022, arXiv
+        2106.09685; on speech emotion Feng and Narayanan 2023, arXiv 2306.05350).
+    label_smoothing
+        Share of certainty moved from the true emotion to all (Szegedy et al. 2016, arXiv 1512.00567).
+    class_weights
+        Whether rare emotions count as much as frequent ones (King and Zeng 2001, doi
+        10.1093/oxfordjournals.pan.a004868).
+    masking
+        Share of frames hidden in training, in spans of 0.2 s (SpecAugment: Park et al. 2019, arXiv 1904.08779). None
+        leaves it to the checkpoint; most of them hide two spans at least, 13 % of 3 s of speech.
+    layerdrop
+        Share of layers skipped at random (Fan et al. 2020, arXiv 1909.11556), None for the checkpoint's own. A sum of
+        all layers needs all of them.
+    bucketing
+        Whether batches are of clips of like length, for less padding (Khomenko et al. 2016, arXiv 1708.05604). The last
+        step of an epoch is filled up with clips that the epoch has seen.
+
+    Raises
+    ------
+    SerlibError
+        When made, for a setting that could not be carried out.
+
+    Examples
+    --------
+    >>> print(ser.Recipe(epochs=2, head_learning_rate=1e-3, trim=True))
+    2 epochs, batch 4 x 2, learning rate 0.0001 (head 0.001), mean pooling of the last layer, trimmed, evaluation every
+    100 steps
+    >>> ser.Recipe(pooling="men")
+    Traceback (most recent call last):
+    ...
+    serlib.errors.SerlibError: The recipe's pooling is 'men'; it must be "mean" or "sum" or "max" (did you mean mean?).
     """
 
     epochs: int = setting(10, "whole", least=1)
@@ -121,7 +165,7 @@ class Recipe:
     layerdrop: float | None = setting(0.0, "share", optional=True)
     bucketing: bool = setting(True, "switch")
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _check_settings(self, "recipe")
         if self.layers == "weighted" and (self.lora or self.layerdrop != 0):
             raise SerlibError(
@@ -151,10 +195,35 @@ class Recipe:
 class Probe:
     """How a frozen encoder is probed (02): layers averaged over time, and logistic regression on the averages.
 
-    ``pooling`` is "mean" or "mean+std" (standard deviations beside the means), ``layers`` "all" or "last". Linear
-    probes: Alain and Bengio (2017, arXiv 1610.01644); on speech emotion, Pepino et al. (2021, arXiv 2104.03502). Raises
-    SerlibError, when made, for a setting that could not be carried out. `make leaderboard` has a probe of its own with
-    another head: a subclass that says how to ``pool`` a clip and which ``head`` to ``fit``.
+    `make leaderboard` has a probe of its own with another head: a subclass that says how to ``pool`` a clip and which
+    ``head`` to ``fit``.
+
+    Parameters
+    ----------
+    pooling
+        "mean", or "mean+std" with standard deviations beside the means.
+    layers
+        "all" or "last".
+    trim
+        Whether the silence before and after the voice is left out.
+    pretrained
+        False throws the encoder's weights away, to see what pre-training is worth.
+    seed
+        Of such random weights, a whole number from 0 up.
+
+    Raises
+    ------
+    SerlibError
+        When made, for a setting that could not be carried out.
+
+    References
+    ----------
+    Linear probes: Alain and Bengio (2017, arXiv 1610.01644); on speech emotion, Pepino et al. (2021, arXiv 2104.03502).
+
+    Examples
+    --------
+    >>> print(ser.Probe(layers="last", pooling="mean"))
+    frozen encoder, mean of last layers, logistic regression
     """
 
     pooling: str = setting("mean+std", "one of", choices=("mean", "mean+std"))
@@ -166,38 +235,98 @@ class Probe:
     head = Logistic
     speeds = (1.0,)  # at which a clip is heard; the averages of its copies are averaged
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _check_settings(self, "probe")
 
     def __str__(self) -> str:
         return f"frozen encoder, {self.pooling} of {self.layers} layers, logistic regression" + ", trimmed" * self.trim
 
     def averaged_layers(self, layers: int) -> list[int]:
-        """Return the numbers of the layers that are averaged, of an encoder with this many; 0 is what enters them."""
+        """Return the numbers of the layers that are averaged.
+
+        Parameters
+        ----------
+        layers
+            How many layers the encoder has.
+
+        Returns
+        -------
+        list of int
+            0 is what enters the layers, ``layers`` what leaves the last.
+
+        Examples
+        --------
+        >>> ser.Probe().averaged_layers(3), ser.Probe(layers="last").averaged_layers(3)
+        ([0, 1, 2, 3], [3])
+        """
         return list(range(layers + 1)) if self.layers == "all" else [layers]
 
     def pool(self, layers: np.ndarray, samples: np.ndarray) -> np.ndarray:
-        """Return the averages over time of one clip's (layers, frames, hidden) as one row.
+        """Return the averages over time of one clip as one row.
 
-        All means stand before all standard deviations. ``samples`` are the clip's own, mono at 16 kHz.
+        Parameters
+        ----------
+        layers
+            What the chosen layers make of it, shape (layers, frames, hidden).
+        samples
+            The clip itself, mono at 16 kHz.
+
+        Returns
+        -------
+        ndarray
+            float32 of shape (features,). All means stand before all standard deviations.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> layers = np.array([[[0.0, 5.0], [2.0, 5.0]]])  # one layer, two frames of two numbers
+        >>> ser.Probe().pool(layers, np.zeros(640)).tolist()
+        [1.0, 5.0, 1.0, 0.0]
         """
         parts = [layers.mean(1), layers.std(1)][: 1 + (self.pooling == "mean+std")]
         return np.concatenate([part.ravel() for part in parts]).astype(np.float32)
 
     def fit(self, x: dict[str, np.ndarray], y: dict[str, np.ndarray], split: Split) -> Fitted:
-        """Fit the head to the parts "train" and "validation" of the averages ``x`` and class numbers ``y``."""
+        """Fit the head to the averages.
+
+        Parameters
+        ----------
+        x
+            Averages, (clips, features), for "train" and "validation".
+        y
+            Class numbers, (clips,), for the same parts.
+        split
+            The split that they are of.
+
+        Returns
+        -------
+        Fitted
+            The head of train alone, and of train and validation.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> x, y = np.array([[-1.0], [-2.0], [1.0], [2.0]]), np.array([0, 0, 1, 1])
+        >>> fitted = ser.Probe().fit({"train": x, "validation": x}, {"train": y, "validation": y}, None)
+        >>> fitted.final.probabilities(np.array([[3.0]])).argmax().item()
+        1
+        """
         return self.head.choose(x, y)
 
     @property
     def measures(self) -> dict[str, Any]:
-        """The settings on which the averages depend, whatever is fitted to them."""
+        """The settings on which the averages depend, whatever is fitted to them.
+
+        >>> ser.Probe(layers="last").measures["layers"]
+        'last'
+        """
         seed = 0 if self.pretrained else self.seed
         return {"pooling": self.pooling, "layers": self.layers, "trim": self.trim, "speeds": self.speeds, "seed": seed}
 
 
 def recipe_from(info: Mapping[str, Any]) -> Recipe | Probe:
     """Return the recipe that a run's record holds. SerlibError for one that this serlib does not know."""
-    kinds = {"fine-tuned": Recipe, "probe": Probe}
+    kinds: dict[str, type[Recipe | Probe]] = {"fine-tuned": Recipe, "probe": Probe}
     try:
         return kinds[info["kind"]](**info["recipe"])
     except (KeyError, TypeError) as error:

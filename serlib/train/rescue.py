@@ -8,10 +8,11 @@ from zipfile import is_zipfile
 
 from serlib.errors import SerlibError
 from serlib.files import NO_ROOM, atomic_path
+from serlib.train.recipes import Recipe
 from serlib.train.run import Work
 
 
-def check_disk(work: Work, weights: int, optimizer: int) -> None:
+def check_disk(work: Work[Recipe], weights: int, optimizer: int) -> None:
     """Refuse to begin what would not fit: three checkpoints for a moment, and the model in the end. Sizes in bytes."""
     needed = 3 * (weights + optimizer) + weights
     free = shutil.disk_usage(work.target).free
@@ -39,7 +40,7 @@ def _full_disk(error: Exception) -> bool:
     return any(f"(os error {n})" in str(error) for n in NO_ROOM) or "PytorchStreamWriter failed" in str(error)
 
 
-def readable(work: Work, error: Exception) -> Exception:
+def readable(work: Work[Recipe], error: Exception) -> Exception:
     """Return the error in one sentence where it is one of the known ends of a training, else itself."""
     title = work.title
     again = "then run this again: training goes on from its last checkpoint"

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import pandas as pd
 from filelock import FileLock, Timeout
@@ -34,6 +34,8 @@ from serlib.train.recipes import Probe, Recipe
 BOOKS_OWN = ("mini", "ravdess")  # corpora whose runs need no name of a corpus in their path
 TABLES = ("predictions.csv", "history.csv")
 
+R = TypeVar("R", bound=Recipe | Probe)  # fine_tune works on Work[Recipe], probe on Work[Probe]
+
 
 class NoRun(SerlibError):
     """There is no finished run in a folder, which is no fault: it may be trained, or found elsewhere."""
@@ -41,20 +43,62 @@ class NoRun(SerlibError):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Run:
-    """One trained model on one split: its folder, predictions, history and facts (``info``, what run.json holds)."""
+    """One trained model on one split: its folder, predictions, history and facts, a voter.
+
+    ``predictions`` is its predictions frame of validation and test, ``history`` has a row for each evaluation (step,
+    epoch, loss, eval_loss, eval_accuracy, eval_uar), and ``info`` is what run.json holds: recipe, seed, versions,
+    seconds and more.
+
+    Examples
+    --------
+    >>> run = ser.load_run("results/laptop/stratified/whisper-tiny.en")
+    >>> run
+    Whisper tiny.en, fine-tuned on ravdess, split stratified: test accuracy 85.8%, UAR 85.7%, 1191 s of training
+    >>> len(run.predictions), run.info["recipe"]["epochs"], run.history["eval_accuracy"].max().round(2).item()
+    (404, 8, 0.89)
+    """
 
     folder: Path
     predictions: pd.DataFrame
     history: pd.DataFrame
-    info: dict
+    info: dict[str, Any]
 
     @property
     def name(self) -> str:
-        """What tables and figures call it: its own name, else the title of its backbone."""
+        """What tables and figures call it: its own name, else the title of its backbone.
+
+        >>> ser.load_run("results/laptop/stratified/whisper-tiny.en-probe").name
+        'Whisper tiny.en, frozen'
+        """
         return self.info["title"]
 
     def push_to_hub(self, repo: str, private: bool = True) -> str:
-        """Upload the checkpoint with its model card and record to the Hugging Face hub and return its address (12)."""
+        """Upload the checkpoint with its model card and record to the Hugging Face hub (12).
+
+        Parameters
+        ----------
+        repo
+            The name of a repository there, such as "anna/ravdess-hubert".
+        private
+            Whether only you may see it.
+
+        Returns
+        -------
+        str
+            The address of the repository.
+
+        Raises
+        ------
+        SerlibError
+            For a run without a checkpoint or one that plain transformers could not load, without a login, for a name
+            that the hub refuses, and where it cannot be reached.
+
+        Examples
+        --------
+        >>> run = ser.load_run("results/laptop/stratified/whisper-tiny.en")
+        >>> run.push_to_hub("anna/ravdess-whisper")  # doctest: +SKIP
+        'https://huggingface.co/anna/ravdess-whisper'
+        """
         from serlib.train import sharing
 
         return sharing.push_to_hub(self, repo, private)
@@ -69,7 +113,15 @@ class Run:
 
 @dataclass(frozen=True)
 class Runs:
-    """A folder of runs and the profile that they belong to (``lesson.runs``); as good as a path."""
+    """A folder of runs and the profile that they belong to (``lesson.runs``); as good as a path.
+
+    Examples
+    --------
+    >>> lesson = ser.start("mini")
+    CPU, 2 cores - profile mini - ...
+    >>> (lesson.runs / "stratified").name
+    'stratified'
+    """
 
     folder: Path
     profile: str
@@ -82,12 +134,12 @@ class Runs:
 
 
 @dataclass(frozen=True)
-class Work:
+class Work(Generic[R]):
     """What is to be trained: its backbone, split and recipe, where it goes, and its own name if it has one."""
 
     backbone: Backbone
     split: Split
-    recipe: Recipe | Probe
+    recipe: R
     runs: Runs
     own_name: str | None
 
@@ -144,13 +196,11 @@ class Result:
 
     predictions: pd.DataFrame
     history: pd.DataFrame
-    info: dict
+    info: dict[str, Any]
     save: Callable[[Path], None]
 
 
-def work_on(
-    backbone: Backbone, split: Split, recipe: Recipe | Probe, folder: Path | str | Runs, name: str | None
-) -> Work:
+def work_on(backbone: Backbone, split: Split, recipe: R, folder: Path | str | Runs, name: str | None) -> Work[R]:
     """Return the work that ``fine_tune`` or ``probe`` was asked for. SerlibError for what is none of these."""
     wanted = {"backbone": (backbone, Backbone, "ser.backbone"), "split": (split, Split, "ser.stratified_split")}
     for what, (given, kind, maker) in wanted.items():
@@ -167,7 +217,28 @@ def work_on(
 
 
 def load_run(folder: Path | str) -> Run:
-    """Load a finished run. Raises SerlibError where there is none, or a damaged or changed one."""
+    """Load a finished run.
+
+    Parameters
+    ----------
+    folder
+        The folder that holds its run.json.
+
+    Returns
+    -------
+    Run
+        A voter, with history and record.
+
+    Raises
+    ------
+    SerlibError
+        Where there is none, or a damaged or changed one.
+
+    Examples
+    --------
+    >>> ser.load_run("results/laptop/stratified/whisper-tiny.en")
+    Whisper tiny.en, fine-tuned on ravdess, split stratified: test accuracy 85.8%, UAR 85.7%, 1191 s of training
+    """
     folder = given_path(folder)
     try:
         text = (folder / "run.json").read_text(encoding="utf-8")
@@ -189,7 +260,7 @@ def load_run(folder: Path | str) -> Run:
     return Run(folder, kept, history, info)
 
 
-def found_or_made(work: Work, code: int, train: Callable[[], Result | None]) -> Run:
+def found_or_made(work: Work[R], code: int, train: Callable[[], Result | None]) -> Run:
     """Return the finished run of this work, or train it: what both verbs have in common.
 
     ``train`` is called on every process; where it returns nothing, only the main process has a result to write. A run
@@ -197,12 +268,12 @@ def found_or_made(work: Work, code: int, train: Callable[[], Result | None]) -> 
     second waits for the first.
     """
     together = processes()
-    with _alone(work, together):
+    with _one_program_at_a_time(work, together):
         depends = work.depends(code)
-        run = _finished(work.target, depends)
+        run = _finished_run(work.target, depends)
         if run is not None:
             if together.is_main_process:
-                _tidy(work.target)
+                _remove_leftovers(work.target)
             together.print(f"{work.title}: this run was finished before, so it is loaded from its folder.")
             return run
         _check_clips(work.split)
@@ -211,15 +282,15 @@ def found_or_made(work: Work, code: int, train: Callable[[], Result | None]) -> 
             if together.is_main_process:
                 _make_ready(work.target, depends)
         result = train()
-        if together.is_main_process:
-            _write(work, depends, result, start)
+        if together.is_main_process and result is not None:
+            _write_run(work, depends, result, start)
         together.wait_for_everyone()
     run = load_run(work.target)
     together.print(run)
     return run
 
 
-def processes():
+def processes() -> Any:
     """Return what accelerate knows of the processes that train together: one, unless a launcher started more."""
     import torch
     from accelerate import PartialState
@@ -229,7 +300,7 @@ def processes():
 
 
 @contextmanager
-def _alone(work: Work, together) -> Iterator[None]:
+def _one_program_at_a_time(work: Work[R], together: Any) -> Iterator[None]:
     """Let one program at a time work on a run; the lock lies in the cache, for Google's Drive knows none."""
     place = hashlib.sha256(str(work.target.absolute()).encode()).hexdigest()[:16]
     lock = FileLock(cache_dir() / "locks" / f"{place}.lock")
@@ -247,7 +318,7 @@ def _alone(work: Work, together) -> Iterator[None]:
         lock.release()
 
 
-def _finished(target: Path, depends: Mapping[str, Any]) -> Run | None:
+def _finished_run(target: Path, depends: Mapping[str, Any]) -> Run | None:
     """Return the finished run of exactly this work, None where there is none or another."""
     try:
         run = load_run(target)
@@ -271,7 +342,7 @@ def _make_ready(target: Path, depends: Mapping[str, Any]) -> None:
         else:
             aside = _free_name(target)
             target.rename(aside)
-            print(f"{_changes(before, depends)}, so this is trained anew; what was there is kept as {aside.name}.")
+            print(f"{_what_changed(before, depends)}, so this is trained anew; what was there is kept as {aside.name}.")
     if not note.exists():
         with atomic_path(note) as fresh:
             fresh.write_text(json.dumps({"depends": depends}), encoding="utf-8")
@@ -283,7 +354,7 @@ def _free_name(target: Path) -> Path:
     return next(path for n in numbers if not (path := target.with_name(f"{target.name}.before{n}")).exists())
 
 
-def _changes(before: Mapping[str, Any] | None, depends: Mapping[str, Any]) -> str:
+def _what_changed(before: Mapping[str, Any] | None, depends: Mapping[str, Any]) -> str:
     """Return the beginning of a sentence that says what is no longer as it was."""
     if not before:
         return "The run that is there is damaged or from another version of serlib"
@@ -299,7 +370,7 @@ def _changes(before: Mapping[str, Any] | None, depends: Mapping[str, Any]) -> st
     return f"{named[0].upper()}{named[1:]} changed since the last run"
 
 
-def _write(work: Work, depends: Mapping[str, Any], result: Result, start: float) -> None:
+def _write_run(work: Work[R], depends: Mapping[str, Any], result: Result, start: float) -> None:
     """Make the folder of a finished run out of a training's result, run.json last."""
     backbone, split, target = work.backbone, work.split, work.target
     with atomic_path(target / "checkpoint", folder=True) as fresh:
@@ -340,7 +411,7 @@ def _write(work: Work, depends: Mapping[str, Any], result: Result, start: float)
     }
     with atomic_path(target / "run.json") as fresh:  # last: a folder with run.json is a finished run
         fresh.write_text(json.dumps(info, indent=1) + "\n", encoding="utf-8")
-    _tidy(target)
+    _remove_leftovers(target)
 
 
 def _known_voices(split: Split) -> bool | None:
@@ -349,7 +420,7 @@ def _known_voices(split: Split) -> bool | None:
     return None if "" in heard | asked else bool(heard & asked)
 
 
-def _tidy(target: Path) -> None:
+def _remove_leftovers(target: Path) -> None:
     """Remove from a finished run what only its training needed, and what a kill left half written."""
     sweep(target)
     shutil.rmtree(target / "trainer", ignore_errors=True)

@@ -40,27 +40,27 @@ def digest(path: Path) -> str:
     SerlibError for a file that cannot be read.
     """
     try:
-        place, stamp = str(path.resolve()), _stamp(path)
+        place, stamp = str(path.resolve()), _size_and_times(path)
         kept = _known.get(place) or _remembered(place)
         if kept and kept[0] == stamp:
             return kept[1]
         found = checksum(path)
-        settled = max(stamp[1:]) < (time.time() - FRESH) * 1e9 and _stamp(path) == stamp
+        settled = max(stamp[1:]) < (time.time() - FRESH) * 1e9 and _size_and_times(path) == stamp
     except OSError as error:
         raise SerlibError(f"{path} cannot be read ({error.strerror}); see to it that it is there and yours.") from error
     if settled:  # else it may be in the middle of being written
         _known[place] = (stamp, found)
         # without a note, which only saves time, it is read again by the next process
-        with suppress(OSError, SerlibError), atomic_path(_note(place)) as fresh:
+        with suppress(OSError, SerlibError), atomic_path(_note_of(place)) as fresh:
             fresh.write_text(json.dumps([stamp, found]), encoding="utf-8")
     return found
 
 
-def _note(place: str) -> Path:
+def _note_of(place: str) -> Path:
     return cache_dir() / "digests" / f"{hashlib.sha256(place.encode()).hexdigest()[:32]}.json"
 
 
-def _stamp(path: Path) -> list[int]:
+def _size_and_times(path: Path) -> list[int]:
     """Return (bytes, time of change of the content, of the file itself): a copy that keeps the first has the second."""
     stat = os.stat(path)
     return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
@@ -69,7 +69,7 @@ def _stamp(path: Path) -> list[int]:
 def _remembered(place: str) -> tuple[list[int], str] | None:
     """Return (stamp, sha256) as an earlier process noted them, None where there is no note, or a damaged one."""
     try:
-        stamp, found = json.loads(_note(place).read_text(encoding="utf-8"))
+        stamp, found = json.loads(_note_of(place).read_text(encoding="utf-8"))
         return (stamp, found) if isinstance(found, str) and len(found) == 64 else None
     except (OSError, ValueError, TypeError):
         return None
@@ -83,7 +83,7 @@ def fault_of(folder: Path) -> str:
             return f"there is no {name} in its folder: copy or download it too"
     if "adapter_config.json" in names:
         return "it holds a LoRA adapter beside or in place of a model: merge it into its model and save that"
-    weights = _weights(names, folder)
+    weights = _weight_files(names, folder)
     if isinstance(weights, str):
         return weights
     for name in weights:
@@ -101,7 +101,7 @@ def fault_of(folder: Path) -> str:
     return ""
 
 
-def _weights(names: list[str], folder: Path) -> list[str] | str:
+def _weight_files(names: list[str], folder: Path) -> list[str] | str:
     """Return the names of the files with weights that transformers reads, or what is wrong where there are none."""
     for name in (SAFE, PICKLED):
         index = f"{name}.index.json"

@@ -22,6 +22,7 @@ def test_every_example_gives_what_it_shows(module, monkeypatch):
     """In the folder of the repository, where ``lesson.finished()`` finds the committed results."""
     monkeypatch.chdir(ROOT)
     monkeypatch.delenv("SERLIB_HOME", raising=False)
+    monkeypatch.setattr("serlib.lesson._machine", lambda: "CPU, 2 cores")  # which ser.start prints
     examples = doctest.DocTestFinder(exclude_empty=True).find(import_module(module), globs={"ser": serlib})
     runner = doctest.DocTestRunner(optionflags=OPTIONS)
     said: list[str] = []
