@@ -29,9 +29,10 @@ import hashlib
 import json
 import multiprocessing
 import os
+import sys
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import astuple, dataclass, fields
 from functools import lru_cache, partial
 from pathlib import Path
@@ -422,8 +423,24 @@ def _in_fresh_processes(work: Callable[[_Item], _Done], items: Iterable[_Item]) 
     context = multiprocessing.get_context(method)
     if method == "forkserver":
         context.set_forkserver_preload(["parselmouth.praat", "scipy.special", __name__])
-    with context.Pool(min(os.cpu_count() or 1, 8), maxtasksperchild=1) as pool:
+    with _main_out_of_sight(), context.Pool(min(os.cpu_count() or 1, 8), maxtasksperchild=1) as pool:
         return pool.map(work, items, chunksize=1)
+
+
+@contextmanager
+def _main_out_of_sight() -> Iterator[None]:
+    """Keep new processes from running the script that started them, which asks for the corpus without any guard.
+
+    Each process would first import it as its main module, and so ask for the corpus again, for ever.
+    """
+    main, file = vars(sys.modules["__main__"]), "__file__"
+    kept = {name: main[name] for name in (file, "__spec__") if name in main}
+    main["__spec__"] = None
+    main.pop(file, None)
+    try:
+        yield
+    finally:
+        main.update(kept)
 
 
 def _speak_clip(clip: tuple[str, Mapping[str, Any]], statements: Sequence[str], folder: Path) -> None:

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import subprocess
 import sys
 
 import numpy as np
@@ -192,3 +193,12 @@ def test_two_actors_differ():
     male = np.mean([synth._actor_voice(actor).pitch for actor in range(1, 25, 2)])
     female = np.mean([synth._actor_voice(actor).pitch for actor in range(2, 25, 2)])
     assert female > 1.5 * male
+
+
+def test_a_script_without_a_guard_speaks_once(tmp_path):
+    script = tmp_path / "plain.py"
+    script.write_text(
+        "from serlib.data import synth\nprint('begun')\nprint(len(synth.recite(3)), __file__, __spec__)\n"
+    )
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=300)
+    assert done.stdout.splitlines() == ["begun", f"3 {script} None"], done.stderr
