@@ -12,7 +12,6 @@ import json
 import multiprocessing
 import os
 import shutil
-import signal
 import sys
 import tempfile
 import time
@@ -41,7 +40,9 @@ from serlib.train import batches, finetuning
 from serlib.train.backbones import SIX
 from serlib.train.run import Runs
 
-FORK = multiprocessing.get_context("fork")  # the libraries are loaded once, and CUDA starts anew in each line
+FORK = multiprocessing.get_context(
+    "fork" if hasattr(os, "fork") else None
+)  # the libraries are loaded once, and CUDA starts anew in each line
 CARD = 15e9  # bytes of memory of the card that profile t4 is for
 STEPS = 12  # of 8 clips; the first third is not counted
 SEEDS = (101, 102, 103)
@@ -236,7 +237,7 @@ def killed(smoke: bool) -> dict:
         jobs[0].start()
         while jobs[0].is_alive() and len(list(folders[0].glob("*/*/trainer/checkpoint-*/trainer_state.json"))) < 2:
             time.sleep(0.01)
-        os.kill(jobs[0].pid, signal.SIGKILL)
+        jobs[0].kill()
         jobs[0].join()
         left = len(list(folders[0].glob("*/*/run.json")))
         jobs[1].start()
@@ -422,6 +423,8 @@ def main() -> None:
     if args.table:
         print(table(json.loads((args.out / "gpu_proof.json").read_text(encoding="utf-8"))))
         return
+    if not hasattr(os, "fork"):
+        sys.exit("The proof forks its lines, which Windows cannot: run it on Linux, or in WSL.")
     if not os.environ.get("RAVDESS_DIR"):
         sys.exit("The proof trains on real clips: set RAVDESS_DIR to the folder of RAVDESS.")
     until = time.time() + 60 * args.minutes
