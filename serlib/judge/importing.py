@@ -1,6 +1,6 @@
 """Predictions that another program made: taken in for a corpus, so that they can be judged like ours."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -80,21 +80,35 @@ def import_predictions(
     classes = sorted(set(corpus["emotion"].astype(str)))
     rows = corpus.loc[_clips_of(theirs, clips, corpus, name)]
     scores = _scores_of(theirs, dict(labels or {}), classes, name)
+    if not isinstance(logits, bool):
+        raise SerlibError(f"logits is {in_short(logits)}; give True or False.")
+    odd = _no_distributions(scores)
     if logits:
+        if not odd.any():
+            raise SerlibError(f"the numbers of {name} are probabilities already; leave logits out.")
         scores = softmax(scores, axis=1)
     else:
-        off = np.abs(scores.sum(axis=1, keepdims=True) - 1)
-        odd = ((scores < 0) | (off > ROUNDED * len(classes) + 1e-9)).any(axis=1)
         if odd.any():
             i = int(odd.argmax())
+            advice = "logits=True takes logits or log probabilities"
+            if not _no_distributions(scores / 100).any():
+                advice = "they look like percent, so divide them by 100"
             raise SerlibError(
                 f"the numbers of clip {rows.index[i]} in {name} are no probabilities, from {scores[i].min():g} to "
-                f"{scores[i].max():g} with a sum of {scores[i].sum():g}; logits=True takes logits or log probabilities."
+                f"{scores[i].max():g} with a sum of {scores[i].sum():g}; {advice}."
             )
         scores = scores / scores.sum(axis=1, keepdims=True)
     frame = predictions.make(rows, scores, classes, part, corpus.attrs.get("name"))
     _demand_agreement(frame, theirs, dict(labels or {}), name)
+    if "predicted" in theirs:  # of equally probable classes they chose one, and that is what they said
+        frame["predicted"] = [str((labels or {}).get(given, given)) for given in theirs["predicted"]]
     return predictions.named(frame, name)
+
+
+def _no_distributions(scores: np.ndarray) -> np.ndarray:
+    """Return which rows are no probabilities of all classes, be they rounded, (clips,)."""
+    off = np.abs(scores.sum(axis=1, keepdims=True) - 1)
+    return ((scores < 0) | (off > ROUNDED * scores.shape[1] + 1e-9)).any(axis=1)
 
 
 def _table_and_name(table: Any, name: str | None) -> tuple[pd.DataFrame, str]:
@@ -134,7 +148,7 @@ def _clips_of(table: pd.DataFrame, clips: Any, corpus: pd.DataFrame, name: str) 
                 raise SerlibError(f"clips has no name of the corpus for {in_short(clip)} ({reason}).") from error
         named = renamed
     known = set(corpus.index)
-    found = [clip if isinstance(clip, str) and clip in known else _bare_name(str(clip)) for clip in named]
+    found = [clip if isinstance(clip, str) and clip in known else _bare_name(str(clip), known) for clip in named]
     strange = [theirs for theirs, clip in zip(named, found, strict=True) if clip not in known]
     if strange:
         few = ", ".join(map(str, strange[:3])) + ", ..." * (len(strange) > 3)
@@ -145,9 +159,10 @@ def _clips_of(table: pd.DataFrame, clips: Any, corpus: pd.DataFrame, name: str) 
     return found
 
 
-def _bare_name(path: str) -> str:
-    """Return the name of a file without its folder, as any system writes it, and without its ending."""
-    return PurePosixPath(path.replace("\\", "/")).stem
+def _bare_name(path: str, known: Collection[str]) -> str:
+    """Return the name of a file without its folder, as any system writes it, and without its ending if it has one."""
+    file = PurePosixPath(path.replace("\\", "/"))
+    return file.name if file.name in known else file.stem
 
 
 def _scores_of(table: pd.DataFrame, labels: dict[Any, str], classes: list[str], name: str) -> np.ndarray:

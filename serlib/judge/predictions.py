@@ -384,7 +384,7 @@ def align(voters: Iterable[AnyVoter], part: str | None = None) -> list[pd.DataFr
     voters
         A list of runs, votes or predictions frames.
     part
-        "test", "validation", or None for both.
+        "test", "validation", or None for the parts that all voters have.
 
     Returns
     -------
@@ -406,6 +406,9 @@ def align(voters: Iterable[AnyVoter], part: str | None = None) -> list[pd.DataFr
     voters = listed(voters)
     frames = [_frame_of(voter) if part is None else rows_of(voter, part) for voter in voters]
     names = [name_of(voter) for voter in voters]
+    # What somebody else published has a test part alone, and votes with runs that have both.
+    if shared := set.intersection(*(set(frame["part"]) for frame in frames)):
+        frames = [frame[frame["part"].isin(shared)] for frame in frames]
     _refuse_other_speech(frames, names, PARTS if part is None else (part,))
     first = frames[0].reset_index(drop=True)
     aligned = [first]

@@ -194,11 +194,6 @@ class _Learner:
     parameters: int
 
     @property
-    def any_length(self) -> bool:
-        """Whether it takes as many frames as there are; Whisper takes one number of them."""
-        return self.encoder is not None
-
-    @property
     def trained(self) -> list[tuple[str, Any]]:
         return [(name, p) for name, p in self.model.named_parameters() if p.requires_grad]
 
@@ -345,7 +340,8 @@ def _trainer(work: Work[Recipe], learner: _Learner, data: dict[str, Any], argume
             channels=learner.channels,
             needs_mask=work.backbone.needs_mask,
             shortest=learner.shortest,
-            multiple=batches.GRID if learner.any_length and gpu and (arguments.bf16 or arguments.fp16) else 1,
+            # only where a mask hides what is filled up: HuBERT base would hear it
+            multiple=batches.GRID if work.backbone.needs_mask and gpu and (arguments.bf16 or arguments.fp16) else 1,
         ),
         compute_loss_func=_loss_of(recipe, split),
         compute_metrics=_scores,

@@ -160,3 +160,41 @@ def test_numbered_columns_and_a_corpus_without_names_or_actors(corpus, plain):
     theirs = ser.import_predictions(numbered, bare, labels=dict(enumerate(THEIR_ORDER)))
     assert set(theirs["corpus"]) == {"unnamed"} and set(theirs["actor"]) == {""}
     assert metrics.accuracy(theirs) == metrics.accuracy(ser.import_predictions(plain, corpus))
+
+
+def test_of_equally_probable_classes_theirs_is_kept(corpus):
+    truth = corpus["emotion"]
+    other = np.where(truth == "angry", "calm", "angry")
+    table = pd.DataFrame(0.0, corpus.index, THEIR_ORDER)
+    for i, (one, two) in enumerate(zip(truth, other, strict=True)):
+        table.iloc[i, [THEIR_ORDER.index(one), THEIR_ORDER.index(two)]] = 0.5
+    assert metrics.accuracy(ser.import_predictions(table, corpus)) < 0.2  # the alphabetically first
+    assert metrics.accuracy(ser.import_predictions(table.assign(predicted=truth), corpus)) == 1
+
+
+def test_it_votes_with_a_run_that_has_a_validation_part_too(ravdess_names):
+    run = ser.load_run("results/laptop/stratified/whisper-tiny.en-probe")
+    test = run.predictions[run.predictions["part"] == "test"].reset_index(drop=True)
+    table = test.set_index("clip").filter(like="p_")
+    theirs = ser.import_predictions(table, ravdess_names, name="theirs")
+    for vote in (ser.majority_vote, ser.soft_vote):
+        both = vote([theirs, run]).predictions
+        pd.testing.assert_frame_equal(both, vote([test, theirs]).predictions)
+        assert set(both["part"]) == {"test"} and len(both) == 288
+    with pytest.raises(SerlibError, match="validation"):
+        ser.weighted_vote([theirs, run])
+
+
+def test_a_name_with_a_dot_is_no_name_with_an_ending():
+    corpus = pd.DataFrame({"emotion": ["happy", "sad"]}, index=["s1", "s1.take2"])
+    table = pd.DataFrame({"happy": [0.9, 0.2], "sad": [0.1, 0.8]}, index=["wav/s1.wav", "wav/s1.take2"])
+    assert list(ser.import_predictions(table, corpus)["clip"]) == ["s1", "s1.take2"]
+
+
+def test_percent_and_probabilities_taken_for_logits_are_told_apart(corpus, plain):
+    with pytest.raises(SerlibError, match="look like percent, so divide them by 100"):
+        ser.import_predictions(plain * 100, corpus)
+    with pytest.raises(SerlibError, match="are probabilities already; leave logits out"):
+        ser.import_predictions(plain, corpus, logits=True)
+    with pytest.raises(SerlibError, match="logits is 'no'; give True or False"):
+        ser.import_predictions(plain, corpus, logits="no")
