@@ -48,6 +48,19 @@ class Buckets(torch.utils.data.Sampler):
         return iter(steps[rng.permutation(len(steps))].ravel().tolist())
 
 
+def frames_multiple(needs_mask: bool, half_on_gpu: bool) -> int:
+    """Return of which number the frames of a batch are a multiple; the planner asks the same.
+
+    Only where a mask hides what is filled up: HuBERT base would hear it.
+    """
+    return GRID if needs_mask and half_on_gpu else 1
+
+
+def padded_length(longest: int, shortest: int, multiple: int) -> int:
+    """Return the frames of a batch whose longest clip has ``longest`` of them."""
+    return -(-max(longest, shortest) // multiple) * multiple
+
+
 def collate(
     clips: list[dict[str, Any]],
     labels: dict[str, int],
@@ -65,8 +78,7 @@ def collate(
     number is a ``multiple``, so that a GPU meets few lengths.
     """
     features = [torch.from_numpy(np.array(clip["features"])).view(channels, -1) for clip in clips]
-    longest = max(shortest, *(f.shape[1] for f in features))
-    longest = -(-longest // multiple) * multiple
+    longest = padded_length(max(f.shape[1] for f in features), shortest, multiple)
     batch = {
         name: torch.stack([torch.nn.functional.pad(f, (0, longest - f.shape[1])) for f in features]),
         "labels": torch.tensor([labels[str(clip["clip"])] for clip in clips]),
