@@ -247,7 +247,7 @@ def test_only_what_one_clip_does_not_fit_has_no_remedy():
 
 
 @pytest.mark.parametrize("bucketing", [True, False])
-@pytest.mark.parametrize("accumulation", [3, 40])
+@pytest.mark.parametrize("accumulation", [4, 40])
 def test_a_training_does_the_steps_that_were_planned(spoken, tmp_path, monkeypatch, accumulation, bucketing):
     """The batches of its first epoch, its steps, its evaluations: seen in the Trainer itself, on a CPU."""
     from serlib.data.splits import stratified_split
