@@ -29,7 +29,7 @@ class Buckets(torch.utils.data.Sampler):
     clips in the same steps as an undisturbed one. The last step is filled up with clips that the epoch has seen.
     """
 
-    def __init__(self, lengths: Sequence[int], size: int, seed: int) -> None:
+    def __init__(self, lengths: Sequence[float] | np.ndarray, size: int, seed: int) -> None:
         self.lengths, self.size, self.seed, self.epoch = np.asarray(lengths), size, seed, 0
 
     def set_epoch(self, epoch: int) -> None:

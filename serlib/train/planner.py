@@ -197,7 +197,7 @@ def plan_all(recipe_for: Callable[[Backbone], Recipe], devices: list[str] | None
     --------
     >>> table = ser.plan_all(lambda backbone: ser.Recipe(), ["T4"])
     >>> table["memory (GB)"].round(1).to_list()
-    [7.7, 7.7, 2.9, 21.1, 7.7, 7.7]
+    [7.8, 7.8, 2.9, 21.4, 7.8, 7.8]
     """
     rows = []
     for row in map(backbone, SIX):
