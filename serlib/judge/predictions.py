@@ -6,6 +6,7 @@ alphabetical order. A *voter* is whoever has such a frame: a Run, a Vote, or the
 """
 
 import csv
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from io import StringIO
 from pathlib import Path
@@ -15,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from serlib.errors import SerlibError, in_short, nearest
-from serlib.files import atomic_path, given_path
+from serlib.files import atomic_path, checksum, given_path
 
 COLUMNS = ("clip", "actor", "emotion", "predicted", "part", "corpus")
 PARTS = ("validation", "test")
@@ -235,7 +236,7 @@ def read(path: Path | str) -> pd.DataFrame:
     Raises
     ------
     SerlibError
-        For a file that is missing, cut short or no predictions frame.
+        For a file that is missing, cut short, not what the record beside it says, or no predictions frame.
 
     Examples
     --------
@@ -245,12 +246,23 @@ def read(path: Path | str) -> pd.DataFrame:
     """
     path = given_path(path)
     frame = cells_of(path)
+    _demand_recorded(path)
     for label in labels(frame):
         if (frame.columns == f"p_{label}").sum() == 1:
             frame[f"p_{label}"] = pd.to_numeric(frame[f"p_{label}"], errors="coerce")
     frame = _checked(frame, str(path))
     frame.attrs["name"] = path.parent.name
     return frame
+
+
+def _demand_recorded(path: Path) -> None:
+    """Raise SerlibError where the record of a run beside the file has another digest of it."""
+    try:
+        digest = json.loads((path.parent / "run.json").read_text(encoding="utf-8"))["files"][path.name]
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    if checksum(path) != digest:
+        raise SerlibError(f"{path} is not what it was when its run was finished; copy it again or train again.")
 
 
 def cells_of(path: Path) -> pd.DataFrame:
@@ -265,10 +277,8 @@ def cells_of(path: Path) -> pd.DataFrame:
         raise SerlibError(f"{path} cannot be read ({error.strerror}); check whose file it is.") from error
     except ValueError as error:
         raise SerlibError(f"{path} is not a CSV in UTF-8; save it again as CSV in UTF-8.") from error
-    # Every line that was written ends in a newline: a last line without one is a copy that was cut.
-    if not text.strip() or not text.endswith(("\n", "\r")):
-        what = "stops in the middle of a line" if text.strip() else "is empty"
-        raise SerlibError(f"{path} {what}; copy it again or run its notebook again.")
+    if not text.strip():
+        raise SerlibError(f"{path} is empty; copy it again or run its notebook again.")
     head = text.lstrip().splitlines()[0]
     if head.strip('"').lower().startswith("sep="):
         raise SerlibError(f"{path} begins with Excel's own line {head.strip()}; delete that line, and keep commas.")
@@ -280,6 +290,8 @@ def cells_of(path: Path) -> pd.DataFrame:
     except csv.Error as error:
         raise SerlibError(f"{path} is not a CSV of predictions (line {reader.line_num}: {error}).") from error
     for number, cells in lines:
+        if len(cells) < len(header[1]) and number == lines[-1][0] and not text.endswith(("\n", "\r")):
+            raise SerlibError(f"{path} stops in the middle of a line; copy it again or run its notebook again.")
         if len(cells) != len(header[1]):
             raise SerlibError(
                 f"line {number} of {path} has {len(cells)} cells, and its header has {len(header[1])}; "
@@ -447,7 +459,10 @@ def _refuse_other_speech(frames: Sequence[pd.DataFrame], names: Sequence[str], p
         if corpus != corpora[0]:
             what = "use voters of one corpus"
             if UNNAMED in (corpus, corpora[0]):
-                what = "ser.import_predictions says for a table which corpus it is of"
+                what = (
+                    "ser.import_predictions says for a table which corpus it is of, and a corpus has its name in "
+                    'attrs["name"], which pd.concat, merge and join drop'
+                )
             raise SerlibError(f"{names[0]} and {name} heard different corpora ({corpora[0]} and {corpus}); {what}.")
     heard: dict[str, tuple[str, str]] = {}
     for frame, name in zip(frames, names, strict=True):

@@ -1,5 +1,6 @@
 """Predictions: made, written whole, read back the same, and refused when they are not what they should be."""
 
+import json
 import os
 import signal
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 from serlib.data import splits
 from serlib.data.ravdess import EMOTIONS
 from serlib.errors import SerlibError
+from serlib.files import checksum
 from serlib.judge import predictions
 
 ROOT = Path(__file__).parents[2]
@@ -108,10 +110,27 @@ def csv(tmp_path):
     return predictions.write(some(), tmp_path / "predictions.csv")
 
 
-@pytest.mark.parametrize("cut", [1, 2, 5, 60, 100, 150])
+@pytest.mark.parametrize("cut", [15, 60, 90, 150])
 def test_a_csv_cut_in_mid_line_is_refused(csv, cut):
     csv.write_bytes(csv.read_bytes()[:-cut])
     with pytest.raises(SerlibError, match="stops in the middle of a line"):
+        predictions.read(csv)
+
+
+@pytest.mark.parametrize("end", ["\n", ""])
+def test_a_whole_last_line_needs_no_newline(csv, end):
+    whole = predictions.read(csv)
+    csv.write_text(csv.read_text().rstrip() + end)
+    pd.testing.assert_frame_equal(predictions.read(csv), whole)
+
+
+@pytest.mark.parametrize("cut", [1, 2, 5, 60])
+def test_a_record_beside_it_knows_that_a_csv_was_cut(csv, cut):
+    record = {"files": {"predictions.csv": checksum(csv)}}
+    (csv.parent / "run.json").write_text(json.dumps(record))
+    assert len(predictions.read(csv)) == 16
+    csv.write_bytes(csv.read_bytes()[:-cut])
+    with pytest.raises(SerlibError, match="not what it was when its run was finished|in the middle of a line"):
         predictions.read(csv)
 
 
