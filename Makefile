@@ -134,8 +134,9 @@ serve: ## show the built book on this machine (builds it where there is none)
 	@$(VENV) -m http.server "$$PORT" --bind 127.0.0.1 --directory build/site >/dev/null 2>&1
 
 # --- The code
-# A process a core, each with one thread (tests/conftest.py) and whole files, for tests of a file share what is slow to make.
-SIDE_BY_SIDE := -n auto --dist loadfile
+# A process a core, each with one thread and whole files, for tests of a file share what is slow to make; slow files come
+# first (tests/conftest.py), and xdist is not to bring them into an order of its own.
+SIDE_BY_SIDE := -n auto --dist loadfile --no-loadscope-reorder
 
 test: $(SETUP) ## run all tests
 	@$(VENV) -m pytest $(SIDE_BY_SIDE)

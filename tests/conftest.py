@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +22,16 @@ SLOW = {"browser", "ravdess_dir", "spoken_dir", "whisper_dir"}
 
 @pytest.hookimpl(tryfirst=True)  # before pytest looks which marks are asked for
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what is slow, and put the files with the most of it first.
+
+    `make test` hands out whole files in this order: a long one that came last would leave the other cores idle.
+    """
+    slow = Counter()
     for item in items:
         if SLOW & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slow)
+        slow[item.path] += item.get_closest_marker("slow") is not None
+    items.sort(key=lambda item: -slow[item.path])  # tests of a file stay together and in their order
 
 
 @pytest.fixture(scope="session")
