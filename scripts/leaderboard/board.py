@@ -10,7 +10,7 @@ from ridge import RidgeProbe
 
 import serlib as ser
 from results import keep
-from serlib.judge.predictions import labels, probabilities, rows_of
+from serlib.judge.predictions import align, labels, probabilities
 from serlib.judge.voting import FLOOR
 from serlib.train.run import Run, Runs
 
@@ -69,17 +69,18 @@ def train(corpus: pd.DataFrame, folder: Runs, results: Path) -> None:
             shutil.rmtree(run.folder / "checkpoint", ignore_errors=True)
 
 
-def loss(voter: object) -> float:
-    """Return the cross-entropy on the validation part."""
-    frame = rows_of(voter, "validation")
-    truth = np.searchsorted(labels(frame), frame["emotion"].to_numpy(str))
-    return float(-np.log(np.maximum(probabilities(frame)[np.arange(len(frame)), truth], FLOOR)).mean())
-
-
 def vote(runs: list[Run]) -> ser.voting.Vote:
-    """Return the soft vote of those members, two at least, whose vote has the lowest loss on validation."""
-    juries = [jury for size in range(2, len(runs) + 1) for jury in combinations(runs, size)]
-    return min((ser.soft_vote(jury) for jury in juries), key=loss)
+    """Return the soft vote of those members, two at least, whose vote has the lowest cross-entropy on validation."""
+    frames = align(runs, "validation")
+    each, clips = np.stack([probabilities(frame) for frame in frames]), np.arange(len(frames[0]))
+    truth = np.searchsorted(labels(frames[0]), frames[0]["emotion"].to_numpy(str))
+
+    def loss(jury: tuple[int, ...]) -> float:
+        total = each[list(jury)].sum(0)
+        return float(-np.log(np.maximum((total / total.sum(1, keepdims=True))[clips, truth], FLOOR)).mean())
+
+    juries = [jury for size in range(2, len(runs) + 1) for jury in combinations(range(len(runs)), size)]
+    return ser.soft_vote([runs[i] for i in min(juries, key=loss)])
 
 
 def table(folder: Path) -> pd.DataFrame:

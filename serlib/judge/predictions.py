@@ -313,21 +313,23 @@ def listed(voters: Iterable[AnyVoter]) -> list[AnyVoter]:
     if not found:
         raise SerlibError("there are no voters; give a list of at least one run, vote or predictions frame.")
     for voter in found:
-        _frame_of(voter)
+        _table_of(voter)
     return found
 
 
-def _frame_of(voter: AnyVoter) -> pd.DataFrame:
-    """Return the checked predictions frame of a Run, a Vote or a bare frame; ``attrs`` know what recordings it heard.
-
-    Here alone is asked what a voter is.
-    """
+def _table_of(voter: AnyVoter) -> pd.DataFrame:
+    """Return the table of a Run, a Vote or a bare frame. Here alone is asked what a voter is."""
     frame = voter if isinstance(voter, pd.DataFrame) else getattr(voter, "predictions", None)
     if not isinstance(frame, pd.DataFrame):
         raise SerlibError(f"{_type_with_article(voter)} has no predictions; give a run, a vote or a predictions frame.")
     if {"path", "emotion"} <= set(frame.columns) and "predicted" not in frame:
         raise SerlibError("a corpus has no predictions; give a run, a vote or a predictions frame.")
-    checked = _checked(frame, f"the predictions of {name_of(voter)}")
+    return frame
+
+
+def _frame_of(voter: AnyVoter) -> pd.DataFrame:
+    """Return the checked predictions frame of a voter; ``attrs`` know what recordings it heard."""
+    checked = _checked(_table_of(voter), f"the predictions of {name_of(voter)}")
     record = getattr(voter, "info", None)  # a run's; that of a frame is pandas' own, and no dict
     if isinstance(record, dict) and isinstance(record.get("sounds"), dict):
         checked.attrs["sounds"] = record["sounds"]
@@ -659,35 +661,34 @@ def _faults(frame: Any) -> Iterator[str]:
         yield "a column p_ without the name of a class; make the predictions again"
     if frame.empty:
         yield "no clips; make the predictions again"
-    for column in (column for column in COLUMNS if column in frame):
-        if frame[column].isna().any() or pd.api.types.infer_dtype(frame[column]) != "string":
-            for row, value in enumerate(frame[column], 1):
-                if not isinstance(value, str):
-                    yield f"{column} of row {row} is {in_short(value)} and no text; make the predictions again"
-    for what, cells in {column: frame[column] for column in COLUMNS if column in frame}.items():
+    # Python's own text: every vote asks this of every voter, and pandas hands out its own cell by cell, slowly.
+    texts = {column: frame[column].to_numpy(object).tolist() for column in COLUMNS if column in frame}
+    for column, cells in texts.items():
+        for row, value in enumerate(cells, 1):
+            if not isinstance(value, str):
+                yield f"{column} of row {row} is {in_short(value)} and no text; make the predictions again"
+    for column, cells in texts.items():
         if not _fits_a_file(cells):
             cell = next(cell for cell in cells if not _fits_a_file([cell]))
-            yield f"{what} {in_short(cell)} has a character that no text file can hold; give it another name"
+            yield f"{column} {in_short(cell)} has a character that no text file can hold; give it another name"
     if odd := [name for name in names if not _fits_a_file([name])]:
         yield f"a class is called {in_short(odd[0])}; name it otherwise"
     for column in ("clip", "corpus"):
-        if column in frame and (blank := (frame[column] == "").to_numpy()).any():
-            yield f"row {int(blank.argmax()) + 1} has no {column}; make the predictions again"
-    twice = frame["clip"].duplicated()
-    if twice.any():
-        yield f"clip {frame['clip'][twice].iloc[0]} stands there twice; keep one row for each clip"
-    if "corpus" in frame and frame["corpus"].nunique() > 1:
-        yield f"clips of several corpora ({', '.join(sorted(frame['corpus'].unique()))}); keep each apart"
+        if "" in texts.get(column, ()):
+            yield f"row {texts[column].index('') + 1} has no {column}; make the predictions again"
+    if len(set(texts["clip"])) < len(texts["clip"]):
+        yield f"clip {frame['clip'][frame['clip'].duplicated()].iloc[0]} stands there twice; keep one row for each clip"
+    if len(corpora := sorted(set(texts.get("corpus", ())))) > 1:
+        yield f"clips of several corpora ({', '.join(corpora)}); keep each apart"
     for column, known in (("part", PARTS), ("emotion", names), ("predicted", names)):
-        odd = ~frame[column].isin(known)
-        if odd.any():
-            row = frame[odd].iloc[0]
-            yield f"{column} of clip {row['clip']} is {row[column]!r}; known are {', '.join(known)}"
+        for clip, value in zip(texts["clip"], texts[column], strict=True):
+            if value not in known:
+                yield f"{column} of clip {clip} is {value!r}; known are {', '.join(known)}"
     try:
         p = frame[[f"p_{name}" for name in names]].to_numpy(float)
     except (ValueError, TypeError):
         yield "a probability is not a number; make the predictions again"
-    chosen = p[np.arange(len(p)), np.searchsorted(names, frame["predicted"].to_numpy(str))]
+    chosen = p[np.arange(len(p)), np.searchsorted(names, texts["predicted"])]
     with np.errstate(invalid="ignore"):
         faults = {
             "probabilities that are no numbers": ~np.isfinite(p).all(axis=1),

@@ -212,6 +212,8 @@ def stacked_vote(voters: Iterable[AnyVoter], name: str | None = None) -> Vote:
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
+    if name is not None:
+        predictions.named(pd.DataFrame(), name)  # what is no name is refused before the work, not after it
     frames, _, soft = _frames_and_ballots(voters)
     frame, labels = frames[0], predictions.labels(frames[0])
     known = (frame["part"] == "validation").to_numpy()

@@ -191,13 +191,13 @@ def test_the_actors_interval_is_wide_when_actors_differ_and_closed_when_they_do_
 def test_the_intervals_agree_with_a_bootstrap_written_plainly(unit):
     table = random_frame(4, n=120)
     draw = np.random.default_rng(9)
-    groups = [rows for _, rows in table.groupby(unit)]
+    groups = list(table.groupby(unit).indices.values())
     values = []
     for _ in range(400):
-        drawn = pd.concat([groups[i] for i in draw.integers(len(groups), size=len(groups))])
-        truth, said = drawn["emotion"], drawn["predicted"]
-        recalls = (truth == said).groupby(truth).mean()
-        values.append([(truth == said).mean(), recalls.mean(), reference.f1_score(truth, said, average="macro")])
+        drawn = np.concatenate([groups[i] for i in draw.integers(len(groups), size=len(groups))])
+        truth, said = (table[column].to_numpy(str)[drawn] for column in ("emotion", "predicted"))
+        recalls = [(said[truth == label] == label).mean() for label in set(truth)]
+        values.append([(truth == said).mean(), np.mean(recalls), reference.f1_score(truth, said, average="macro")])
     theirs = np.quantile(values, (0.025, 0.975), axis=0).T
     assert metrics.intervals(table, unit=unit)[["low", "high"]].to_numpy() == pytest.approx(theirs, abs=0.03)
 
@@ -336,18 +336,19 @@ def test_compare_all_tests_each_pair_once_and_corrects_for_their_number():
 
 
 @given(st.permutations(range(48)), st.integers(0, 9))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=4, deadline=None)
 def test_permuted_clips_change_no_comparison(order, seed):
     voters = [named(random_frame(seed + k, n=48).assign(emotion=random_frame(seed, n=48)["emotion"]), f"v{k}")
               for k in range(3)]  # fmt: skip
     shuffled = [named(voter.iloc[list(order)], voter.attrs["name"]) for voter in voters]
-    pd.testing.assert_frame_equal(metrics.compare_all(voters), metrics.compare_all(shuffled))
+    table = metrics.compare_all(voters)
+    pd.testing.assert_frame_equal(table, metrics.compare_all(shuffled))
     pd.testing.assert_frame_equal(metrics.reliability(voters[0]), metrics.reliability(shuffled[0]))
     pd.testing.assert_frame_equal(metrics.breakdown(voters[0], "emotion"), metrics.breakdown(shuffled[0], "emotion"))
     pd.testing.assert_series_equal(metrics.difference(*voters[:2]), metrics.difference(*shuffled[:2]))
     backwards = metrics.compare_all(voters[::-1]).iloc[::-1].reset_index(drop=True)
-    assert backwards["points"].tolist() == pytest.approx((-metrics.compare_all(voters)["points"]).tolist())
-    assert sorted(backwards["p_clips_holm"]) == pytest.approx(sorted(metrics.compare_all(voters)["p_clips_holm"]))
+    assert backwards["points"].tolist() == pytest.approx((-table["points"]).tolist())
+    assert sorted(backwards["p_clips_holm"]) == pytest.approx(sorted(table["p_clips_holm"]))
 
 
 def test_a_difference_is_taken_on_common_clips_of_common_actors():
@@ -403,7 +404,7 @@ def test_compare_refuses_different_clips():
 
 
 @given(st.permutations(range(60)))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=6, deadline=None)
 def test_the_order_of_clips_changes_nothing(order):
     table = random_frame(5, n=60)
     shuffled = table.iloc[list(order)]
