@@ -2,7 +2,11 @@
 
 import os
 import shutil
+import signal
+import subprocess
+import sys
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +35,28 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if SLOW & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slow)
         slow[item.path] += item.get_closest_marker("slow") is not None
-    items.sort(key=lambda item: -slow[item.path])  # tests of a file stay together and in their order
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        items.sort(key=lambda item: -slow[item.path])  # tests of a file stay together and in their order
+
+
+@pytest.fixture
+def killed_in_file() -> Callable:
+    """Run a program that the kernel kills, as rudely as SIGKILL, in the middle of its first file of so many bytes.
+
+    No test waits for a moment and kills then: on a busy machine it would come too late.
+    """
+
+    def run(size: int, code: str, *arguments: Path | str) -> None:
+        if not hasattr(signal, "SIGXFSZ"):
+            pytest.skip("needs a system that limits files")
+        limit = "import resource, signal, sys\nsys.dont_write_bytecode = True\n"
+        limit += "signal.signal(signal.SIGXFSZ, signal.SIG_DFL)\n"
+        limit += f"resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {size}))\n"
+        command = [sys.executable, "-c", limit + code, *map(str, arguments)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == -signal.SIGXFSZ, done.stderr
+
+    return run
 
 
 @pytest.fixture(scope="session")
@@ -53,6 +78,16 @@ def browser():
         browser = driver.chromium.launch(executable_path=chromium, args=options)
         yield browser
         browser.close()
+
+
+# Waits in the page's own time, in which whatever was to come earlier has come, however busy the machine is.
+SETTLED = "ms => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done, ms))))"
+
+
+@pytest.fixture(scope="session")
+def settle() -> Callable:
+    """Let a page do what it does so many milliseconds after something changed."""
+    return lambda page, milliseconds: page.evaluate(SETTLED, milliseconds)
 
 
 @pytest.fixture(scope="session")
@@ -150,7 +185,9 @@ def spoken_dir(tmp_path_factory) -> Path:
     from serlib.data import synth
     from serlib.data.ravdess import STATEMENTS, parse_name
 
-    home = tmp_path_factory.mktemp("spoken")
+    home = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        home = home.parent  # one folder for all processes of this run: the first speaks, the others wait for it
     names = [
         f"03-01-{emotion}-02-{statement}-{take}-{actor:02d}"
         for actor in range(1, 7)
@@ -159,7 +196,7 @@ def spoken_dir(tmp_path_factory) -> Path:
         for take in ("01", "02")
     ]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SERLIB_CACHE", str(home))
+        patch.setenv("SERLIB_CACHE", str(home / "spoken"))
         return synth.corpus_folder({name: parse_name(name) for name in names}, STATEMENTS)
 
 

@@ -80,6 +80,7 @@ def test_the_table_of_times_adds_up_the_heads_of_the_pages():
     assert [f"at most {m} for all fourteen" in kit for m in so_far[1:]] == [True, True]
 
 
+@pytest.mark.slow
 def test_the_gpu_minutes_of_the_sessions_are_the_planners():
     of = {}
     for profile, device in (("t4", "T4"), ("paper", "A100-40"), ("best", "A100-40")):

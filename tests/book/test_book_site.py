@@ -176,21 +176,21 @@ def test_nothing_serious_for_axe_in_light_and_dark(visit):
     assert not dark, "dark:\n" + "\n".join(dark)
 
 
-def test_nothing_serious_for_axe_on_a_phone(visit):
+def test_nothing_serious_for_axe_on_a_phone(visit, settle):
     """Dark on every other page, light on the rest: a phone shows other menus, and boxes that scroll."""
     theme = ("dark", "light")[CHAPTERS.index(visit.name) % 2]
     visit.page.set_viewport_size(PHONE)
     visit.page.evaluate("theme => { document.documentElement.dataset.theme = theme; }", theme)
-    visit.page.wait_for_timeout(400)  # the theme waits 300 ms before it looks at a new width
+    settle(visit.page, 400)  # the theme waits 300 ms before it looks at a new width
     found = visit.axe()
     visit.page.evaluate("document.documentElement.dataset.theme = 'light'")
     visit.page.set_viewport_size(DESKTOP)
     assert not found, f"{theme}:\n" + "\n".join(found)
 
 
-def test_fits_a_phone(visit):
+def test_fits_a_phone(visit, settle):
     visit.page.set_viewport_size(PHONE)
-    visit.page.wait_for_timeout(100)
+    settle(visit.page, 100)
     # What sticks out, unless it scrolls inside a box of its own.
     wide = visit.page.evaluate(
         """() => document.scrollingElement.scrollWidth <= innerWidth ? [] :

@@ -63,6 +63,7 @@ def test_every_entry_stands_on_every_protocol():
     assert list(BOARD["protocol"].unique()) == list(leaderboard.PROTOCOLS)
 
 
+@pytest.mark.slow
 def test_table_is_made_in_seconds_and_is_the_committed_one(tmp_path):
     before = (LAPTOP / "leaderboard.csv").read_text()
     command = [sys.executable, str(ROOT / "scripts" / "leaderboard"), "--table"]

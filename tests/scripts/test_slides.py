@@ -212,6 +212,7 @@ def test_the_deck_of_a_plan_shows_the_sections_that_its_rows_name(slides):
         slides.sessions(KIT.replace("slides: Air -->", "slides: Water -->"), decks)
 
 
+@pytest.mark.slow
 def test_all_notebooks_together_give_the_decks_of_the_book_and_of_its_plans(slides, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["slides.py", str(tmp_path), *map(str, NOTEBOOKS)])
     slides.main()

@@ -5,10 +5,8 @@ import os
 import pickle
 import resource
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -227,7 +225,7 @@ def test_spans_of_real_recordings_stay_where_they_were(ravdess_dir):
     """Every number of a model that was trained on trimmed clips depends on these."""
     from serlib.data.ravdess import ravdess
 
-    for path in ravdess(ravdess_dir)["path"]:
+    for path in ravdess(ravdess_dir)["path"][::7]:  # of all actors, emotions, statements and takes
         sounds, rate = audio.decode(path)
         for samples, threshold_db, at in ((audio.read(path), -35, audio.RATE), (sounds.mean(axis=1), -30, rate)):
             assert audio.active_span(samples, threshold_db, at) == plain_span(samples, threshold_db, at), path
@@ -442,31 +440,27 @@ except errors.SerlibError as error:
 
 @pytest.fixture
 def long_folder(tmp_path) -> Path:
-    """200 clips of 10 s (128 MB when decoded) that take the disk space of one."""
+    """20 clips of 10 s (13 MB when decoded) that take the disk space of one."""
     (tmp_path / "long").mkdir()
     first = tmp_path / "long" / "000.wav"
     soundfile.write(first, np.random.default_rng(0).standard_normal(441_000) * 0.1, 44_100)
-    for k in range(1, 200):
+    for k in range(1, 20):
         os.link(first, first.with_name(f"{k:03d}.wav"))
     return tmp_path / "long"
 
 
-def test_a_kill_while_caching_leaves_nothing_that_is_taken_for_whole(long_folder, own_cache):
-    process = subprocess.Popen([sys.executable, "-c", CACHE_FOLDER, str(long_folder)])
-    deadline = time.monotonic() + 60
-    while not any(path.stat().st_size > 1_000_000 for path in own_cache.rglob("*.npy")):
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
+@pytest.mark.slow
+def test_a_kill_while_caching_leaves_nothing_that_is_taken_for_whole(long_folder, own_cache, killed_in_file):
+    killed_in_file(1_000_000, CACHE_FOLDER, long_folder)
     assert not list((own_cache / "audio").glob("*.npy")) and not list((own_cache / "audio").glob("*.json"))
     assert list((own_cache / "audio").glob(".*.partial"))
     paths = sorted(long_folder.glob("*.wav"))
     clips = audio.clips(corpus_of(paths))
     assert sorted(path.suffix for path in (own_cache / "audio").iterdir()) == [".json", ".npy"], "leftovers are swept"
-    assert len(clips) == 200 and np.array_equal(clips["199"], audio.read(paths[0]))
+    assert len(clips) == 20 and np.array_equal(clips["019"], audio.read(paths[0]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["tmpfs", "limit"])
 def test_a_full_disk_while_caching_is_said_and_leaves_nothing(long_folder, tmp_path, how):
     cache = tmp_path / "small"
@@ -537,6 +531,7 @@ def test_a_whole_cache_needs_no_writing(tiny_corpus, own_cache, monkeypatch):
     assert len(audio.clips(tiny_corpus)) == 16
 
 
+@pytest.mark.slow
 def test_two_processes_that_cache_at_once_both_get_it_right(tiny_dir, tmp_path, own_cache):
     (tmp_path / "all").mkdir()
     for path in tiny_dir.rglob("*.wav"):
@@ -551,14 +546,8 @@ def test_all_of_ravdess_is_decoded_once(ravdess_dir, monkeypatch):
     from serlib.data.ravdess import ravdess
 
     corpus = ravdess(ravdess_dir)
-    start = time.perf_counter()
     audio.clips(corpus)
-    decoding = time.perf_counter() - start
-    monkeypatch.setattr(audio, "decode", None)
-    start = time.perf_counter()
+    monkeypatch.setattr(audio, "decode", None)  # who decodes once more, fails
     clips = audio.clips(ravdess(ravdess_dir))
     total = sum(len(clips[clip]) for clip in clips)
-    loading = time.perf_counter() - start
-    print(f"decoded {len(corpus):,} clips in {decoding:.1f} s, loaded them again in {loading:.2f} s")
     assert total / audio.RATE == pytest.approx(corpus["seconds"].sum(), rel=1e-3)
-    assert loading < decoding / 5

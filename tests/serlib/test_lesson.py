@@ -58,6 +58,7 @@ def test_the_home_of_runs_may_be_written_from_the_home_folder(home, monkeypatch)
     assert start("mini").home == home / "mine"
 
 
+@pytest.mark.slow
 def test_small_products_take_one_thread_after_a_lesson_begins(home):
     """In a process of its own, where scikit-learn comes later; what torch multiplies with stays as it was."""
     code = (

@@ -335,6 +335,7 @@ def test_compare_all_tests_each_pair_once_and_corrects_for_their_number():
         metrics.compare_all(voters[:1])
 
 
+@pytest.mark.slow
 @given(st.permutations(range(48)), st.integers(0, 9))
 @settings(max_examples=4, deadline=None)
 def test_permuted_clips_change_no_comparison(order, seed):

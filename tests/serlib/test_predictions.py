@@ -1,11 +1,6 @@
 """Predictions: made, written whole, read back the same, and refused when they are not what they should be."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -185,32 +180,24 @@ def test_a_bad_frame_is_not_written_and_the_old_file_stays(csv):
     assert csv.read_bytes() == before
 
 
-SLOW_WRITE = """
+WRITE = """
 import sys, numpy as np, pandas as pd
 from serlib.data import splits
 from serlib.judge import predictions
-n = 150_000
+n = 20_000
 rows = pd.DataFrame({"actor": "01", "emotion": "a"}, index=[f"clip{i}" for i in range(n)])
 p = np.random.default_rng(0).dirichlet(np.ones(2), size=n)
 frame = predictions.make(rows, p, ["a", "b"], "test")
-print("writing", flush=True)
 predictions.write(frame, sys.argv[1])
 """
 
 
-@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
-def test_a_kill_in_the_middle_of_writing_leaves_the_old_file_whole(csv):
+@pytest.mark.slow
+def test_a_kill_in_the_middle_of_writing_leaves_the_old_file_whole(csv, killed_in_file):
     before = csv.read_bytes()
-    writer = subprocess.Popen([sys.executable, "-c", SLOW_WRITE, str(csv)], stdout=subprocess.PIPE)
-    assert writer.stdout.readline() == b"writing\n"
-    limit = time.monotonic() + 60
-    while not any(f.stat().st_size for f in csv.parent.glob(".*.partial/*")) and time.monotonic() < limit:
-        time.sleep(0.001)
-    os.kill(writer.pid, signal.SIGKILL)
-    writer.wait()
-    writer.stdout.close()
-    half = list(csv.parent.glob(".*.partial/*"))
-    assert half, "the kill came too late to test anything"
+    killed_in_file(200_000, WRITE, csv)
+    (half,) = csv.parent.glob(".*.partial/*")
+    assert half.stat().st_size == 200_000
     assert csv.read_bytes() == before
     assert len(predictions.read(csv)) == 16
 
@@ -281,6 +268,7 @@ def test_no_mistakes_are_an_empty_table_and_a_foreign_corpus_is_refused():
         predictions.mistakes(frame, corpus.iloc[:1])
 
 
+@pytest.mark.slow
 def test_committed_predictions_are_of_the_parts_that_their_splits_name(ravdess_names):
     """Every test clip of the split and no other, validation cut from training, and no voice that should be new."""
     plans = [

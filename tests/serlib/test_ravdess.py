@@ -275,21 +275,17 @@ def test_a_damaged_zip_is_refused(tiny_dir, tmp_path, harm):
     assert [path.name for path in tmp_path.iterdir()] == ["a.zip"]
 
 
-def test_a_kill_while_unpacking_leaves_no_folder(tmp_path):
+@pytest.mark.slow
+def test_a_kill_while_unpacking_leaves_no_folder(tmp_path, killed_in_file):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
-        for k in range(5_000):
-            file.writestr(f"Actor_01/{k}.wav", b"x")
-    code = "import sys; from serlib.data.ravdess import _unzip; _unzip(*sys.argv[1:])"
-    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "a.zip"), str(tmp_path / "out")])
-    deadline = time.monotonic() + 60
-    while not list(tmp_path.glob(".out.*.partial/out/Actor_01/100.wav")):
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.005)
-    process.kill()
-    assert process.wait() == -signal.SIGKILL
+        for k in range(100):
+            file.writestr(f"Actor_01/{k}.wav", bytes(100_000) if k == 50 else b"x")
+    code = "from serlib.data.ravdess import _unzip; _unzip(*sys.argv[1:])"
+    killed_in_file(50_000, code, tmp_path / "a.zip", tmp_path / "out")
+    assert list(tmp_path.glob(".out.*.partial/out/Actor_01/49.wav"))
     assert not (tmp_path / "out").exists()
     _unzip(tmp_path / "a.zip", tmp_path / "out")
-    assert len(list((tmp_path / "out" / "Actor_01").iterdir())) == 5_000
+    assert len(list((tmp_path / "out" / "Actor_01").iterdir())) == 100
 
 
 # Download, from a real server that understands Range
@@ -319,6 +315,10 @@ class Handler(BaseHTTPRequestHandler):
             self.send_response(200)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
+        if trouble == "killed":
+            self.wfile.write(data[:50_000])
+            self.wfile.flush()
+            os.kill(os.getpid(), signal.SIGKILL)
         if isinstance(trouble, int):  # so many bytes, then the line goes dead
             self.wfile.write(data[:trouble])
             self.wfile.flush()
@@ -396,6 +396,7 @@ def test_a_piece_that_is_too_long_is_thrown_away(serve, tmp_path):
     assert server.log == ["bytes=10000000-", None]
 
 
+@pytest.mark.slow
 def test_a_server_that_dies_in_mid_transfer(serve, tmp_path):
     """The server process is killed; what came is kept; when it is back, the rest is fetched."""
     port_file = tmp_path / "port"
@@ -408,17 +409,8 @@ def test_a_server_that_dies_in_mid_transfer(serve, tmp_path):
     port = int(port_file.read_text())
     module.RAVDESS_URL = f"http://127.0.0.1:{port}/speech.zip"  # put back by the fixture
     part = tmp_path / "Audio_Speech_Actors_01-24.zip.partial"
-
-    def kill():
-        while not part.exists() or part.stat().st_size == 0:
-            time.sleep(0.001)
-        process.kill()
-
-    killer = threading.Thread(target=kill)
-    killer.start()
     with pytest.raises(SerlibError, match="no connection to 127.0.0.1.*what has arrived is kept"):
         _download(tmp_path / "r")
-    killer.join()
     assert process.wait() == -signal.SIGKILL
     assert not (tmp_path / "r").exists()
     kept = part.stat().st_size
@@ -428,24 +420,16 @@ def test_a_server_that_dies_in_mid_transfer(serve, tmp_path):
     assert server.log == [f"bytes={kept}-"]
 
 
-def test_a_kill_of_the_download_itself(serve, tmp_path):
-    server = serve(pause=0.05)
+@pytest.mark.slow
+def test_a_kill_of_the_download_itself(serve, tmp_path, killed_in_file):
+    server = serve()
     code = (
-        "import sys; from serlib.data import ravdess; ravdess.RAVDESS_URL, ravdess.RAVDESS_MD5 = sys.argv[1:3]; "
+        "from serlib.data import ravdess; ravdess.RAVDESS_URL, ravdess.RAVDESS_MD5 = sys.argv[1:3]; "
         "ravdess._download(sys.argv[3])"
     )
-    command = [sys.executable, "-c", code, module.RAVDESS_URL, module.RAVDESS_MD5, str(tmp_path / "r")]
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-    part = tmp_path / "Audio_Speech_Actors_01-24.zip.partial"
-    deadline = time.monotonic() + 60
-    while not part.exists() or part.stat().st_size == 0:
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.002)
-    process.kill()
-    assert process.wait() == -signal.SIGKILL
+    killed_in_file(100_000, code, module.RAVDESS_URL, module.RAVDESS_MD5, tmp_path / "r")
     assert not (tmp_path / "r").exists()
-    kept = part.stat().st_size
-    server.pause = 0
+    kept = (tmp_path / "Audio_Speech_Actors_01-24.zip.partial").stat().st_size
     assert len(ravdess(_download(tmp_path / "r"))) == 16
     assert server.log[-1] == f"bytes={kept}-" and kept > 0
 
@@ -532,7 +516,7 @@ def test_two_who_download_at_once_share_one_download(serve, own_cache):
     assert len(server.log) == 1 and len(ravdess()) == 16
 
 
-if __name__ == "__main__":  # the server that a test kills
-    slow = start_server(Path(sys.argv[1]).read_bytes(), pause=0.05)
-    Path(sys.argv[2]).write_text(json.dumps(slow.server_port))
-    time.sleep(60)
+if __name__ == "__main__":  # the server that dies
+    frail = start_server(Path(sys.argv[1]).read_bytes(), plan=("killed",))
+    Path(sys.argv[2]).write_text(json.dumps(frail.server_port))
+    threading.Event().wait()

@@ -134,6 +134,7 @@ def test_leakage_of_the_papers_split(ravdess_names):
     assert "24 test actors are heard in training too" in str(found) and "83.3%" in found._repr_html_()
 
 
+@pytest.mark.slow
 def test_leakage_of_random_splits_is_as_combinatorics_says(ravdess_names):
     """Four of five test clips have their other take in training on average; one split is a draw around it."""
     take = statement = 0

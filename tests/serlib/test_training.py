@@ -1,13 +1,11 @@
 """Real fine-tuning of real twins on spoken clips: finished, loaded, killed, resumed; the probe against scikit-learn."""
 
+import contextlib
 import dataclasses
+import io
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -19,6 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from serlib.data import audio
+from serlib.data.ravdess import ravdess
 from serlib.data.splits import stratified_split
 from serlib.errors import SerlibError
 from serlib.files import cache_dir
@@ -35,14 +34,53 @@ QUICK = Recipe(epochs=2, batch_size=8, accumulation=1, learning_rate=1e-3, eval_
 PROBE = Probe(pooling="mean")
 
 
-@pytest.fixture
-def split(spoken):
-    return stratified_split(spoken, test_size=0.25, validation_size=0.2)
+@pytest.fixture(scope="module")
+def shared_cache(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("shared")
+
+
+@pytest.fixture(autouse=True)
+def own_cache(shared_cache, monkeypatch) -> Path:
+    """The features of a clip are made once for all tests here; how they are kept is for test_run and test_batches."""
+    monkeypatch.setenv("SERLIB_CACHE", str(shared_cache))
+    monkeypatch.delenv("RAVDESS_DIR", raising=False)
+    return shared_cache
+
+
+def split_of(folder: Path):
+    corpus = ravdess(folder)
+    corpus.attrs |= {"name": "mini", "synthetic": True}
+    return stratified_split(corpus, test_size=0.25, validation_size=0.2)
 
 
 @pytest.fixture
-def run(split, tmp_path):
-    return fine_tune(backbone("wav2vec2-large-mini"), split, QUICK, Runs(tmp_path / "runs" / "mini", "mini"))
+def split(spoken_dir):
+    return split_of(spoken_dir)
+
+
+@pytest.fixture
+def small(split):
+    """A few clips of each emotion of every part: 16 to learn from, for what is not about learning."""
+    many = {"train": 4, "validation": 2, "test": 2}
+    few = {part: rows.groupby("emotion").head(many[part]) for part, rows in split.parts()}
+    return dataclasses.replace(split, **few)
+
+
+@pytest.fixture(scope="module")
+def trained(spoken_dir, shared_cache, tmp_path_factory) -> tuple[Path, str]:
+    """The folder of runs of one training, and what the training said."""
+    runs = tmp_path_factory.mktemp("trained") / "runs"
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as said:
+        patch.setenv("SERLIB_CACHE", str(shared_cache))
+        fine_tune(backbone("wav2vec2-large-mini"), split_of(spoken_dir), QUICK, Runs(runs / "mini", "mini"))
+    return runs, said.getvalue()
+
+
+@pytest.fixture
+def run(trained, tmp_path):
+    """The trained run, in a copy that a test may spoil."""
+    runs = Path(shutil.copytree(trained[0], tmp_path / "runs"))
+    return load_run(runs / "mini" / "stratified" / "wav2vec2-large-mini")
 
 
 def test_run_folder_is_complete(run, split, tmp_path):
@@ -102,7 +140,7 @@ def test_the_recipe_called_best_leaves_a_checkpoint_for_a_plain_pipeline(key, sp
 
 def test_finished_run_is_loaded_not_trained(run, split, tmp_path, capsys):
     stamp = (run.folder / "run.json").stat().st_mtime_ns
-    again = fine_tune(backbone("wav2vec2-large-mini"), split, QUICK, tmp_path / "runs" / "mini")
+    again = fine_tune(backbone("wav2vec2-large-mini"), split, QUICK, run.folder.parents[1])
     assert "finished before" in capsys.readouterr().out
     assert (run.folder / "run.json").stat().st_mtime_ns == stamp
     pd.testing.assert_frame_equal(again.predictions, run.predictions)
@@ -123,51 +161,45 @@ def test_same_seed_same_numbers(run, split, tmp_path):
     pd.testing.assert_frame_equal(again.history, run.history)
 
 
-KILLED = """
-import sys
-from serlib.data.ravdess import ravdess
-from serlib.data.splits import stratified_split
-from serlib.train.backbones import backbone
-from serlib.train.recipes import Recipe
-from serlib.train.finetuning import fine_tune
-corpus = ravdess(sys.argv[1])
-corpus.attrs |= {"name": "mini", "synthetic": True}
-recipe = Recipe(epochs=12, batch_size=8, accumulation=1, learning_rate=1e-3, eval_every=4, trim=True, precision="fp32")
-split = stratified_split(corpus, test_size=0.25, validation_size=0.2)
-fine_tune(backbone("hubert-base-mini"), split, recipe, sys.argv[2])
-"""
+def interrupted(monkeypatch, at: int):
+    """Make training stop dead after this many steps, as a lost session does."""
+    from transformers import TrainerCallback
+
+    class Stop(TrainerCallback):
+        def on_step_end(self, args, state, control, **_):
+            if state.global_step == at:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(callbacks, "Progress", lambda title: Stop())
 
 
-def test_killed_run_resumes_and_nothing_half_written_is_taken_for_whole(spoken_dir, split, tmp_path, capsys):
+def test_a_lost_session_goes_on_and_nothing_half_written_is_taken_for_whole(split, tmp_path, monkeypatch, capsys):
+    """What a kill -9 leaves, at whatever moment, is for test_finetuning."""
     folder = tmp_path / "runs" / "mini"
     target = folder / "stratified" / "hubert-base-mini"
-    process = subprocess.Popen([sys.executable, "-c", KILLED, str(spoken_dir), str(folder)], env=os.environ)
-    deadline = time.time() + 240
-    while not list(target.glob("trainer/checkpoint-*/trainer_state.json")) and time.time() < deadline:
-        time.sleep(0.1)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert not (target / "run.json").exists(), "it was to be killed in the middle"
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        interrupted(patch, at=6)
+        fine_tune(backbone("hubert-base-mini"), split, QUICK, folder)
     with pytest.raises(SerlibError, match="no finished run"):
         load_run(target)
     # the newest checkpoint is cut as a kill in mid-save leaves it: it must not be resumed from
-    newest = max(target.glob("trainer/checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
+    (newest,) = target.glob("trainer/checkpoint-*")
     broken = newest.with_name("checkpoint-100000")
     shutil.copytree(newest, broken)
-    (broken / "trainer_state.json").unlink(missing_ok=True)
-    recipe = dataclasses.replace(QUICK, epochs=12)
-    run = fine_tune(backbone("hubert-base-mini"), split, recipe, folder)
+    (broken / "trainer_state.json").unlink()
+    run = fine_tune(backbone("hubert-base-mini"), split, QUICK, folder)
     assert "goes on from its last checkpoint" in capsys.readouterr().out
-    undisturbed = fine_tune(backbone("hubert-base-mini"), split, recipe, tmp_path / "undisturbed")
+    undisturbed = fine_tune(backbone("hubert-base-mini"), split, QUICK, tmp_path / "undisturbed")
     pd.testing.assert_frame_equal(run.predictions, undisturbed.predictions)
     pd.testing.assert_frame_equal(run.history, undisturbed.history)
-    assert run.info["steps"] == 12 * -(-len(split.train) // 8)
+    assert run.info["steps"] == 2 * -(-len(split.train) // 8)
     assert not (target / "trainer").exists()
 
 
 def test_probe_is_scikit_learns_logistic_regression(split, tmp_path):
+    kept = set(cache_dir().glob("features/*.npz"))
     run = probe(backbone("hubert-base-mini"), split, PROBE, tmp_path)
-    assert len(list(cache_dir().glob("features/*.npz"))) == 1
+    assert len({*cache_dir().glob("features/*.npz")} - kept) == 1
     features = probing.layer_averages(backbone("hubert-base-mini"), split, PROBE)
     features.columns = range(features.shape[1])  # scikit-learn wants plain names
 
@@ -210,33 +242,33 @@ def test_layer_averages_are_the_layers_of_a_plain_encoder(split):
     np.testing.assert_allclose(both[2].loc[clip, "std"], states[2][0].std(0, correction=0), atol=1e-3)
 
 
-def test_pretraining_can_be_switched_off(split, tmp_path):
-    run = probe(backbone("hubert-base-mini"), split, dataclasses.replace(PROBE, pretrained=False), tmp_path)
+def test_pretraining_can_be_switched_off(small, tmp_path):
+    run = probe(backbone("hubert-base-mini"), small, dataclasses.replace(PROBE, pretrained=False), tmp_path)
     assert run.folder.name == "hubert-base-mini-probe-random"
     assert run.name.endswith("not pre-trained") and run.info["weights"].startswith("random")
 
 
-def test_whisper_probe_reads_a_clip_alike_alone_and_in_company(whisper_dir, split, tmp_path, monkeypatch):
+def test_whisper_probe_reads_a_clip_alike_alone_and_in_company(whisper_dir, small, tmp_path, monkeypatch):
     monkeypatch.setenv("SERLIB_MODELS", str(whisper_dir.parent))
-    run = probe(backbone("whisper-tiny.en"), split, PROBE, tmp_path)
-    written = run.predictions.set_index("clip").loc[split.test.index, [f"p_{label}" for label in split.labels]]
-    again = classify(run, list(split.test["path"][:3]))
+    run = probe(backbone("whisper-tiny.en"), small, PROBE, tmp_path)
+    written = run.predictions.set_index("clip").loc[small.test.index, [f"p_{label}" for label in small.labels]]
+    again = classify(run, list(small.test["path"][:3]))
     assert np.abs(written.to_numpy()[:3] - again.to_numpy()).max() < 5e-3
 
 
-def test_whisper_fine_tuned_is_a_stock_checkpoint_of_6_seconds(whisper_dir, split, tmp_path, monkeypatch):
+def test_whisper_fine_tuned_is_a_stock_checkpoint_of_6_seconds(whisper_dir, small, tmp_path, monkeypatch):
     from transformers import pipeline
 
     monkeypatch.setenv("SERLIB_MODELS", str(whisper_dir.parent))
     recipe = dataclasses.replace(QUICK, epochs=1, learning_rate=1e-4, layers="weighted")
-    run = fine_tune(backbone("whisper-tiny.en"), split, recipe, tmp_path)
+    run = fine_tune(backbone("whisper-tiny.en"), small, recipe, tmp_path)
     assert run.info["parameters"] - run.info["trainable_parameters"] >= 80 * 3 * 384 + 384 * 3 * 384, "convolutions"
-    path = split.test["path"].iloc[0]
+    path = small.test["path"].iloc[0]
     plain = pipeline("audio-classification", model=str(run.folder / "checkpoint"), device="cpu")
     answer = plain({"raw": audio.trim(audio.read(path)).copy(), "sampling_rate": audio.RATE}, top_k=4)
-    written = run.predictions.set_index("clip").loc[split.test.index[0], [f"p_{label}" for label in split.labels]]
+    written = run.predictions.set_index("clip").loc[small.test.index[0], [f"p_{label}" for label in small.labels]]
     stock = {row["label"]: row["score"] for row in answer}
-    assert [stock[label] for label in split.labels] == pytest.approx(list(written), abs=1e-4)
+    assert [stock[label] for label in small.labels] == pytest.approx(list(written), abs=1e-4)
     assert classify(run, [path]).iloc[0].to_dict() == pytest.approx(stock, abs=1e-4)
     assert plain.feature_extractor.chunk_length == 6
 
@@ -295,37 +327,25 @@ def test_recipe_refuses_nonsense(change):
         Recipe(**change)
 
 
-def interrupted(monkeypatch, at: int):
-    """Make training stop dead after this many steps, as a lost session does."""
-    from transformers import TrainerCallback
-
-    class Stop(TrainerCallback):
-        def on_step_end(self, args, state, control, **_):
-            if state.global_step == at:
-                raise KeyboardInterrupt
-
-    monkeypatch.setattr(callbacks, "Progress", lambda title: Stop())
-
-
-def test_lora_trains_little_resumes_exactly_and_leaves_a_stock_checkpoint(split, tmp_path, monkeypatch):
+def test_lora_trains_little_resumes_exactly_and_leaves_a_stock_checkpoint(small, tmp_path, monkeypatch):
     from transformers import pipeline
 
-    recipe = dataclasses.replace(QUICK, lora=4, bucketing=False, gradient_checkpointing=True)
+    recipe = dataclasses.replace(QUICK, lora=4, bucketing=False, gradient_checkpointing=True, eval_every=1)
     twin = backbone("wav2vec2-large-mini")
-    run = fine_tune(twin, split, recipe, tmp_path / "whole")
+    run = fine_tune(twin, small, recipe, tmp_path / "whole")
     layers, hidden = twin.layers, twin.hidden
     matrices = layers * 4 * (4 * (hidden + hidden) + 2 * (hidden + 4 * hidden))
-    head = hidden * 256 + 256 + 256 * len(split.labels) + len(split.labels)
+    head = hidden * 256 + 256 + 256 * len(small.labels) + len(small.labels)
     assert run.info["trainable_parameters"] == matrices + head
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        interrupted(patch, at=6)
-        fine_tune(twin, split, recipe, tmp_path / "cut")
-    again = fine_tune(twin, split, recipe, tmp_path / "cut")
+        interrupted(patch, at=3)
+        fine_tune(twin, small, recipe, tmp_path / "cut")
+    again = fine_tune(twin, small, recipe, tmp_path / "cut")
     pd.testing.assert_frame_equal(again.predictions, run.predictions)
-    path = split.test["path"].iloc[0]
+    path = small.test["path"].iloc[0]
     plain = pipeline("audio-classification", model=str(run.folder / "checkpoint"), device="cpu")
     answer = plain({"raw": audio.trim(audio.read(path)).copy(), "sampling_rate": audio.RATE}, top_k=4)
-    written = run.predictions.set_index("clip").loc[split.test.index[0], [f"p_{label}" for label in split.labels]]
+    written = run.predictions.set_index("clip").loc[small.test.index[0], [f"p_{label}" for label in small.labels]]
     assert [row["score"] for row in sorted(answer, key=lambda row: row["label"])] == pytest.approx(
         list(written), abs=0.02
     )
@@ -337,8 +357,8 @@ def test_gradient_checkpointing_changes_no_number(run, split, tmp_path):
     pd.testing.assert_frame_equal(again.predictions, run.predictions)
 
 
-def test_collapse_is_said_once_and_recorded(run, split, tmp_path, capsys):
-    assert run.info["at_chance"] is False and "still at chance" not in capsys.readouterr().out
+def test_collapse_is_said_once_and_recorded(trained, run, split, tmp_path, capsys):
+    assert run.info["at_chance"] is False and "still at chance" not in trained[1]
     recipe = dataclasses.replace(QUICK, learning_rate=0.3)
     flat = fine_tune(backbone("wav2vec2-large-mini"), split, recipe, tmp_path / "flat")
     assert flat.info["at_chance"] is True
@@ -383,6 +403,7 @@ def test_smoothed_weighted_loss_is_the_written_out_one_however_the_step_is_cut(s
     assert finetuning._loss_of(Recipe(), split) is None, "the paper's recipe keeps the stock loss"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", ["hubert-base-mini", "unispeech-large-mini"])
 def test_clips_of_120_ms_survive_training(key, tmp_path):
     from serlib.data.corpus import from_csv

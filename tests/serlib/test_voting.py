@@ -148,6 +148,7 @@ def panel(n_voters=6, n=400, seed=0, right=0.6):
     return voters
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("tie", "n"), [("best", 6), ("probability", 5), ("first", 5)])
 def test_every_vote_is_each_vote_taken_alone(tie, n):
     voters = panel(n)
@@ -192,6 +193,7 @@ def test_all_57_votes_of_six_are_there():
     assert table["size"].value_counts().to_dict() == {2: 15, 3: 20, 4: 15, 5: 6, 6: 1}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", predictions.PARTS)
 def test_the_cost_of_ties_is_that_of_each_vote(part):
     voters = panel(4, right=0.3)
@@ -266,6 +268,7 @@ def swapped(n=400, seed=0):
     return [*voters, SimpleNamespace(name="habit", predictions=habit.assign(predicted=said))]
 
 
+@pytest.mark.slow
 def test_a_stacked_vote_learns_whom_to_believe_and_never_sees_the_test_labels():
     voters = swapped()
     vote = voting.stacked_vote(voters)
@@ -442,6 +445,7 @@ def test_the_order_of_voters_and_of_clips_changes_nothing(order, seed, tie):
     pd.testing.assert_frame_equal(table, again)
 
 
+@pytest.mark.slow
 def test_nor_does_it_change_tables_of_votes_temperatures_or_what_is_stacked():
     order, seed = (2, 0, 3, 1), 5
     voters = panel(4, seed=seed, right=0.5)
