@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -14,23 +13,36 @@ from serlib.train.backbones import TWINS
 
 TWIN = TWINS / "wav2vec2-large"
 EAR = "preprocessor_config.json"
-OWNERS = (
-    "whole", "gated", "nobody", "cut", "garbled", "foreign", "deaf", "garbled-ear", "foreign-ear", "older", "silent"
-)  # fmt: skip
+OWNERS = ("whole", "gated", "nobody", "cut", "garbled", "foreign", "deaf", "garbled-ear", "foreign-ear", "older")
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 LATER = "fedcba9876543210fedcba9876543210fedcba98"
+# Each line that it reads is asked by a process of its own, forked from one that has loaded what it takes: how many
+# seconds it waits for an answer, whether it may ask the hub, and for whom.
 LOAD = """
-import sys
+import os, sys
+import transformers.models.auto.modeling_auto, transformers.models.wav2vec2.modeling_wav2vec2
+from huggingface_hub import constants, file_download
 from serlib.train import model
 from serlib.train.backbones import backbone, extractor_of, revision_of, weights_key
 from serlib.errors import SerlibError
-for name in sys.argv[1:]:
-    try:
-        model.load(backbone(name), ("a", "b"))
-        extractor_of(backbone(name))
-        print(name, "loaded", revision_of(backbone(name)), weights_key(backbone(name)))
-    except SerlibError as error:
-        print(name, "error", error)
+for line in sys.stdin:
+    patience, offline, *names = line.split()
+    if child := os.fork():
+        os.waitpid(child, 0)
+        print("asked", flush=True)
+        continue
+    constants.HF_HUB_ETAG_TIMEOUT = constants.HF_HUB_DOWNLOAD_TIMEOUT = int(patience)
+    file_download._ETAG_RETRY_TIMEOUT = int(patience)  # which is a minute, whatever the others are
+    constants.HF_HUB_OFFLINE = offline == "offline"
+    for name in names:
+        try:
+            model.load(backbone(name), ("a", "b"))
+            extractor_of(backbone(name))
+            print(name, "loaded", revision_of(backbone(name)), weights_key(backbone(name)))
+        except SerlibError as error:
+            print(name, "error", error)
+    sys.stdout.flush()
+    os._exit(0)
 """
 
 
@@ -43,7 +55,7 @@ class Hub(BaseHTTPRequestHandler):
         _, owner, *_, file = self.path.split("?")[0].split("/")
         code, error, content = 200, "", b""
         if owner == "silent":
-            time.sleep(20)
+            threading.Event().wait()
         if owner == "gated":
             code, error = 403, "GatedRepo"
         elif owner == "nobody":
@@ -87,9 +99,14 @@ class Hub(BaseHTTPRequestHandler):
         pass
 
 
+pytestmark = pytest.mark.slow  # each looks at what one program says after half a minute
+
+
 @pytest.fixture(scope="module")
 def answers(tmp_path_factory) -> dict[str, str]:
     """What loading from each kind of repository says, all asked by one process that knows no other hub."""
+    if not hasattr(os, "fork"):
+        pytest.skip("needs a system that forks")
     home = tmp_path_factory.mktemp("hub")
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
     server.commit = COMMIT
@@ -98,25 +115,29 @@ def answers(tmp_path_factory) -> dict[str, str]:
     environment |= {
         "HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}",
         "HF_HOME": str(home),
-        "HF_HUB_ETAG_TIMEOUT": "2",
-        "HF_HUB_DOWNLOAD_TIMEOUT": "2",
         "no_proxy": "127.0.0.1",
     }
 
-    def ask(names: list[str], **more: str) -> dict[str, str]:
-        found = subprocess.run(
-            [sys.executable, "-c", LOAD, *names],
-            env=environment | more, capture_output=True, text=True, timeout=300,
-        )  # fmt: skip
-        return dict(line.split("/model ", 1) for line in found.stdout.splitlines() if "/model " in line)
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", LOAD], env=environment, stdin=pipe, stdout=pipe, text=True) as asking:
 
-    said = ask([f"{owner}/model" for owner in OWNERS])
-    # the same name, after its owner has changed something
-    server.commit = LATER
-    said["moved"] = ask(["whole/model"])["whole"]
-    server.shutdown()
-    # the hub is gone, and only what it gave before is left
-    said["offline"] = ask(["whole/model"], HF_HUB_OFFLINE="1")["whole"]
+        def ask(*owners: str, patience: int = 600, way: str = "online") -> dict[str, str]:
+            print(patience, way, *(f"{owner}/model" for owner in owners), file=asking.stdin, flush=True)
+            said = {}
+            while (line := asking.stdout.readline()) != "asked\n":
+                assert line, "it ended before it had asked"
+                if "/model " in line:
+                    owner, answer = line.strip().split("/model ", 1)
+                    said[owner] = answer
+            return said
+
+        said = ask(*OWNERS) | ask("silent", patience=1)
+        # the same name, after its owner has changed something
+        server.commit = LATER
+        said["moved"] = ask("whole")["whole"]
+        server.shutdown()
+        # the hub is gone, and only what it gave before is left
+        said["offline"] = ask("whole", way="offline")["whole"]
     return said
 
 
