@@ -66,7 +66,7 @@ class Project:
 
     def make(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
         command = self.command(*arguments)
-        return subprocess.run(**command | {"env": command["env"] | environment}, capture_output=True, timeout=120)
+        return subprocess.run(**command | {"env": command["env"] | environment}, capture_output=True)
 
     def execute(self, *arguments: str, **environment: str) -> list[str]:
         """Make execute, which must succeed; return the numbers of the notebooks that ran, in their order."""
@@ -107,6 +107,7 @@ def project(first, tmp_path) -> Project:
     return project
 
 
+@pytest.mark.slow
 def test_the_first_run_runs_all_and_the_judging_last(first):
     project, result = first
     assert result.returncode == 0, result.stdout + result.stderr
@@ -134,11 +135,13 @@ def test_nothing_changed_means_nothing_runs(project, record_property):
     record_property("no-op seconds", round(time.perf_counter() - begin, 2))
 
 
+@pytest.mark.slow
 def test_a_changed_training_notebook_reruns_with_what_judges_it(project):
     project.notebook("03_train", last="'changed'")
     assert project.execute() == ["03", "09"]
 
 
+@pytest.mark.slow
 def test_changed_results_rerun_what_judges_them(project):
     (project.folder / "results" / "mini").mkdir(parents=True)
     project.write("results/mini/predictions.csv", "clip\n")
@@ -148,6 +151,7 @@ def test_changed_results_rerun_what_judges_them(project):
     assert project.execute() == ["09"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", ["edited", "data file lost"])
 def test_a_changed_serlib_reruns(project, change):
     if change == "edited":
@@ -159,6 +163,7 @@ def test_a_changed_serlib_reruns(project, change):
     assert project.execute("ONLY=00") == []
 
 
+@pytest.mark.slow
 def test_profile_params_and_launch_reach_the_notebook_and_count_as_inputs(project):
     options = ["ONLY=00", "PROFILE=other", "PARAMS=-p EPOCHS 2", "LAUNCH=env LAUNCHED=yes"]
     assert project.execute(*options) == ["00"]
@@ -169,6 +174,7 @@ def test_profile_params_and_launch_reach_the_notebook_and_count_as_inputs(projec
     assert project.execute("ONLY=00", "PROFILE=other", "RAVDESS_DIR=elsewhere") == ["00"]
 
 
+@pytest.mark.slow
 def test_notebooks_side_by_side_share_the_cores(project):
     """Two that each take all cores wait for each other; mini's twins are small, and take one wherever they run."""
     half = repr(str(max(1, os.cpu_count() // 2)))
@@ -189,6 +195,7 @@ def test_only_a_known_notebook(project):
         assert "ONLY=77 names no notebook; there are 00_first 03_train 09_judge" in result.stderr
 
 
+@pytest.mark.slow
 def test_folders_are_those_of_where_make_is_called(project):
     """Papermill runs a kernel beside its notebook, where data/rav is another folder; ~ may be no shell's to expand."""
     names = ("RAVDESS_DIR", "SERLIB_MODELS", "SERLIB_CACHE", "SERLIB_HOME", "HF_HOME")
@@ -302,6 +309,7 @@ def add_steps(project):
     nbformat.write(new_notebook(cells=cells), project.folder / "notebooks" / "03_train.ipynb")
 
 
+@pytest.mark.slow
 def test_a_parameter_of_another_notebook_is_passed_over_with_a_line(project):
     """PARAMS goes to all notebooks, and few of them have each parameter."""
     add_steps(project)
@@ -313,6 +321,7 @@ def test_a_parameter_of_another_notebook_is_passed_over_with_a_line(project):
     assert "03_train.ipynb has no" not in result.stdout.replace("has no parameter PROFILE", "")
 
 
+@pytest.mark.slow
 def test_a_failing_notebook_is_named_kept_and_gone_on_from(project):
     project.notebook("03_train", last="# why\n1 / 0")
     result = project.make("execute")
@@ -328,6 +337,7 @@ def test_a_failing_notebook_is_named_kept_and_gone_on_from(project):
     assert not failed.exists()
 
 
+@pytest.mark.slow
 def test_a_kernel_that_dies_is_named(project):
     project.notebook("00_first", last="import os; os._exit(1)")
     result = project.make("execute", "ONLY=00")
@@ -335,23 +345,25 @@ def test_a_kernel_that_dies_is_named(project):
     assert "DeadKernelError" in result.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("signal_", [signal.SIGTERM, signal.SIGKILL])
 def test_a_killed_execution_leaves_nothing_taken_for_whole(project, signal_):
     shutil.rmtree(project.folder / "build" / "executed")
-    project.notebook("00_first", last="import time; time.sleep(100)")
+    project.notebook("00_first", last="import time; time.sleep(3_600)")
     process = subprocess.Popen(**project.command("execute", "ONLY=00"), start_new_session=True)
-    deadline = time.monotonic() + 60
-    while not (project.folder / "ran").exists() and time.monotonic() < deadline:
+    while not (project.folder / "ran").exists():
+        assert process.poll() is None
         time.sleep(0.1)
     os.killpg(process.pid, signal_)
-    assert process.wait(timeout=30) != 0
+    assert process.wait() != 0
     assert project.ran() == ["00"]
     allowed = {"00_first.partial.ipynb"} if signal_ == signal.SIGKILL else set()
 
     def left() -> set[str]:
         return {path.name for path in project.executed("00_first").parent.glob("*")}
 
-    while not left() <= allowed and time.monotonic() < deadline:  # make goes before what it has started
+    patience = time.monotonic() + 600
+    while not left() <= allowed and time.monotonic() < patience:  # make goes before what it has started
         time.sleep(0.1)
     assert left() <= allowed
     project.notebook("00_first")

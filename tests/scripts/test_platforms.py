@@ -69,10 +69,11 @@ def tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
+@pytest.mark.slow
 def test_the_package_loads_and_starts_without_what_only_unix_has(tmp_path):
     """`ser.start` died on `import resource` on Windows."""
     command = [sys.executable, "-c", WITHOUT_UNIX]
-    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, encoding="utf-8", timeout=600)
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, encoding="utf-8")
     assert result.returncode == 0, result.stderr
     assert "profile mini" in result.stdout and result.stdout.split()[-2:] == ["inf", "None"]
 
@@ -123,11 +124,11 @@ def test_text_is_read_and_written_in_utf_8(path):
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_processes_are_started_in_a_way_that_is_named(path):
     """Linux forks where nothing is said, Windows and Macs spawn: what works here would fail there."""
+    asked = "hasattr(os, 'fork')" in ast.unparse(tree(path))  # and so it has said that it needs Linux
     for name, call in calls(path):
         text = ast.unparse(call)
         named = text.startswith("multiprocessing.get_context(")
         assert named or not (
             name in ("Pool", "Process", "ProcessPoolExecutor") and text.startswith(("multiproc", name))
         )
-        asked = "hasattr(os, 'fork')" in ast.unparse(tree(path))  # and so it has said that it needs Linux
         assert asked or "'fork'" not in text

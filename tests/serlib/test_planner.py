@@ -48,20 +48,23 @@ def built(key: str, device: str = "meta", **changes):
         return build(kind(**(settings | changes)))
 
 
-@pytest.mark.parametrize("layers", ["last", "weighted"])
+@pytest.mark.slow
 @pytest.mark.parametrize("key", SIX)
-def test_weights_are_those_of_the_real_architecture(key, layers):
-    recipe = Recipe(layers=layers)
-    found = plan(BACKBONES[key], recipe, "T4")
-    net = built(key, use_weighted_layer_sum=layers == "weighted")
-    assert found.parameters == sum(p.numel() for p in net.parameters())
+def test_weights_are_those_of_the_real_architecture(key):
+    net = built(key, use_weighted_layer_sum=True)
+    every = sum(p.numel() for p in net.parameters())
     net.freeze_feature_encoder()
-    assert found.trainable == sum(p.numel() for p in net.parameters() if p.requires_grad)
+    trained, layers = sum(p.numel() for p in net.parameters() if p.requires_grad), net.layer_weights.numel()
+    found = plan(BACKBONES[key], Recipe(layers="weighted"), "T4")
+    assert (found.parameters, found.trainable) == (every, trained)
+    found = plan(BACKBONES[key], Recipe(), "T4")
+    assert (found.parameters, found.trainable) == (every - layers, trained - layers)
     assert round((found.parameters - sum(p.numel() for p in net.classifier.parameters())) / 1e6) == round(
         BACKBONES[key].parameters + net.projector.weight.numel() / 1e6
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", ["hubert-base", "hubert-xlarge"])
 def test_lora_weights_are_those_that_peft_adds(key):
     found = plan(BACKBONES[key], Recipe(lora=16), "T4")
@@ -82,6 +85,7 @@ def setup_of(key: str, changes: dict | None = None, **settings) -> Setup:
     return Setup(json.dumps(json.loads(planner._config(BACKBONES[key], Recipe(), 8)) | (changes or {})), **settings)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", ["hubert-base", "wav2vec2-large", "unispeech-large"])
 def test_operations_are_those_that_a_counter_sees(key):
     net, setup = built(key).eval(), setup_of(key)
@@ -96,6 +100,7 @@ def test_operations_are_those_that_a_counter_sees(key):
     assert found.backward.operations == pytest.approx(2 * found.forward.operations + again, rel=0.005)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gpu", [True, False])
 def test_another_length_is_known_from_one_count(gpu):
     setup = setup_of("hubert-base", mixed=True, gpu=gpu)
@@ -106,11 +111,21 @@ def test_another_length_is_known_from_one_count(gpu):
         assert scaled.kernels == getattr(short, way).kernels
 
 
-@pytest.mark.parametrize("settings", [{}, {"checkpointing": True}, {"lora": 8}, {"lora": 8, "checkpointing": True}])
-@pytest.mark.parametrize("mixed", [True, False])
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("settings", "mixed"),
+    [
+        ({}, True),
+        ({}, False),
+        ({"checkpointing": True}, True),
+        ({"lora": 8}, True),
+        ({"lora": 8, "checkpointing": True}, True),
+        ({"lora": 8, "checkpointing": True}, False),
+    ],
+)
 def test_a_line_through_two_small_models_leads_to_the_whole(settings, mixed):
-    setup = setup_of("hubert-base", **settings, mixed=mixed)
-    line, whole = counting.count(setup, 4, 200), counting._count(setup, 12, 4, 200)
+    setup = setup_of("hubert-base", {"num_hidden_layers": 8}, **settings, mixed=mixed)
+    line, whole = counting.count(setup, 4, 200), counting._count(setup, 8, 4, 200)
     assert line.peak == pytest.approx(whole.peak, rel=0.03)
     for field in dataclasses.fields(line):
         if field.name != "peak":
@@ -138,8 +153,8 @@ def test_bytes_moved_are_what_a_kernel_reads_and_writes():
     assert meter.now == 0
 
 
-@pytest.mark.parametrize("mixed", [True, False])
-@pytest.mark.parametrize("dropout", [True, False])
+@pytest.mark.slow
+@pytest.mark.parametrize(("dropout", "mixed"), [(True, True), (True, False), (False, True)])
 @pytest.mark.parametrize("key", ["hubert-base", "hubert-xlarge"])
 def test_a_layer_keeps_for_the_way_back_what_is_predicted(key, dropout, mixed):
     """Two nets that differ by four layers: what they keep is counted in every real tensor that autograd saves."""
@@ -172,6 +187,7 @@ def test_a_layer_keeps_for_the_way_back_what_is_predicted(key, dropout, mixed):
     assert predicted(6) - predicted(2) == pytest.approx(kept(6) - kept(2), rel=0.03)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mixed", [True, False])
 def test_a_gpu_keeps_a_layers_numbers_as_counted_by_hand(mixed):
     """HuBERT base, whose norms come last: no table of frames by frames, and masks of dropout of one byte."""
@@ -187,6 +203,7 @@ def test_a_gpu_keeps_a_layers_numbers_as_counted_by_hand(mixed):
     assert (more.peak - few.peak) / 4 == pytest.approx(clips * frames * token + weights, rel=0.01)
 
 
+@pytest.mark.slow
 def test_checkpointing_keeps_the_input_of_each_layer_alone():
     few, more = (
         counting.count(setup_of("hubert-base", {"num_hidden_layers": n}, checkpointing=True), 2, 150) for n in (6, 10)
@@ -202,6 +219,7 @@ def test_the_shipped_configs_are_those_of_the_architectures():
         assert {name: net[name] for name in config} == config
 
 
+@pytest.mark.slow
 def test_every_profile_fits_where_it_is_meant_to_run():
     for profile, device in (("t4", "T4"), ("paper", "A100-40"), ("best", "A100-40")):
         lesson = start(profile)
@@ -211,6 +229,7 @@ def test_every_profile_fits_where_it_is_meant_to_run():
             assert found.fits and not found.remedy, str(found)
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_says_what_would():
     found = plan(BACKBONES["hubert-xlarge"], PROFILES["paper"].recipe, "T4")
     assert not found.fits and found.remedy
@@ -218,6 +237,7 @@ def test_what_does_not_fit_says_what_would():
     assert plan(BACKBONES["hubert-xlarge"], dataclasses.replace(PROFILES["paper"].recipe, **found.remedy), "T4").fits
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch, largest", [(96, 24), (24, 24), (27, 1)])
 def test_the_remedy_is_the_largest_batch_that_fits_at_the_same_step(batch, largest):
     """Halved as the training itself would; 2.9 GB are enough for HuBERT base and 24 clips with checkpointing."""
@@ -233,14 +253,15 @@ def test_the_remedy_is_the_largest_batch_that_fits_at_the_same_step(batch, large
         assert not plan(BACKBONES["hubert-base"], dataclasses.replace(mended, **double), small).fits
 
 
+@pytest.mark.slow
 def test_only_what_one_clip_does_not_fit_has_no_remedy():
-    recipe = Recipe(batch_size=64, accumulation=1, gradient_checkpointing=True)
-    row = BACKBONES["hubert-xlarge"]
-    one = dataclasses.replace(recipe, batch_size=1, accumulation=64, lora=16)
+    recipe = Recipe(batch_size=8, accumulation=1, gradient_checkpointing=True)
+    row = BACKBONES["hubert-base"]
+    one = dataclasses.replace(recipe, batch_size=1, accumulation=8, lora=16)
     needed = plan(row, one, "T4").memory
     enough, little = (dataclasses.replace(DEVICES["T4"], memory=needed + more) for more in (1e-6, -1e-6))
     found = plan(row, recipe, enough)
-    assert found.remedy == {"batch_size": 1, "accumulation": 64, "lora": 16}
+    assert found.remedy == {"batch_size": 1, "accumulation": 8, "lora": 16}
     found = plan(row, recipe, little)
     assert not found.fits and not found.remedy and "whatever the recipe" in str(found)
     assert set(plan(row, dataclasses.replace(recipe, lora=4), enough).remedy) == {"batch_size", "accumulation"}
@@ -326,9 +347,10 @@ def test_checkpointing_saves_memory_and_costs_time():
     assert forgetful.step_operations == pytest.approx(4 / 3 * plain.step_operations, rel=0.04)
 
 
+@pytest.mark.slow
 def test_a_prediction_calls_itself_one():
     assert "predicted" in str(plan(BACKBONES["hubert-base"], Recipe(), "T4"))
-    assert "measured speed" in str(plan(BACKBONES["hubert-base"], Recipe(), "CPU"))
+    assert "measured speed" in str(plan(backbone("hubert-base-mini"), Recipe(), "CPU"))
 
 
 def test_the_table_has_all_six_on_all_devices():
@@ -349,6 +371,7 @@ def test_the_table_of_the_book_is_the_planners():
         assert f"| {row.title} | {' | '.join(cells)} |" in page
 
 
+@pytest.mark.slow
 def test_the_whole_table_of_the_book_is_the_planners():
     page = (Path(__file__).parents[2] / "book" / "how_to_use.md").read_text()
     for row, profile in itertools.product(map(backbone, SIX), ("t4", "paper", "best")):

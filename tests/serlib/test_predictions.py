@@ -196,9 +196,9 @@ predictions.write(frame, sys.argv[1])
 def test_a_kill_in_the_middle_of_writing_leaves_the_old_file_whole(csv, killed_in_file):
     before = csv.read_bytes()
     killed_in_file(200_000, WRITE, csv)
+    assert csv.read_bytes() == before
     (half,) = csv.parent.glob(".*.partial/*")
     assert half.stat().st_size == 200_000
-    assert csv.read_bytes() == before
     assert len(predictions.read(csv)) == 16
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -61,6 +62,7 @@ def other_sound(path: Path, seed: int = 0) -> None:
 # --- found by what it depends on
 
 
+@pytest.mark.slow
 def test_another_folder_of_the_same_names_and_lengths_is_another_run(tiny_dir, own_clips, tmp_path, capsys):
     first = probe(backbone("hubert-base-mini"), split_of(tiny_dir), PROBE, tmp_path / "runs")
     for seed, path in enumerate(sorted(own_clips.glob("*/*.wav"))):
@@ -72,6 +74,7 @@ def test_another_folder_of_the_same_names_and_lengths_is_another_run(tiny_dir, o
     assert first.info["sounds"] != second.info["sounds"] and first.info["key"] != second.info["key"]
 
 
+@pytest.mark.slow
 def test_one_changed_recording_is_enough_and_a_copy_of_the_folder_changes_nothing(own_clips, tmp_path, capsys):
     split = split_of(own_clips)
     twin, runs = backbone("hubert-base-mini"), tmp_path / "runs"
@@ -98,6 +101,7 @@ def test_features_follow_the_sound_and_the_weights(own_clips, tmp_path):
     assert list(changed.index[changed]) == [clip]
 
 
+@pytest.mark.slow
 def test_weights_overwritten_in_place_are_other_weights(few, tmp_path, capsys):
     folder = Path(shutil.copytree(TWINS / "hubert-base", tmp_path / "mine"))
     split = stratified_split(few, **SHARES)
@@ -113,6 +117,7 @@ def test_weights_overwritten_in_place_are_other_weights(few, tmp_path, capsys):
     assert first.info["weights"] != again.info["weights"] and not first.predictions.equals(again.predictions)
 
 
+@pytest.mark.slow
 def test_what_changed_is_named(few, tmp_path, capsys):
     twin, split = backbone("hubert-base-mini"), stratified_split(few, **SHARES)
     probe(twin, split, PROBE, tmp_path)
@@ -126,6 +131,7 @@ def test_what_changed_is_named(few, tmp_path, capsys):
 # --- kept, named, alone
 
 
+@pytest.mark.slow
 def test_nothing_trained_is_deleted_unasked(few, tmp_path):
     twin, split = backbone("hubert-base-mini"), stratified_split(few, **SHARES)
     seeds = (1, 2, 3, 4)
@@ -185,8 +191,10 @@ def test_a_corpus_of_ones_own_takes_no_run_of_the_books(few, tmp_path, monkeypat
         lesson.run("frozen")
 
 
+# Forks two processes that have loaded what it takes, each with an output of its own.
 BOTH = """
-import sys
+import os, sys
+import serlib.train.batches, transformers.trainer
 from serlib.data.ravdess import ravdess
 from serlib.data.splits import stratified_split
 from serlib.train.backbones import backbone
@@ -195,23 +203,27 @@ from serlib.train.recipes import Recipe
 corpus = ravdess(sys.argv[1])
 corpus.attrs |= {"name": "mini", "synthetic": True}
 recipe = Recipe(epochs=4, batch_size=8, accumulation=1, learning_rate=1e-3, eval_every=4, trim=True, precision="fp32")
-print(sys.argv[3])
 split = stratified_split(corpus, test_size=0.25, validation_size=0.2)
-fine_tune(backbone("hubert-base-mini"), split, recipe, sys.argv[2])
+children = []
+for n in (1, 2):
+    children.append(os.fork())
+    if not children[-1]:
+        sys.stdout = open(f"{sys.argv[2]}/said{n}", "w")
+        fine_tune(backbone("hubert-base-mini"), split, recipe, sys.argv[2] + "/runs")
+        sys.stdout.close()
+        os._exit(0)
+print([os.waitpid(child, 0)[1] for child in children])
 """
 
 
+@pytest.mark.slow
 def test_two_programs_that_want_the_same_run_train_it_once(tiny_dir, tmp_path):
-    programs = [
-        subprocess.Popen(
-            [sys.executable, "-c", BOTH, str(tiny_dir), str(tmp_path / "runs"), str(n)],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for n in (1, 2)
-    ]
-    said = [program.communicate(timeout=900)[0] for program in programs]
-    assert [program.returncode for program in programs] == [0, 0], said
+    if not hasattr(os, "fork"):
+        pytest.skip("needs a system that forks")
+    command = [sys.executable, "-c", BOTH, str(tiny_dir), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "[0, 0]", done.stderr
+    said = [(tmp_path / f"said{n}").read_text() for n in (1, 2)]
     assert sum("finished before" in text for text in said) == 1, said
     (record,) = (tmp_path / "runs").rglob("run.json")
     info = load_run(record.parent).info
@@ -299,6 +311,7 @@ def test_kept_averages_that_are_not_what_they_were_are_measured_again(few, harm,
     pd.testing.assert_frame_equal(layer_averages(twin, split, PROBE), before)
 
 
+@pytest.mark.slow
 def test_features_of_the_trainer_that_are_not_what_they_were_are_made_again(few, tmp_path, own_cache):
     split, twin = stratified_split(few, **SHARES), backbone("hubert-base-mini")
     first = fine_tune(twin, split, QUICK, tmp_path / "first")
@@ -378,16 +391,16 @@ def test_what_is_no_backbone_split_or_folder_is_named(few, tmp_path, verb, place
 
 
 def late(folder: Path, seconds: float, from_: float) -> pd.DataFrame:
-    """48 clips of a quiet tone until ``from_`` seconds, and then of what tells happy from sad: a tone or noise."""
+    """16 clips of one quiet tone until ``from_`` seconds, and then of what tells happy from sad: a tone or noise."""
     rows, time = [], np.arange(int(seconds * audio.RATE)) / audio.RATE
     folder.mkdir()
-    for n in range(48):
+    for n in range(16):
         random, emotion = np.random.default_rng(n), ("happy", "sad")[n % 2]
-        sound = 0.05 * np.sin(2 * np.pi * 200 * time) + 0.001 * random.normal(size=len(time))
+        sound = 0.05 * np.sin(2 * np.pi * 200 * time)
         tail = time >= from_
         sound[tail] += 0.3 * (np.sin(2 * np.pi * 700 * time[tail]) if n % 2 else random.normal(size=tail.sum()) / 3)
         soundfile.write(folder / f"clip{n:02d}.wav", sound, audio.RATE)
-        rows.append({"path": f"clip{n:02d}.wav", "emotion": emotion, "actor": f"{n // 8}"})
+        rows.append({"path": f"clip{n:02d}.wav", "emotion": emotion, "actor": f"{n // 4}"})
     pd.DataFrame(rows).to_csv(folder / "late.csv", index=False)
     return from_csv(folder / "late.csv")
 
@@ -396,10 +409,12 @@ def test_whisper_hears_the_end_of_8_seconds(whisper_dir, tmp_path, monkeypatch):
     monkeypatch.setenv("SERLIB_MODELS", str(whisper_dir.parent))
     split = stratified_split(late(tmp_path / "late", 8, 6.2), test_size=0.25, validation_size=0.25)
     whisper = backbone("whisper-tiny.en")
-    recipe = dataclasses.replace(QUICK, epochs=3, trim=False)
-    run = fine_tune(whisper, split, recipe, tmp_path / "runs")
+    run = fine_tune(whisper, split, dataclasses.replace(QUICK, trim=False), tmp_path / "runs")
     test = run.predictions.query("part == 'test'")
-    assert (test["predicted"] == test["emotion"]).mean() == 1
+    # Clips that are the same for 6.2 s: whoever stops listening there gives all of them the same answer.
+    happy, sad = (test.loc[test["emotion"] == emotion, "p_happy"] for emotion in ("happy", "sad"))
+    assert min(len(happy), len(sad)) > 1
+    assert abs(happy.mean() - sad.mean()) > 5 * max(happy.std(), sad.std()) + 0.02
     said = classify(run, list(split.test["path"]))
     written = test.set_index("clip").loc[said.index, ["p_happy", "p_sad"]].to_numpy()
     np.testing.assert_allclose(said.to_numpy(), written, atol=0.02)

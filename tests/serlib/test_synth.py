@@ -19,8 +19,8 @@ from serlib.errors import SerlibError
 from serlib.files import cache_dir
 
 
-def some_clips(actors=(1, 2)) -> dict[str, dict]:
-    names = [f"03-01-0{emotion}-01-01-01-{actor:02d}" for actor in actors for emotion in range(1, 9)]
+def some_clips(actors=(1, 2), emotions=(3, 4, 8)) -> dict[str, dict]:
+    names = [f"03-01-0{emotion}-01-01-01-{actor:02d}" for actor in actors for emotion in emotions]
     return {name: parse_name(name) for name in names}
 
 
@@ -37,25 +37,27 @@ def spoken_in(order: list[str], cores: int, folder, monkeypatch) -> dict[str, by
     return {path.stem: path.read_bytes() for path in synth.corpus_folder(clips, STATEMENTS).glob("*/*.wav")}
 
 
+@pytest.mark.slow
 def test_a_clip_depends_on_its_name_alone(monkeypatch, tmp_path):
     """In whatever company and order, by however many workers: once 1,360 of 1,440 clips differed from run to run."""
     names = sorted(some_clips())
     whole = spoken_in(names, 1, tmp_path / "one", monkeypatch)
-    assert len(whole) == 16
+    assert len(whole) == 6
     assert spoken_in(names[::-1], 3, tmp_path / "three", monkeypatch) == whole
-    for name in (names[5], names[-1]):
-        assert spoken_in([name], 1, tmp_path / name, monkeypatch) == {name: whole[name]}
+    assert spoken_in(names[-1:], 1, tmp_path / "last", monkeypatch) == {names[-1]: whole[names[-1]]}
 
 
+@pytest.mark.slow
 def test_breath_depends_on_the_name_alone(monkeypatch, tmp_path):
     """Three voices draw their breath from the C library's random numbers, which outlast a clip as the flutter does."""
     breathy = [actor for actor in range(1, 25) if synth._actor_voice(actor).name in {"Female2", "Female3", "Female5"}]
     assert breathy, "no actor has such a voice any more: this test checks nothing"
-    names = sorted(some_clips(actors=breathy[:2]))
+    names = sorted(some_clips(actors=breathy[:2], emotions=(3, 4)))
     whole = spoken_in(names, 2, tmp_path / "two", monkeypatch)
     assert spoken_in(names[1::2] + names[::2], 1, tmp_path / "one", monkeypatch) == whole
 
 
+@pytest.mark.slow
 def test_speech_is_the_same_after_other_speech():
     """What this process has said before is of no account to ``recite``."""
     before = [utterance.samples for utterance in synth.recite(3)]
@@ -65,11 +67,12 @@ def test_speech_is_the_same_after_other_speech():
         np.testing.assert_array_equal(old, new.samples)
 
 
+@pytest.mark.slow
 def test_the_manifest_counts_and_sums(tmp_path):
     folder = synth.corpus_folder(some_clips(actors=(1,)), STATEMENTS)
     manifest = json.loads((folder / "manifest.json").read_text())
-    assert manifest["clips"] == 8 and len(manifest["sha256"]) == 64
-    assert not synth.is_the_books(folder), "eight clips are not the corpus"
+    assert manifest["clips"] == 3 and len(manifest["sha256"]) == 64
+    assert not synth.is_the_books(folder), "three clips are not the corpus"
 
 
 def test_the_book_names_the_digest_of_its_corpus():
@@ -116,6 +119,7 @@ def test_clips_are_neither_silent_nor_clipped(spoken_dir):
         assert np.mean(np.abs(samples) > 0.99) < 1e-3, path.name
 
 
+@pytest.mark.slow
 def test_a_damaged_clip_is_spoken_anew():
     clips = some_clips(actors=(3,))
     folder = synth.corpus_folder(clips, STATEMENTS)
@@ -128,6 +132,7 @@ def test_a_damaged_clip_is_spoken_anew():
 
 def test_clips_are_listened_to_once(monkeypatch):
     """Ever after size and times of change are asked, unless these are so new that they may not tell."""
+    monkeypatch.setattr(synth, "FRESH", 10**18)
     clips = some_clips(actors=(3,))
     folder = synth.corpus_folder(clips, STATEMENTS)
     heard = []
@@ -201,7 +206,7 @@ def test_a_script_without_a_guard_speaks_once(tmp_path):
     script.write_text(
         "from serlib.data import synth\nprint('begun')\nprint(len(synth.recite(3)), __file__, __spec__)\n"
     )
-    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=300)
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True)
     assert done.stdout.splitlines() == ["begun", f"3 {script} None"], done.stderr
 
 
@@ -249,5 +254,5 @@ if __name__ == "__main__":
 def test_threads_of_a_script_do_not_disturb_each_other(tmp_path, code, said):
     script = tmp_path / "threads.py"
     script.write_text(code)
-    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=300)
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True)
     assert done.stdout.splitlines() == said, done.stderr
