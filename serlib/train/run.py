@@ -168,7 +168,7 @@ class Work(Generic[R]):
 
     def sounds(self) -> dict[str, str]:
         """Return a digest of what is heard in each part, by clip and content."""
-        return {part: _digest_of(audio.content_keys(frame)) for part, frame in self.split.parts()}
+        return {part: sound_of(frame) for part, frame in self.split.parts()}
 
     def depends(self, code: int) -> dict[str, Any]:
         """Return all that the numbers of this run depend on. ``code`` is the version of the step that makes them."""
@@ -436,6 +436,11 @@ def _check_clips(split: Split) -> None:
                 f"needs at least {audio.SHORTEST * 1000:.0f} ms. Leave it out: "
                 f"corpus = corpus[corpus.seconds >= {audio.SHORTEST}]."
             )
+
+
+def sound_of(clips: pd.DataFrame) -> str:
+    """Return a digest of what is heard in some rows of a corpus, by clip and content, whatever their order."""
+    return _digest_of(audio.content_keys(clips))
 
 
 def _digest_of(table: pd.DataFrame | pd.Series) -> str:
