@@ -91,8 +91,8 @@ PROFILES = {
 }
 
 # The running scoreboard: the notebook that makes a system; its folder below runs/<profile>; its name; what its test
-# voices are; what is new about it. In braces stand the split of the board, and what this profile has for a backbone. New
-# voices are those of notebook 11, which pools folds.
+# voices are; what is new about it. In braces stand the split of the board, and what this profile has for a backbone.
+# New voices are those of notebook 11, which pools folds.
 KNOWN, FIVE_FOLDS, ONE_FOLD = "known", "new, five folds", "new, one fold"
 _SYSTEMS = (
     ("02", "{split}/no-ears", "no ears", KNOWN, "never listens, always says the same"),
@@ -459,7 +459,7 @@ class Lesson:
         used = {key: self.backbone(key) for key in (*SIX, "frozen")}
         folders = {"split": safe_name(split.name)} | {key: safe_name(one.key) for key, one in used.items()}
         titles = {key: one.title for key, one in used.items()}
-        found, missing, strange = [], [], []
+        found, missing, strange = [], list[str](), list[str]()
         for notebook, folder, title, voices, changed in (row for row in _SYSTEMS if row[0] <= through):
             name, known = title.format(**titles), voices == KNOWN
             there = self._voters_in(folder.format(**folders))

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -106,7 +107,7 @@ def scoreboard(systems: Sequence[System], published: bool = False, notes: Sequen
     return Scoreboard(table.rename_axis("system"), (*_about_the_bar(systems), *notes))
 
 
-def _row(system: System) -> tuple:
+def _row(system: System) -> tuple[Any, ...]:
     rows = rows_of(system.voter)
     right, n = int((rows["predicted"] == rows["emotion"]).sum()), len(rows)
     # many clips of one person are few witnesses of what another person's would be
@@ -115,9 +116,10 @@ def _row(system: System) -> tuple:
     return (system.title, system.notebook, n, system.voices, right / n, low, high, uar, system.changed)
 
 
-def _published() -> list[tuple]:
+def _published() -> list[tuple[Any, ...]]:
     """Return the rows of the paper, and of others who kept the test voices out of training."""
-    n, rows = paper.N_TEST, []
+    n = paper.N_TEST
+    rows: list[tuple[Any, ...]] = []
     models, votes = paper.models(), paper.votes()
     for kind, printed in (("best of its 14 steps on the test", models), ("best of many votes on the test", votes)):
         for name, row in printed.iterrows():
@@ -147,9 +149,12 @@ def _about_the_bar(systems: Sequence[System]) -> list[str]:
     if not later:
         return said
     duels = pd.concat([compare(voter, known[bar]) for voter in later])
-    where: dict[str, list[str]] = {"Above it": [], "Too close to call": [], "Below it": []}
+    above, close, below = "Above it by more than luck", "Too close to call", "Below it by more than luck"
+    where: dict[str, list[str]] = {above: [], close: [], below: []}
     for title, p in zip(duels["a"], holm(duels["p_value"]), strict=True):
         points = 100 * (accuracy[title] - accuracy[bar])
-        place = "Too close to call" if p >= LUCK else "Above it" if points > 0 else "Below it"
-        where[place].append(f"{title} ({points:+.1f} points, p = {max(p, 0.001):.3f})")
+        size = f"p = {p:.3f}" if p >= 0.001 else "p < 0.001"
+        where[close if p >= LUCK else above if points > 0 else below].append(
+            f"{title.replace(' (mini twin)', '')} ({points:+.1f} points, {size})"
+        )
     return said + [f"{place}: {', '.join(names) or 'none'}." for place, names in where.items()]

@@ -224,9 +224,9 @@ def test_the_bar_is_the_best_of_notebook_02_and_each_later_system_is_tested_agai
     ])  # fmt: skip
     assert board.sentences == (
         "The bar is frozen, with 75.0% the best of notebook 02 on these clips.",
-        "Above it: better (+25.0 points, p = 0.004).",  # 10 clips to none, twice as the second of three
+        "Above it by more than luck: better (+25.0 points, p = 0.004).",  # 10 clips to none, and so twice 0.002
         "Too close to call: alike (+2.5 points, p = 1.000).",
-        "Below it: worse (-45.0 points, p = 0.001).",
+        "Below it by more than luck: worse (-45.0 points, p < 0.001).",
     )
     assert round(2 * binomtest(10, 10).pvalue, 3) == 0.004
 
@@ -234,9 +234,9 @@ def test_the_bar_is_the_best_of_notebook_02_and_each_later_system_is_tested_agai
 def test_p_grows_with_the_number_of_systems():
     """Six clips to none are more than luck for one system, and not for the luckiest of three."""
     bar = system("bar", "02", 30)
-    assert "Above it: a (" in scoreboard([bar, system("a", "03", 36)]).sentences[1]
+    assert "Above it by more than luck: a (" in scoreboard([bar, system("a", "03", 36)]).sentences[1]
     three = scoreboard([bar, system("a", "03", 36), system("b", "04", 30), system("c", "05", 31)])
-    assert three.sentences[1] == "Above it: none."
+    assert three.sentences[1] == "Above it by more than luck: none."
 
 
 def test_equal_accuracies_on_other_clips_are_too_close_to_call():
