@@ -20,7 +20,7 @@ from serlib.judge.scoreboard import System, scoreboard
 from serlib.lesson import PROFILES, start
 from serlib.train.kept import load_voter
 from serlib.train.probing import probe
-from serlib.train.run import NoRun, sound_of
+from serlib.train.run import NoRun, load_run, sound_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -294,3 +294,15 @@ def test_make_results_copies_kept_voters_and_of_mini_no_prices(home, corpus, spl
     assert found == ["laptop/prices/svm", "laptop/stratified/svm", "mini/stratified/svm"]
     pd.testing.assert_frame_equal(start("laptop").committed("prices/svm"), voter(split, wrong=1), check_like=True)
     assert load_voter(home / "results" / "mini" / "stratified" / "svm").attrs["sounds"]
+
+
+@pytest.mark.parametrize("profile", ["mini", "laptop"])
+def test_committed_voters_are_whole_and_heard_what_the_runs_beside_them_heard(profile):
+    shelf = ROOT / "results" / profile / "stratified"
+    heard = load_run(shelf / "hubert-base-mini").info["sounds"]
+    found = {record.parent.name: load_voter(record.parent) for record in shelf.glob("*/voter.json")}
+    assert set(found) == {"no-ears", "svm", "mel-bands", "vote", "vote-of-5", "vote-of-3"}
+    for name, frame in found.items():
+        assert frame.attrs["sounds"] == {part: heard[part] for part in predictions.PARTS}, name
+    for record in shelf.parent.glob("prices/*/voter.json"):
+        load_voter(record.parent)
