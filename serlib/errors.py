@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import Any
 
 
 class SerlibError(ValueError):
@@ -17,6 +18,20 @@ class SerlibError(ValueError):
     ...     print(error)
     hello is not a RAVDESS name; it should look like 03-01-06-01-02-01-12.
     """
+
+
+def demand(given: object, kind: Any, what: str, maker: str) -> None:
+    """Raise SerlibError where something given is of another kind than it should be.
+
+    Examples
+    --------
+    >>> from serlib.errors import demand
+    >>> demand(3, str, "name", "write one like 'Ada'")
+    Traceback (most recent call last):
+    serlib.errors.SerlibError: The name is a int; write one like 'Ada'.
+    """
+    if not isinstance(given, kind):
+        raise SerlibError(f"The {what} is a {type(given).__name__}; {maker}.")
 
 
 def nearest(name: str, names: Iterable[str]) -> str:

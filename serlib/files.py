@@ -160,18 +160,37 @@ def atomic_path(path: Path | str, folder: bool = False) -> Iterator[Path]:
     except OSError as error:
         # A refusal may be about another file that was read meanwhile; a full disk is this one's.
         ours = Path(str(error.filename)).absolute().is_relative_to(path.parent.absolute())
-        if (ours or error.errno in NO_ROOM) and (refusal := _refusal(path, error)):
+        if (ours or full_disk(error)) and (refusal := _refusal(path, error)):
+            raise refusal from error
+        raise
+    except Exception as error:
+        if full_disk(error) and (refusal := _refusal(path, error)):
             raise refusal from error
         raise
     finally:
         shutil.rmtree(workshop, ignore_errors=True)
 
 
-def _refusal(path: Path, error: OSError) -> SerlibError | None:
+def full_disk(error: Exception) -> bool:
+    """Return whether an error says that the disk is full.
+
+    Examples
+    --------
+    >>> from serlib.files import full_disk
+    >>> full_disk(OSError(28, "No space left on device")), full_disk(OSError(13, "Permission denied"))
+    (True, False)
+    """
+    if isinstance(error, OSError) and error.errno in NO_ROOM:
+        return True
+    # safetensors and torch write outside Python, and their errors carry the number in their text, or nothing
+    return any(f"(os error {n})" in str(error) for n in NO_ROOM) or "PytorchStreamWriter failed" in str(error)
+
+
+def _refusal(path: Path, error: Exception) -> SerlibError | None:
     """Return in a sentence why a file cannot be written, None for what has another reason."""
-    if error.errno in NO_ROOM:
+    if full_disk(error):
         return SerlibError(f"there is no room on the disk for {path}; free some space and run again.")
-    if error.errno not in NOT_OURS:
+    if not isinstance(error, OSError) or error.errno not in NOT_OURS:
         return None
     kept = path.absolute().is_relative_to(cache_dir().absolute())
     way_out = "name another folder in SERLIB_CACHE" if kept else "choose a folder that you may write to"

@@ -9,7 +9,7 @@ import pandas as pd
 
 from serlib.data import ravdess
 from serlib.data.splits import Split
-from serlib.errors import SerlibError, nearest
+from serlib.errors import SerlibError, in_short, nearest
 from serlib.files import named_folder, safe_name
 from serlib.judge import predictions, scoreboard
 from serlib.judge.predictions import AnyVoter
@@ -179,6 +179,8 @@ class Lesson:
     def corpus(self) -> pd.DataFrame:
         """Return the corpus of this profile, spoken, found or downloaded on first use.
 
+        A copy of RAVDESS that lacks clips is taken as it is, and said.
+
         Returns
         -------
         DataFrame
@@ -196,7 +198,13 @@ class Lesson:
         CPU, 2 cores - profile mini - ...
         >>> corpus = lesson.corpus()  # doctest: +SKIP
         """
-        return ravdess.mini() if self._settings.corpus == "mini" else ravdess.ravdess()
+        if self._settings.corpus == "mini":
+            return ravdess.mini()
+        corpus = ravdess.ravdess()
+        if len(corpus) < ravdess.CLIPS:
+            found = f"{len(corpus):,} clip{'s' * (len(corpus) > 1)} of {corpus['actor'].nunique()}"
+            print(f"This copy of RAVDESS has {found} of its 24 actors, and all of it has {ravdess.CLIPS:,}.")
+        return corpus
 
     def backbone(self, key: str) -> Backbone:
         """Return one of the six as this profile uses it (its mini twin where the real one is too large).
@@ -519,7 +527,7 @@ class Lesson:
 
     def __str__(self) -> str:
         settings = self._settings
-        data = "1,440 synthetic clips" if settings.corpus == "mini" else "RAVDESS, 1,440 recorded clips"
+        data = "1,440 synthetic clips" if settings.corpus == "mini" else "recordings of RAVDESS"
         models = "mini twins of the six models" if settings.twins else "the six models at full size"
         kept = " - runs are kept on Drive" if DRIVE in self.home.parents else ""
         return f"{_machine()} - profile {self.profile} - {data}, {models}{kept}"
@@ -552,10 +560,12 @@ def start(profile: str = "auto", epochs: int | None = None) -> Lesson:
     >>> lesson.recipe.epochs
     2
     """
-    if profile == "auto":
+    if isinstance(profile, str) and profile == "auto":
         profile = _profile_of_this_machine()
     if not isinstance(profile, str) or profile not in PROFILES:
-        raise SerlibError(f"There is no profile called {profile!r:.60}: {nearest(str(profile), ['auto', *PROFILES])}")
+        raise SerlibError(
+            f"There is no profile called {in_short(profile)}: {nearest(str(profile), ['auto', *PROFILES])}"
+        )
     recipe = PROFILES[profile].recipe
     lesson = Lesson(profile, _home(), recipe if epochs is None else replace(recipe, epochs=epochs))
     _one_thread_for_small_products()

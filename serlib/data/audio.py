@@ -17,7 +17,7 @@ import soundfile
 import soxr
 
 from serlib.data import containers
-from serlib.errors import SerlibError
+from serlib.errors import SerlibError, demand
 from serlib.files import atomic_path, cache_dir, checksum, given_path, key_of, sole_maker
 
 RATE = 16_000
@@ -288,6 +288,9 @@ def trim(samples: np.ndarray, threshold_db: float = -35) -> np.ndarray:
     >>> len(ser.trim(np.pad(tone, 32_000))) / ser.RATE
     0.535
     """
+    demand(samples, np.ndarray, "clip", "give its samples, as ser.read does")
+    if samples.ndim != 1 or samples.dtype.kind not in "fiu":
+        raise SerlibError(f"a clip has numbers of shape (n,), as ser.read gives them; these have {samples.shape}.")
     start, stop = active_span(samples, threshold_db)
     return samples[start:stop] if stop else samples
 
@@ -404,8 +407,9 @@ def clips(corpus: pd.DataFrame, trim: bool = False) -> Clips:
     ((8000,), dtype('float32'))
     >>> folder.cleanup()
     """
-    if corpus.empty:
-        raise SerlibError("the corpus has no clips; nothing can be decoded.")
+    demand(corpus, pd.DataFrame, "corpus", "give a table of clips, as ser.from_csv makes it")
+    if corpus.empty or "path" not in corpus:
+        raise SerlibError("the corpus has no clips, or no column path; nothing can be decoded.")
     corpus = corpus.sort_index()
     depends = {"sound": content_keys(corpus).to_dict(), "settings": {"trim": trim, "rate": RATE}, "code": CODE}
     index = cache_dir() / "audio" / f"{key_of(depends)}.json"

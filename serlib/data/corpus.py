@@ -28,6 +28,7 @@ from serlib.files import atomic_path, checksum, given_path, safe_name
 COLUMNS = ("path", "actor", "sex", "emotion", "intensity", "statement", "repetition", "seconds")
 NAMES = ("actor", "sex", "emotion", "intensity")  # text, "" when unknown
 NUMBERS = ("statement", "repetition")  # whole, 0 when unknown
+BOOKS_OWN = ("mini", "ravdess")  # the names of the corpora of the book, which no table of anybody's takes
 _SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab"}
 _EMBEDDED = re.compile(r"[/\\]mini-v\d+[/\\]Actor_")  # where the embedded corpus lies in the cache
 
@@ -214,7 +215,8 @@ def from_csv(path: Path | str, labels: Sequence[str] | None = None) -> pd.DataFr
     Returns
     -------
     DataFrame
-        A row a clip, with the columns of a corpus; ``attrs["name"]`` is the name of the CSV.
+        A row a clip, with the columns of a corpus; ``attrs["name"]`` is the name of the CSV, of ravdess.csv and
+        mini.csv with the ending, for they are none of the book's corpora.
 
     Raises
     ------
@@ -279,7 +281,8 @@ def from_csv(path: Path | str, labels: Sequence[str] | None = None) -> pd.DataFr
         clips[clip] = row
     spoken = any(row.get("synthetic", "").casefold() in ("true", "1") for row in rows.values())
     synthetic = spoken or _is_embedded(row["path"] for row in rows.values())
-    return corpus_of(clips, {"name": path.stem, "synthetic": synthetic, "misnamed": [], "unreadable": {}})
+    name = path.name if path.stem in BOOKS_OWN else path.stem
+    return corpus_of(clips, {"name": name, "synthetic": synthetic, "misnamed": [], "unreadable": {}})
 
 
 def _checked_labels(labels: Any) -> list[str] | None:

@@ -23,6 +23,7 @@ from serlib.data.corpus import corpus_of, seconds_of
 from serlib.errors import SerlibError
 from serlib.files import atomic_path, cache_dir, checksum, given_path, named_folder
 
+CLIPS = 1_440  # of speech in all of RAVDESS
 EMOTIONS = ("angry", "calm", "disgust", "fearful", "happy", "neutral", "sad", "surprised")
 STATEMENTS = ("Kids are talking by the door", "Dogs are sitting by the door")
 
@@ -180,7 +181,7 @@ def mini() -> pd.DataFrame:
 
 
 def _official_names() -> list[str]:
-    """Return the 1,440 file stems of RAVDESS speech: 24 actors of 60 clips, neutral without a strong intensity."""
+    """Return the ``CLIPS`` file stems of RAVDESS speech: 24 actors of 60 clips, neutral without a strong intensity."""
     return [
         f"03-01-{emotion:02d}-{intensity:02d}-{statement:02d}-{repetition:02d}-{actor:02d}"
         for actor, emotion in product(range(1, 25), range(1, 9))
@@ -280,8 +281,11 @@ def _download(folder: Path | str) -> Path:
 
 def _fetch(url: str, target: Path, md5: str) -> None:
     """Download to ``target``, in pieces to ``target.partial`` first; whole and checked, or SerlibError."""
-    if target.exists():  # Its name is given after the checksum: a kill came before it was unpacked.
-        return
+    if target.exists():  # a kill came before it was unpacked; what else lies there under its name is not believed
+        if checksum(target, "md5") == md5:
+            return
+        print(f"{target} is not the published archive, so it is downloaded anew.")
+        target.unlink()
     part = target.with_name(target.name + ".partial")
     place = urlsplit(url).netloc
     waits = list(RETRY_SECONDS)

@@ -1,5 +1,6 @@
 """Train, validation, test: at random as in the paper, or by actor; and what leaks (notebook 11)."""
 
+import math
 import numbers
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -184,22 +185,29 @@ def stratified_split(
     for name, share in (("test_size", test_size), ("validation_size", validation_size)):
         if not (isinstance(share, numbers.Real) and 0 < share < 1):
             raise SerlibError(f"{name} is {share!r:.60}; it is a share of the clips, between 0 and 1.")
-    try:
-        rest, test = train_test_split(
-            corpus, test_size=test_size, random_state=random_state, stratify=corpus["emotion"]
-        )
-        rest = rest.sort_index()
-        train, validation = train_test_split(
-            rest, test_size=validation_size, random_state=random_state, stratify=rest["emotion"]
-        )
-    except ValueError as error:
-        raise SerlibError(
-            f"{len(corpus)} clips of {corpus['emotion'].nunique()} classes cannot be split into shares of "
-            f"{test_size} and {validation_size}: {error}"
-        ) from error
+    rest, test = _cut(corpus, "test_size", test_size, random_state)
+    train, validation = _cut(rest.sort_index(), "validation_size", validation_size, random_state)
     return _with_every_class(
         _split_of_clips("stratified", corpus, train.index, validation.index, test.index), **_BY_SHARE
     )
+
+
+def _cut(clips: pd.DataFrame, name: str, share: float, random_state: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return what is left of the clips, and the share that is cut off, each class as often as in all of them.
+
+    SerlibError for a share (called ``name``) with which either would have fewer clips than there are classes.
+    """
+    counts = clips["emotion"].value_counts()
+    classes, taken = len(counts), math.ceil(share * len(clips))
+    whole = f"{len(clips)} clips of {classes} classes cannot be split by {name} {share}:"
+    if counts.min() < 2:
+        raise SerlibError(f"{whole} of {counts.idxmin()} there is one; add some or leave the class out of the corpus.")
+    if taken < classes:
+        enough = math.ceil(100 * classes / len(clips)) / 100
+        raise SerlibError(f"{whole} it takes {taken}, too few for every class; make {name} larger, such as {enough}.")
+    if len(clips) - taken < classes:
+        raise SerlibError(f"{whole} it leaves {len(clips) - taken}, too few for every class; make {name} smaller.")
+    return train_test_split(clips, test_size=float(share), random_state=random_state, stratify=clips["emotion"])
 
 
 def _split_of_clips(name: str, corpus: pd.DataFrame, train: pd.Index, validation: pd.Index, test: pd.Index) -> Split:

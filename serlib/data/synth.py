@@ -423,15 +423,15 @@ def _in_fresh_processes(work: Callable[[_Item], _Done], items: Iterable[_Item]) 
     context = multiprocessing.get_context(method)
     if method == "forkserver":
         context.set_forkserver_preload(["parselmouth.praat", "scipy.special", __name__])
-    with _main_out_of_sight(), context.Pool(min(os.cpu_count() or 1, 8), maxtasksperchild=1) as pool:
+    with main_out_of_sight(), context.Pool(min(os.cpu_count() or 1, 8), maxtasksperchild=1) as pool:
         return pool.map(work, items, chunksize=1)
 
 
 @contextmanager
-def _main_out_of_sight() -> Iterator[None]:
-    """Keep new processes from running the script that started them, which asks for the corpus without any guard.
+def main_out_of_sight() -> Iterator[None]:
+    """Keep new processes from running the script that started them, which asks for work without any guard.
 
-    Each process would first import it as its main module, and so ask for the corpus again, for ever.
+    Each process would first import it as its main module, and so ask for the same work again, for ever.
     """
     main, file = vars(sys.modules["__main__"]), "__file__"
     kept = {name: main[name] for name in (file, "__spec__") if name in main}

@@ -1,6 +1,6 @@
 """What a trained model hears in any sound file (12)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from serlib.data import audio
-from serlib.errors import SerlibError
+from serlib.errors import SerlibError, demand
 from serlib.files import given_path
 from serlib.train.heads import softmax_of
 from serlib.train.recipes import Probe, recipe_from
@@ -57,7 +57,10 @@ def classify(run: Run, paths: Sequence[Path | str]) -> pd.DataFrame:
         raise SerlibError(f"classify takes a run and files, and this is a {type(run).__name__}; train or load one.")
     if isinstance(paths, str | Path):
         raise SerlibError(f"give the files as a list, like [{str(paths)!r}].")
+    demand(paths, Iterable, "list of files", "give paths, like ['a.wav', 'b.wav']")
     checkpoint, paths = run.folder / "checkpoint", list(paths)
+    if not paths:
+        raise SerlibError("The list of files is empty; give one path at least.")
     if not checkpoint.is_dir():
         raise SerlibError(f"The run of {run.name} holds predictions but no checkpoint; run its notebook to train one.")
     recipe = recipe_from(run.info)

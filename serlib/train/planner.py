@@ -18,7 +18,7 @@ import pandas as pd
 
 from serlib.data import audio
 from serlib.data.splits import Split
-from serlib.errors import SerlibError, nearest
+from serlib.errors import SerlibError, demand, nearest
 from serlib.train.backbones import SIX, Backbone, backbone, config_of, weights_of
 from serlib.train.counting import Counts, Pass, Setup, convolution_operations, count
 from serlib.train.finetuning import half_precision
@@ -162,6 +162,10 @@ def plan(backbone: Backbone, recipe: Recipe, device: str | Device = "here", spli
     """
     if not isinstance(recipe, Recipe):
         raise SerlibError("The planner knows fine-tuning only; give a ser.Recipe.")
+    demand(backbone, Backbone, "backbone", "make one with ser.backbone")
+    demand(device, str | Device, "device", f"name one: {', '.join(['here', 'CPU', *DEVICES])}")
+    if split is not None:
+        demand(split, Split, "split", "make one with ser.stratified_split")
     place = device if isinstance(device, Device) else _device(device, backbone.hidden)
     remedy: dict[str, Any] = {}
     predicted = _predicted_cost(backbone, recipe, place, split)

@@ -12,7 +12,7 @@ import soxr
 
 from serlib.data import audio
 from serlib.data.splits import Split
-from serlib.errors import SerlibError
+from serlib.errors import SerlibError, demand
 from serlib.files import atomic_path, cache_dir, key_of
 from serlib.judge import predictions
 from serlib.train.backbones import Backbone, extractor_of
@@ -144,6 +144,7 @@ def layer_averages(backbone: Backbone, split: Split, recipe: Probe) -> pd.DataFr
     >>> averages.index.to_list(), averages[backbone.layers]["mean"].shape
     (['100', '200', '400'], (3, 96))
     """
+    demand(recipe, Probe, "recipe", "make one with ser.Probe")
     return _averages(work_on(backbone, split, recipe, cache_dir(), None))
 
 

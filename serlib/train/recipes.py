@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from serlib.data.splits import Split
-from serlib.errors import SerlibError, nearest
+from serlib.errors import SerlibError, in_short, nearest
 from serlib.train.heads import Fitted, Logistic
 
 
@@ -26,12 +26,14 @@ def _check_settings(settings: Any, kind: str) -> None:
             continue
         fault = _RULES[rule.pop("rule")](value, **rule)
         if fault:
-            raise SerlibError(f"The {kind}'s {one.name} is {value!r}; it must be {fault}.")
+            raise SerlibError(f"The {kind}'s {one.name} is {in_short(value)}; it must be {fault}.")
 
 
-def _whole(value: Any, least: int) -> str:
+def _whole(value: Any, least: int, most: int | None = None) -> str:
     right = isinstance(value, numbers.Integral) and not isinstance(value, bool) and int(value) >= least
-    return "" if right else f"a whole number, {least} or more"
+    if right and (most is None or int(value) <= most):
+        return ""
+    return f"a whole number, {least} or more" if most is None else f"a whole number, {least} to {most}"
 
 
 def _positive(value: Any, optional: bool = False) -> str:
@@ -155,7 +157,7 @@ class Recipe:
     layers: str = setting("last", "one of", choices=("last", "weighted"))
     trim: bool = setting(False, "switch")
     pretrained: bool = setting(True, "switch")
-    seed: int = setting(101, "whole", least=0)
+    seed: int = setting(101, "whole", least=0, most=2**32 - 1)  # what numpy takes
     precision: str = setting("auto", "one of", choices=("auto", "fp32"))
     gradient_checkpointing: bool = setting(False, "switch")
     lora: int = setting(0, "whole", least=0)
@@ -230,7 +232,7 @@ class Probe:
     layers: str = setting("all", "one of", choices=("last", "all"))
     trim: bool = setting(False, "switch")
     pretrained: bool = setting(True, "switch")
-    seed: int = setting(101, "whole", least=0)
+    seed: int = setting(101, "whole", least=0, most=2**32 - 1)  # what numpy takes
 
     head = Logistic
     speeds = (1.0,)  # at which a clip is heard; the averages of its copies are averaged

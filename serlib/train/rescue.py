@@ -7,7 +7,7 @@ from pathlib import Path
 from zipfile import is_zipfile
 
 from serlib.errors import SerlibError
-from serlib.files import NO_ROOM, atomic_path
+from serlib.files import atomic_path, full_disk
 from serlib.train.recipes import Recipe
 from serlib.train.run import Work
 
@@ -33,13 +33,6 @@ def out_of_memory(error: Exception) -> bool:
     return known or any(sign in str(error) for sign in signs)
 
 
-def _full_disk(error: Exception) -> bool:
-    if isinstance(error, OSError) and error.errno in NO_ROOM:
-        return True
-    # safetensors and torch write outside Python, and their errors carry the number in their text, or nothing
-    return any(f"(os error {n})" in str(error) for n in NO_ROOM) or "PytorchStreamWriter failed" in str(error)
-
-
 def readable(work: Work[Recipe], error: Exception) -> Exception:
     """Return the error in one sentence where it is one of the known ends of a training, else itself."""
     title = work.title
@@ -49,7 +42,7 @@ def readable(work: Work[Recipe], error: Exception) -> Exception:
             f"{title}: the memory is not enough even for one clip at a time; choose a recipe with lora=16 and "
             "gradient_checkpointing=True, or a smaller backbone (ser.plan says what fits)."
         )
-    if _full_disk(error):
+    if full_disk(error):
         newest = last_whole_checkpoint(work.target / "trainer")  # which also clears what was half written
         kept = f"step {newest.rpartition('-')[2]}" if newest else "the beginning"
         return SerlibError(f"{title}: the disk is full, and training is kept up to {kept}; free some space, {again}.")

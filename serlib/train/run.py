@@ -23,15 +23,15 @@ import pandas as pd
 from filelock import FileLock, Timeout
 
 from serlib.data import audio
+from serlib.data.corpus import BOOKS_OWN
 from serlib.data.splits import Split
-from serlib.errors import SerlibError
+from serlib.errors import SerlibError, demand
 from serlib.files import atomic_path, cache_dir, checksum, given_path, key_of, safe_name, sweep
 from serlib.judge import predictions
 from serlib.judge.metrics import accuracy, unweighted_average_recall
 from serlib.train.backbones import Backbone, weights_key
 from serlib.train.recipes import Probe, Recipe
 
-BOOKS_OWN = ("mini", "ravdess")  # corpora whose runs need no name of a corpus in their path
 TABLES = ("predictions.csv", "history.csv")
 
 R = TypeVar("R", bound=Recipe | Probe)  # fine_tune works on Work[Recipe], probe on Work[Probe]
@@ -202,10 +202,8 @@ class Result:
 
 def work_on(backbone: Backbone, split: Split, recipe: R, folder: Path | str | Runs, name: str | None) -> Work[R]:
     """Return the work that ``fine_tune`` or ``probe`` was asked for. SerlibError for what is none of these."""
-    wanted = {"backbone": (backbone, Backbone, "ser.backbone"), "split": (split, Split, "ser.stratified_split")}
-    for what, (given, kind, maker) in wanted.items():
-        if not isinstance(given, kind):
-            raise SerlibError(f"The {what} is a {type(given).__name__}; make one with {maker}.")
+    demand(backbone, Backbone, "backbone", "make one with ser.backbone")
+    demand(split, Split, "split", "make one with ser.stratified_split")
     if name is not None and not (isinstance(name, str) and name.strip()):
         raise SerlibError(f"The name of a run is {name!r}; give some text, or leave it out.")
     if not isinstance(folder, Runs):
@@ -356,8 +354,6 @@ def _free_name(target: Path) -> Path:
 
 def _what_changed(before: Mapping[str, Any] | None, depends: Mapping[str, Any]) -> str:
     """Return the beginning of a sentence that says what is no longer as it was."""
-    if not before:
-        return "The run that is there is damaged or from another version of serlib"
     words = {
         "sound": "the recordings",
         "labels": "the clips of the split or their labels",
@@ -365,8 +361,11 @@ def _what_changed(before: Mapping[str, Any] | None, depends: Mapping[str, Any]) 
         "settings": "the recipe",
         "code": "serlib's own code",
     }
-    changed = [word for what, word in words.items() if key_of({"": before.get(what)}) != key_of({"": depends[what]})]
-    named = " and ".join(changed) or "something"
+    was = before or depends
+    changed = [word for what, word in words.items() if key_of({"": was.get(what)}) != key_of({"": depends[what]})]
+    if not changed:
+        return "The run that is there is damaged or from another version of serlib"
+    named = " and ".join(changed)
     return f"{named[0].upper()}{named[1:]} changed since the last run"
 
 

@@ -57,6 +57,8 @@ def model_card(run: Any) -> str:  # a Run, whose own module asks this one
     """
     from huggingface_hub import EvalResult, ModelCardData
 
+    if not isinstance(getattr(run, "info", None), dict):  # Run itself knows this module
+        raise SerlibError(f"A card is of a run, and this is a {type(run).__name__}; ser.load_run gives one.")
     info = run.info
     right, uar = accuracy(run), unweighted_average_recall(run)
     n = info["clips"]["test"]
@@ -183,7 +185,7 @@ run = ser.load_run("THE FOLDER OF THE RUN")
 answer = ser.classify(run, ["three_seconds_of_speech.wav"])
 print(answer)"""
     trimmed, longest = run.info["recipe"].get("trim"), _longest_heard(run)
-    found = _source_of(audio.trim, {}) if trimmed else {}
+    found = _source_of(audio.active_span, {}) if trimmed else {}
     defined = [text for _, text in sorted(found.items(), key=lambda pair: pair[1].startswith("\n"))]  # numbers first
     lines = ["# For a WAV or FLAC file."]
     lines += ["import numpy as np"] * bool(trimmed or longest)
@@ -191,7 +193,9 @@ print(answer)"""
     lines += [*defined, "", ""] if defined else []
     lines += ['samples, rate = soundfile.read("three_seconds_of_speech.wav", dtype="float32", always_2d=True)']
     lines += [f'samples = soxr.resample(samples.mean(axis=1), rate, {audio.RATE}, quality="HQ")']
-    lines += ["samples = trim(samples)"] * bool(trimmed)
+    lines += ["start, stop = active_span(samples)", "samples = samples[start:stop] if stop else samples"] * bool(
+        trimmed
+    )
     lines += ['model = pipeline("audio-classification", model="THIS REPOSITORY OR ITS FOLDER")']
     if longest:
         lines += [

@@ -1,5 +1,8 @@
 """Hand-made features: what is no clip, or too short for a pitch, is said before anything is measured."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -32,6 +35,18 @@ def test_the_shortest_clip_has_features_and_a_shorter_one_a_sentence(tmp_path):
         soundfile.write(file, tone[:length], RATE)
     with pytest.raises(SerlibError, match="1 clip.* shorter than 0.06 s, the first: short; .* leave them out"):
         acoustic_features(pd.DataFrame({"path": files, "emotion": ["sad", "glad"]}))
+
+
+def test_a_script_without_a_guard_measures_once(tmp_path):
+    """Its processes would otherwise begin with the script, and so without end."""
+    soundfile.write(tmp_path / "a.wav", 0.1 * np.sin(2 * np.pi * 200 * np.arange(RATE) / RATE), RATE)
+    script = tmp_path / "plain.py"
+    script.write_text(
+        "import pandas as pd\nfrom serlib.data.acoustics import acoustic_features\nprint('begun')\n"
+        f"print(len(acoustic_features(pd.DataFrame({{'path': [{str(tmp_path / 'a.wav')!r}], 'emotion': ['sad']}}))))\n"
+    )
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=300)
+    assert done.stdout.splitlines() == ["begun", "1"], done.stderr
 
 
 @pytest.mark.parametrize("odd", [None, "ravdess", [], pd.DataFrame()], ids=lambda o: str(type(o)))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock, Timeout
+from safetensors import SafetensorError
 
 from serlib import files
 from serlib.errors import SerlibError
@@ -114,6 +115,18 @@ def test_no_two_texts_share_a_name():
 
 
 # --- what cannot be written
+
+
+def test_a_disk_that_fills_up_below_python_is_one_sentence(tmp_path):
+    """What safetensors and torch write outside Python ends in errors of their own."""
+    full = "I/O error: No space left on device (os error 28)"
+    for error in (SafetensorError(full), RuntimeError("PytorchStreamWriter failed writing file data/1")):
+        with pytest.raises(SerlibError, match="no room on the disk for .*weights; free some space"):
+            with atomic_path(tmp_path / "weights", folder=True):
+                raise error
+    with pytest.raises(SafetensorError, match="damaged"), atomic_path(tmp_path / "weights"):
+        raise SafetensorError("damaged")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES, errno.EPERM])

@@ -114,6 +114,16 @@ def test_epochs_change_the_recipe_and_none_keeps_it():
     assert start("mini", epochs=None).recipe == PROFILES["mini"].recipe
 
 
+def test_the_first_line_counts_no_recordings_and_a_copy_that_lacks_some_says_so(tiny_dir, monkeypatch, capsys):
+    monkeypatch.setenv("RAVDESS_DIR", str(tiny_dir))
+    lesson = start("laptop")
+    assert "profile laptop - recordings of RAVDESS, mini twins" in capsys.readouterr().out
+    assert len(lesson.corpus()) == 16
+    assert (
+        capsys.readouterr().out == "This copy of RAVDESS has 16 clips of 4 of its 24 actors, and all of it has 1,440.\n"
+    )
+
+
 def test_runs_are_found_in_runs_then_in_results(home, spoken):
     lesson = start("mini")
     with pytest.raises(SerlibError, match="no finished run in mini/stratified/hubert-base-mini"):

@@ -457,6 +457,17 @@ def test_a_kill_between_checking_and_unpacking(serve, tmp_path):
     assert server.log == []
 
 
+def test_what_only_has_the_archives_name_is_not_believed(serve, tmp_path, capsys):
+    server = serve()
+    archive = tmp_path / "Audio_Speech_Actors_01-24.zip"
+    with zipfile.ZipFile(archive, "w") as forged, zipfile.ZipFile(io.BytesIO(server.data)) as right:
+        name = next(name for name in right.namelist() if name.endswith(".wav"))
+        forged.writestr(name, right.read(name))
+    assert len(ravdess(_download(tmp_path / "r"))) == 16
+    assert "is not the published archive, so it is downloaded anew" in capsys.readouterr().out
+    assert server.log and not archive.exists()
+
+
 def test_no_network(serve, tmp_path):
     server = serve()
     server.shutdown()

@@ -168,6 +168,12 @@ def test_a_corpus_of_ones_own_takes_no_run_of_the_books(few, tmp_path, monkeypat
     lesson = start("mini")
     twin, split = lesson.backbone("frozen"), stratified_split(few, **SHARES)
     book = probe(twin, split, lesson.probe_recipe, lesson.runs)
+    named_like_it = few[["path", "actor", "emotion"]].rename(index="my {}".format)
+    for name in ("mini", "ravdess"):  # neither of the book's corpora, whatever the file is called
+        named_like_it.to_csv(tmp_path / f"{name}.csv")
+        own = probe(twin, stratified_split(from_csv(tmp_path / f"{name}.csv"), **SHARES), PROBE, lesson.runs)
+        assert own.folder == lesson.runs / f"{name}.csv" / "stratified" / "hubert-base-mini-probe"
+        assert lesson.run("frozen").info == book.info and lesson.finished()[0].info == book.info
     few[["path", "actor", "emotion"]].to_csv(tmp_path / "mine.csv")
     mine = stratified_split(from_csv(tmp_path / "mine.csv"), **SHARES)
     own = probe(twin, mine, lesson.probe_recipe, lesson.runs)
@@ -254,6 +260,17 @@ def test_what_is_not_what_it_was_is_refused(run, name, harm, monkeypatch, tmp_pa
         start("mini").finished()
 
 
+def test_a_damaged_run_that_is_trained_anew_is_called_damaged(run, few, capsys):
+    """And is kept: nothing of what it depends on changed."""
+    (run.folder / "predictions.csv").write_text(cut_at_a_line((run.folder / "predictions.csv").read_text()))
+    again = probe(
+        backbone("hubert-base-mini"), stratified_split(few, **SHARES), PROBE, Runs(run.folder.parents[1], "mini")
+    )
+    said = capsys.readouterr().out
+    assert "The run that is there is damaged" in said and "kept as hubert-base-mini-probe.before" in said
+    assert again.predictions.equals(run.predictions)
+
+
 def test_a_missing_table_is_damage_and_a_missing_run_is_not(run):
     (run.folder / "history.csv").unlink()
     with pytest.raises(SerlibError, match="damaged") as caught:
@@ -307,6 +324,7 @@ def test_features_of_the_trainer_that_are_not_what_they_were_are_made_again(few,
         (Recipe, {"head_learning_rate": -1}),
         (Recipe, {"warmup": 500}),
         (Recipe, {"seed": -1}),
+        (Recipe, {"seed": 2**32}),
         (Recipe, {"trim": "no"}),
         (Recipe, {"pooling": "median"}),
         (Recipe, {"layers": "all"}),
@@ -318,6 +336,7 @@ def test_features_of_the_trainer_that_are_not_what_they_were_are_made_again(few,
         (Probe, {"layers": "weighted"}),
         (Probe, {"layers": "al"}),
         (Probe, {"seed": None}),
+        (Probe, {"seed": 2**40}),
     ],
 )
 def test_a_setting_that_could_not_be_carried_out_is_refused_when_the_recipe_is_made(kind, change):

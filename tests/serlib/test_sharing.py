@@ -129,7 +129,7 @@ def recordings(tmp_path, spoken) -> list[str]:
 def test_the_lines_of_the_card_say_what_classify_says(run, recordings, trim, capsys):
     run.info["recipe"]["trim"] = trim
     text = model_card(run)
-    assert ("trim(samples)" in text) == trim
+    assert ("active_span(samples)" in text) == trim
     expected = classify(run, recordings)
     for path, (_, row) in zip(recordings, expected.iterrows(), strict=True):
         assert answer_of(text, run, path) == pytest.approx(row.to_dict(), abs=1e-5)

@@ -225,6 +225,41 @@ def test_a_class_too_small_to_share_is_refused(ravdess_names):
         stratified_split(three)
 
 
+@pytest.mark.parametrize(
+    ("clips", "shares", "words", "better"),
+    [
+        (
+            24,
+            {"test_size": 0.2},
+            "by test_size 0.2: it takes 5, too few for .*; make test_size larger, such as 0.34",
+            None,
+        ),
+        (
+            64,
+            {"test_size": 0.2},
+            "51 clips .* by validation_size 0.1: it takes 6, .*; make validation_size larger, such as 0.16",
+            {"test_size": 0.2, "validation_size": 0.16},
+        ),
+        (64, {"test_size": 0.95}, "by test_size 0.95: it leaves 3, too few .*; make test_size smaller", None),
+        (8, {}, "of [a-z]+ there is one; add some or leave the class out", None),
+        (
+            24,
+            {"test_size": 0.5},
+            "12 clips .* by validation_size 0.1: of [a-z]+ there is one; add some",
+            None,
+        ),
+    ],
+)
+def test_a_share_too_small_for_every_class_is_named(ravdess_names, clips, shares, words, better):
+    """By its own name, and with one that does."""
+    once = ravdess_names.query("intensity == 'normal' and statement == 1 and repetition == 1")
+    some = once.sort_values("actor")[:clips]
+    with pytest.raises(SerlibError, match=words):
+        stratified_split(some, **shares)
+    if better:
+        assert {len(set(part["emotion"])) for _, part in stratified_split(some, **better).parts()} == {8}
+
+
 def test_a_split_that_leaves_a_class_out_is_refused(ravdess_names):
     with pytest.raises(
         SerlibError, match="train part of split mine has no clip of sad; make the other parts smaller or"
