@@ -45,9 +45,8 @@ def nearest(name: str, names: Iterable[str]) -> str:
     """
     known = list(names)
     close = get_close_matches(name, known, n=3, cutoff=0.5)
-    if close:
-        return f"did you mean {' or '.join(close)}?"
-    return f"known names are {', '.join(known)}."
+    shown = [repr(one) if one != one.strip() else one for one in close or known]  # a space at an end is seen in quotes
+    return f"did you mean {' or '.join(shown)}?" if close else f"known names are {', '.join(shown)}."
 
 
 def in_short(given: object) -> str:

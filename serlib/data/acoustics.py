@@ -146,7 +146,9 @@ def acoustic_features(corpus: pd.DataFrame) -> pd.DataFrame:
                 f"{len(short)} clip(s) are shorter than {SHORTEST} s, the first: {short[0]}; their pitch cannot be "
                 "measured, so leave them out."
             )
-        with main_out_of_sight(), multiprocessing.get_context("spawn").Pool(min(os.cpu_count() or 1, 8)) as pool:
+        with main_out_of_sight():
+            started = multiprocessing.get_context("spawn").Pool(min(os.cpu_count() or 1, 8))
+        with started as pool:
             rows = pool.map(_describe, [sounds[clip] for clip in clips], chunksize=30)
         with atomic_path(path) as fresh:
             text = pd.DataFrame(rows, index=pd.Index(clips, name="clip")).to_csv(lineterminator="\n")

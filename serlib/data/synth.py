@@ -29,13 +29,14 @@ import hashlib
 import json
 import multiprocessing
 import os
-import sys
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import astuple, dataclass, fields
 from functools import lru_cache, partial
+from multiprocessing import spawn
 from pathlib import Path
+from threading import Lock, get_ident
 from time import time_ns
 from typing import Any, TypeVar
 
@@ -419,28 +420,53 @@ def _in_fresh_processes(work: Callable[[_Item], _Done], items: Iterable[_Item]) 
     what its worker had said before. A process that is forked from one that only loaded Praat costs a few hundredths of
     a second; Windows has no fork, starts each from nothing, and takes several times as long.
     """
-    method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-    context = multiprocessing.get_context(method)
-    if method == "forkserver":
-        context.set_forkserver_preload(["parselmouth.praat", "scipy.special", __name__])
-    with main_out_of_sight(), context.Pool(min(os.cpu_count() or 1, 8), maxtasksperchild=1) as pool:
+    if _METHOD == "forkserver":
+        _CONTEXT.set_forkserver_preload(["parselmouth.praat", "scipy.special", __name__])
+    with _Workers().Pool(min(os.cpu_count() or 1, 8), maxtasksperchild=1) as pool:
         return pool.map(work, items, chunksize=1)
 
 
 @contextmanager
 def main_out_of_sight() -> Iterator[None]:
-    """Keep new processes from running the script that started them, which asks for work without any guard.
+    """Keep a process that this thread starts from running the script that asks for work without any guard.
 
-    Each process would first import it as its main module, and so ask for the same work again, for ever.
+    Each process would first import it as its main module, and so ask for the same work again, for ever. What other
+    threads start meanwhile, such as a pool of the reader's own, still finds its main module.
     """
-    main, file = vars(sys.modules["__main__"]), "__file__"
-    kept = {name: main[name] for name in (file, "__spec__") if name in main}
-    main["__spec__"] = None
-    main.pop(file, None)
-    try:
-        yield
-    finally:
-        main.update(kept)
+    with _STARTING:
+        told, here = spawn.get_preparation_data, get_ident()
+
+        def without_main(name: str) -> dict[str, Any]:
+            data = told(name)
+            return data if get_ident() != here else {k: v for k, v in data.items() if not k.startswith("init_main")}
+
+        spawn.get_preparation_data = without_main
+        try:
+            yield
+        finally:
+            spawn.get_preparation_data = told
+
+
+_METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+_CONTEXT: Any = multiprocessing.get_context(_METHOD)
+_Process: Any = _CONTEXT.Process
+_Kind: Any = type(_CONTEXT)
+_STARTING = Lock()
+
+
+class _Worker(_Process):
+    """A process that does not know the script that started it. A pool starts one for each item, in two threads."""
+
+    @staticmethod
+    def _Popen(process: Any) -> Any:
+        with main_out_of_sight():
+            return _Process._Popen(process)
+
+
+class _Workers(_Kind):
+    """What makes pools of such processes."""
+
+    Process = _Worker
 
 
 def _speak_clip(clip: tuple[str, Mapping[str, Any]], statements: Sequence[str], folder: Path) -> None:

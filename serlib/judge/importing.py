@@ -1,6 +1,7 @@
 """Predictions that another program made: taken in for a corpus, so that they can be judged like ours."""
 
-from collections.abc import Callable, Collection, Mapping
+import warnings
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -12,6 +13,15 @@ from serlib.errors import SerlibError, in_short, nearest
 from serlib.files import given_path
 from serlib.judge import predictions
 
+# How names of clips may differ from the corpus's without a difference that one sees, and what makes them the same.
+INVISIBLE: dict[str, Callable[[str], str]] = {
+    "str.strip": str.strip,
+    "str.lower": str.lower,
+    "str.upper": str.upper,
+    "lambda clip: clip.strip().lower()": lambda clip: clip.strip().lower(),
+    "lambda clip: clip.strip().upper()": lambda clip: clip.strip().upper(),
+}
+NUMBERED = ("", "Unnamed: 0")  # how pandas writes, and reads, a column that numbers the rows
 ROUNDED = 0.005  # a probability that was printed to two decimals is off by so much, and the sum by that for each class
 
 
@@ -28,18 +38,21 @@ def import_predictions(
 
     Truth and actors come from the corpus, of which the clips may be a part. Columns that are neither clip nor class are
     left out, but ``emotion`` and ``predicted``, where they are there, must say the same as the corpus and the
-    probabilities.
+    probabilities. Of a corpus without a name (``attrs["name"]``, which ``pd.concat`` drops) they are predictions of an
+    "unnamed" one, with a warning.
 
     Parameters
     ----------
     table
         The predictions, shape (clips, classes and more): a DataFrame, or a CSV with commas. A row for each clip and a
         column for each class of the corpus, in any order. Clips are named in a column ``clip``, else in the index (of a
-        CSV, in the first column): as in the corpus, or as its files are, with or without folder and ending.
+        CSV, in the first column that does more than number the rows): as in the corpus, or as its files are, with or
+        without folder and ending.
     corpus
         The corpus that they are about.
     labels
-        From names of columns to emotions of the corpus, for those that are called otherwise.
+        From names of columns, and from labels in ``emotion`` and ``predicted``, to emotions of the corpus, for those
+        that are called otherwise.
     clips
         From names of clips to those of the corpus, a mapping or a function, where both are called otherwise.
     part
@@ -63,6 +76,7 @@ def import_predictions(
     --------
     >>> import pandas as pd
     >>> corpus = pd.DataFrame({"emotion": ["happy", "sad"], "actor": ["01", "02"]}, index=["a", "b"])
+    >>> corpus.attrs["name"] = "mine"
     >>> table = pd.DataFrame({"clip": ["wav/b.wav", "wav/a.wav"], "sad": [0.8, 0.1], "joy": [0.2, 0.9]})
     >>> theirs = ser.import_predictions(table, corpus, labels={"joy": "happy"})
     >>> print(theirs[["clip", "emotion", "predicted", "p_happy"]].to_string(index=False))
@@ -70,9 +84,8 @@ def import_predictions(
        b     sad       sad      0.2
        a   happy     happy      0.9
     """
-    theirs, name = _table_and_name(table, name)
-    if not isinstance(corpus, pd.DataFrame) or "emotion" not in corpus or corpus.empty:
-        raise SerlibError("predictions are judged by a corpus, a table of clips and their emotions; give that second.")
+    _demand_corpus(corpus)
+    theirs, name = _table_and_name(table, name, corpus)
     if labels is not None and not isinstance(labels, Mapping):
         raise SerlibError(
             f"labels map columns to emotions, like {{'fear': 'fearful'}}, and this is {in_short(labels)}."
@@ -101,8 +114,24 @@ def import_predictions(
     frame = predictions.make(rows, scores, classes, part, corpus.attrs.get("name"))
     _demand_agreement(frame, theirs, dict(labels or {}), name)
     if "predicted" in theirs:  # of equally probable classes they chose one, and that is what they said
-        frame["predicted"] = [str((labels or {}).get(given, given)) for given in theirs["predicted"]]
+        frame["predicted"] = [_label_of(given, labels or {}) for given in theirs["predicted"]]
+    if frame["corpus"].iloc[0] == predictions.UNNAMED:
+        warnings.warn(
+            f"the corpus of {name} has no name, so its predictions are not compared with those of a corpus that has "
+            'one; pd.concat, merge and join drop it: set corpus.attrs["name"] before.',
+            stacklevel=2,
+        )
     return predictions.named(frame, name)
+
+
+def _demand_corpus(corpus: Any) -> None:
+    """Raise SerlibError for what is no corpus, or one of which a clip or its emotion is not known."""
+    if not isinstance(corpus, pd.DataFrame) or "emotion" not in corpus or corpus.empty:
+        raise SerlibError("predictions are judged by a corpus, a table of clips and their emotions; give that second.")
+    if twice := list(corpus.index[corpus.index.duplicated()]):
+        raise SerlibError(f"clip {twice[0]} stands twice in the corpus; keep one row for each clip.")
+    if (unknown := corpus["emotion"].isna()).any():
+        raise SerlibError(f"clip {corpus.index[unknown][0]} of the corpus has no emotion; leave such clips out.")
 
 
 def _no_distributions(scores: np.ndarray) -> np.ndarray:
@@ -111,27 +140,43 @@ def _no_distributions(scores: np.ndarray) -> np.ndarray:
     return ((scores < 0) | (off > ROUNDED * scores.shape[1] + 1e-9)).any(axis=1)
 
 
-def _table_and_name(table: Any, name: str | None) -> tuple[pd.DataFrame, str]:
+def _table_and_name(table: Any, name: str | None, corpus: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     """Return the table, clips in its index or in a column ``clip``, and what it is called."""
     if isinstance(table, pd.DataFrame):
-        if table.empty:
-            raise SerlibError(
-                "the table of predictions is empty; give it a row for each clip, a column for each class."
-            )
-        return table, str(table.attrs.get("name", "imported predictions")) if name is None else name
-    if not isinstance(table, str | Path):
+        name = str(table.attrs.get("name", "imported predictions")) if name is None else name
+    elif isinstance(table, str | Path):
+        path = given_path(table)
+        table, name = predictions.cells_of(path), path.stem if name is None else name
+        if "clip" not in table:
+            table = _clips_first(table, corpus, name)
+            table = table.set_index(table.columns[0])
+    else:
         raise SerlibError(f"predictions come as a DataFrame or a path, and this is {in_short(table)}.")
-    path = given_path(table)
-    cells = predictions.cells_of(path)
-    if "clip" not in cells:
-        cells = cells.set_index(cells.columns[0])
-    return cells, path.stem if name is None else name
+    if table.empty:
+        raise SerlibError("the table of predictions is empty; give it a row for each clip, a column for each class.")
+    for column in ("clip", "emotion", "predicted"):
+        if (table.columns == column).sum() > 1:
+            raise SerlibError(f"{name} has two columns {column}; leave one of them out.")
+    return table, name
+
+
+def _clips_first(cells: pd.DataFrame, corpus: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Return the cells without a first column that only numbers the rows, as ``to_csv`` writes it unasked."""
+    first = list(cells.iloc[:, 0])
+    numbers = first == [str(i) for i in range(len(first))] and cells.columns[0] in NUMBERED
+    if not numbers or set(first) <= set(corpus.index):
+        return cells
+    cells = cells.iloc[:, 1:]
+    if cells.shape[1] == 0 or pd.to_numeric(cells.iloc[:, 0], errors="coerce").notna().all():
+        raise SerlibError(
+            f"{name} numbers its rows and names no clips; put their names in a column clip, and save it with "
+            "index=False."
+        )
+    return cells
 
 
 def _clips_of(table: pd.DataFrame, clips: Any, corpus: pd.DataFrame, name: str) -> list[str]:
     """Return the corpus's name of each row's clip."""
-    if twice := list(corpus.index[corpus.index.duplicated()]):
-        raise SerlibError(f"clip {twice[0]} stands twice in the corpus; keep one row for each clip.")
     named = list(table["clip"] if "clip" in table else table.index)
     if clips is not None:
         if not isinstance(clips, Mapping) and not callable(clips):
@@ -151,10 +196,14 @@ def _clips_of(table: pd.DataFrame, clips: Any, corpus: pd.DataFrame, name: str) 
     found = [clip if isinstance(clip, str) and clip in known else _bare_name(str(clip), known) for clip in named]
     strange = [theirs for theirs, clip in zip(named, found, strict=True) if clip not in known]
     if strange:
-        few = ", ".join(map(str, strange[:3])) + ", ..." * (len(strange) > 3)
+        few = ", ".join(map(in_short, strange[:3])) + ", ..." * (len(strange) > 3)
         what = "clips takes a mapping, or a function, from their names to the corpus's"
         if "clip" not in table and isinstance(table.index, pd.RangeIndex):
             what = "name them in a column clip, or in the index"
+        for code, change in INVISIBLE.items():
+            if all(_bare_name(change(str(clip)), known) in known for clip in named):
+                what = f"they differ from its names by case or spaces alone, so give clips={code}"
+                break
         raise SerlibError(f"{len(strange)} clips of {name} are not in the corpus ({few}); {what}.")
     return found
 
@@ -168,10 +217,10 @@ def _bare_name(path: str, known: Collection[str]) -> str:
 def _scores_of(table: pd.DataFrame, labels: dict[Any, str], classes: list[str], name: str) -> np.ndarray:
     """Return the numbers of the classes, (clips, classes)."""
     columns = list(table.columns)
-    if strange := [column for column in labels if column not in columns]:
-        raise SerlibError(
-            f"labels names a column {in_short(strange[0])}, and {name} has {', '.join(map(str, columns))}."
-        )
+    texts = [table[column] for column in ("emotion", "predicted") if column in table]
+    known = {*columns, *(cell for text in texts for cell in text if isinstance(cell, Hashable))}
+    if strange := [label for label in labels if label not in known]:
+        raise SerlibError(f"labels names a column {in_short(strange[0])}, and {name} has {_quoted(columns)}.")
     if strange := [label for label in labels.values() if label not in classes]:
         raise SerlibError(f"labels names the emotion {in_short(strange[0])}; {nearest(str(strange[0]), classes)}")
     found: dict[str, int] = {}
@@ -180,12 +229,12 @@ def _scores_of(table: pd.DataFrame, labels: dict[Any, str], classes: list[str], 
         if label in classes and found.setdefault(label, place) != place:
             raise SerlibError(f"{name} has two columns for {label}; leave one of them out.")
     if missing := [label for label in classes if label not in found]:
-        raise SerlibError(
-            f"{name} has no column for {', '.join(missing)} among {', '.join(map(str, columns))}; say which it is, "
-            "like labels={'fear': 'fearful'}, or add a column of 0 for what it cannot say."
-        )
-    numbers = table.iloc[:, [found[label] for label in classes]].set_axis(classes, axis=1)
-    numbers = numbers.apply(pd.to_numeric, errors="coerce").to_numpy(float)
+        what = "say which it is, like labels={'fear': 'fearful'}, or add a column of 0 for what it cannot say"
+        near = {column: _alike(str(column).removeprefix("p_"), missing) for column in columns}
+        if near := {column: label for column, label in near.items() if label is not None}:
+            what = f"some differ by case or spaces alone, so give labels={labels | near}"
+        raise SerlibError(f"{name} has no column for {_quoted(missing)} among {_quoted(columns)}; {what}.")
+    numbers = np.column_stack([_numbers(table.iloc[:, found[label]]) for label in classes])
     if (odd := ~np.isfinite(numbers)).any():
         i, j = np.argwhere(odd)[0]
         given = table.astype(object).iloc[i, found[classes[j]]]  # nan, and not np.float64(nan)
@@ -193,6 +242,33 @@ def _scores_of(table: pd.DataFrame, labels: dict[Any, str], classes: list[str], 
             f"row {i + 1} of {name} has {in_short(given)} for {classes[j]}, which is no number; correct it."
         )
     return numbers
+
+
+def _numbers(cells: pd.Series) -> np.ndarray:
+    """Return the numbers of a column, be they text or scalars of torch; nan for what is none."""
+
+    def plain(cell: Any) -> Any:
+        if getattr(cell, "ndim", None) == 0 and hasattr(cell, "item"):
+            cell = cell.item()
+        return cell if pd.api.types.is_scalar(cell) and not isinstance(cell, complex) else None
+
+    cells = pd.Series([plain(cell) for cell in cells], dtype=object)
+    return pd.to_numeric(cells, errors="coerce").to_numpy(float, na_value=np.nan)
+
+
+def _label_of(given: Any, labels: Mapping[Any, str]) -> str:
+    """Return the emotion that a cell names."""
+    return str(labels.get(given, given) if isinstance(given, Hashable) else given)
+
+
+def _alike(name: str, known: Iterable[str]) -> str | None:
+    """Return which known name differs from this one by case or spaces at its ends alone, None if none does."""
+    return next((one for one in known if one.strip().casefold() == name.strip().casefold()), None)
+
+
+def _quoted(names: Iterable[Any]) -> str:
+    """Return names in quotes, in which a space is seen."""
+    return ", ".join(map(in_short, names))
 
 
 def _demand_agreement(frame: pd.DataFrame, table: pd.DataFrame, labels: dict[Any, str], name: str) -> None:
@@ -203,12 +279,15 @@ def _demand_agreement(frame: pd.DataFrame, table: pd.DataFrame, labels: dict[Any
         if column not in table:
             continue
         for i, given in enumerate(table[column]):
-            label = labels.get(given, given)
-            fits = label == frame[column].iloc[i]
+            label, right = _label_of(given, labels), frame[column].iloc[i]
+            fits = label == right
             if column == "predicted" and label in classes:  # of equally probable ones it may name another
                 fits = likely[i, classes.index(label)] >= likely[i].max() - predictions.TOLERANCE
             if not fits:
+                what = "check the order of its rows and columns, or leave that column out"
+                if label not in classes and (near := _alike(label, classes)):
+                    what = f"if they differ by case or spaces alone, give labels={labels | {str(given): near}}"
                 raise SerlibError(
-                    f"clip {frame['clip'].iloc[i]} has {column} {in_short(given)} in {name}, and {ours} is "
-                    f"{frame[column].iloc[i]}; check the order of its rows and columns, or leave that column out."
+                    f"clip {frame['clip'].iloc[i]} has {column} {in_short(given)} in {name}, and {ours} is {right!r}; "
+                    f"{what}."
                 )

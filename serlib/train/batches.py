@@ -29,7 +29,7 @@ class Buckets(torch.utils.data.Sampler):
     clips in the same steps as an undisturbed one. The last step is filled up with clips that the epoch has seen.
     """
 
-    def __init__(self, lengths: Sequence[int], size: int, seed: int) -> None:
+    def __init__(self, lengths: Sequence[float] | np.ndarray, size: int, seed: int) -> None:
         self.lengths, self.size, self.seed, self.epoch = np.asarray(lengths), size, seed, 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -46,6 +46,19 @@ class Buckets(torch.utils.data.Sampler):
         by_length = np.concatenate([pool[np.argsort(self.lengths[pool], kind="stable")] for pool in pools])
         steps = by_length.reshape(-1, self.size)
         return iter(steps[rng.permutation(len(steps))].ravel().tolist())
+
+
+def frames_multiple(needs_mask: bool, half_on_gpu: bool) -> int:
+    """Return of which number the frames of a batch are a multiple; the planner asks the same.
+
+    Only where a mask hides what is filled up: HuBERT base would hear it.
+    """
+    return GRID if needs_mask and half_on_gpu else 1
+
+
+def padded_length(longest: int, shortest: int, multiple: int) -> int:
+    """Return the frames of a batch whose longest clip has ``longest`` of them."""
+    return -(-max(longest, shortest) // multiple) * multiple
 
 
 def collate(
@@ -65,8 +78,7 @@ def collate(
     number is a ``multiple``, so that a GPU meets few lengths.
     """
     features = [torch.from_numpy(np.array(clip["features"])).view(channels, -1) for clip in clips]
-    longest = max(shortest, *(f.shape[1] for f in features))
-    longest = -(-longest // multiple) * multiple
+    longest = padded_length(max(f.shape[1] for f in features), shortest, multiple)
     batch = {
         name: torch.stack([torch.nn.functional.pad(f, (0, longest - f.shape[1])) for f in features]),
         "labels": torch.tensor([labels[str(clip["clip"])] for clip in clips]),

@@ -17,7 +17,7 @@ from serlib.judge import predictions
 from serlib.judge.metrics import uar
 from serlib.train.backbones import Backbone, extractor_of, revision_of
 from serlib.train.heads import softmax_of
-from serlib.train.recipes import Recipe
+from serlib.train.recipes import Recipe, halved
 from serlib.train.run import Result, Run, Runs, Work, found_or_made, processes, work_on
 
 CODE = 1  # raise it when the same recipe would give other numbers
@@ -120,7 +120,7 @@ def _train_within_memory(work: Work[Recipe], tracker: str | None) -> Result:
             # a process that is alone in having too little memory would leave the others waiting
             if not rescue.out_of_memory(error) or batch == 1 or many > 1:
                 raise rescue.readable(work, error) from error
-        batch = batch // 2 if batch % 2 == 0 else 1
+        batch = halved(batch)
         evaluated = max(evaluated // 2, 1)  # it may have been an evaluation that was too much
         accumulation = recipe.batch_size * recipe.accumulation // batch
         print(
@@ -340,8 +340,7 @@ def _trainer(work: Work[Recipe], learner: _Learner, data: dict[str, Any], argume
             channels=learner.channels,
             needs_mask=work.backbone.needs_mask,
             shortest=learner.shortest,
-            # only where a mask hides what is filled up: HuBERT base would hear it
-            multiple=batches.GRID if work.backbone.needs_mask and gpu and (arguments.bf16 or arguments.fp16) else 1,
+            multiple=batches.frames_multiple(work.backbone.needs_mask, gpu and (arguments.bf16 or arguments.fp16)),
         ),
         compute_loss_func=_loss_of(recipe, split),
         compute_metrics=_scores,

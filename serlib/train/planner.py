@@ -5,6 +5,7 @@ What a GPU makes of it is predicted, not measured; on a CPU, a few steps with on
 """
 
 import json
+import math
 import os
 import time
 from collections.abc import Callable
@@ -20,9 +21,10 @@ from serlib.data import audio
 from serlib.data.splits import Split
 from serlib.errors import SerlibError, demand, nearest
 from serlib.train.backbones import SIX, Backbone, backbone, config_of, weights_of
+from serlib.train.batches import Buckets, frames_multiple, padded_length
 from serlib.train.counting import Counts, Pass, Setup, convolution_operations, count
 from serlib.train.finetuning import half_precision
-from serlib.train.recipes import Recipe
+from serlib.train.recipes import Recipe, halved
 
 GB = 1e9
 CONFIGS = Path(__file__).parent / "configs"  # of the six, what their config.json on the hub says of their shape
@@ -170,7 +172,7 @@ def plan(backbone: Backbone, recipe: Recipe, device: str | Device = "here", spli
     remedy: dict[str, Any] = {}
     predicted = _predicted_cost(backbone, recipe, place, split)
     if not predicted.fits:
-        remedy = _remedy(recipe, lambda other: _predicted_cost(backbone, other, place, split).fits)
+        remedy = _remedy(recipe, lambda other: _Work.of(backbone, other, place, split).memory <= place.memory)
     return replace(predicted, remedy=remedy)
 
 
@@ -199,7 +201,7 @@ def plan_all(recipe_for: Callable[[Backbone], Recipe], devices: list[str] | None
     --------
     >>> table = ser.plan_all(lambda backbone: ser.Recipe(), ["T4"])
     >>> table["memory (GB)"].round(1).to_list()
-    [7.7, 7.7, 2.9, 21.1, 7.7, 7.7]
+    [7.8, 7.8, 2.9, 21.4, 7.8, 7.8]
     """
     rows = []
     for row in map(backbone, SIX):
@@ -252,51 +254,87 @@ def _config(backbone: Backbone, recipe: Recipe, labels: int) -> str:
     return json.dumps(config, sort_keys=True)
 
 
+@dataclass(frozen=True)
+class _Work:
+    """What a run has to do: its setup, its batches of (clips, frames) in an epoch, and the counts of the largest one.
+
+    ``steps`` are the optimizer's in all epochs, ``looks`` how often validation is judged; ``memory`` is what it needs
+    at most, in GB.
+    """
+
+    setup: Setup
+    train: list[tuple[int, int]]
+    evaluation: list[tuple[int, int]]
+    test: list[tuple[int, int]]
+    steps: int
+    looks: int
+    sound: float  # in seconds
+    largest: tuple[int, int]
+    counts: Counts
+    memory: float
+
+    @classmethod
+    def of(cls, backbone: Backbone, recipe: Recipe, device: Device, split: Split | None) -> "_Work":
+        seconds = _clip_seconds(recipe, split)
+        mixed = recipe.precision == "auto" and device.half
+        gpu = not device.measured
+        config = _config(backbone, recipe, len(split.labels) if split else 8)
+        setup = Setup(config, recipe.lora, recipe.gradient_checkpointing, mixed, gpu)
+        multiple = frames_multiple(backbone.needs_mask, gpu and mixed)
+        train = _batches(_in_order(seconds["train"], recipe), recipe.batch_size, multiple)
+        more = max(recipe.batch_size, 8)
+        evaluation, test = (_batches(np.sort(seconds[part]), more, multiple) for part in ("validation", "test"))
+        # a step that the epoch ends before it is full counts as one, as it does for the Trainer
+        steps = recipe.epochs * math.ceil(len(train) / recipe.accumulation)
+        looks = math.ceil(steps / recipe.eval_every) + 1  # after the last step too, and once more with the best
+        # in some epoch the longest clip is in a batch of full size, whatever the order
+        largest = max(clips for clips, _ in train), max(frames for _, frames in train)
+        counts = count(setup, *largest)
+        peak = _peak_bytes(counts, recipe, device, weights_of(backbone.checkpoint))
+        sound = float(sum(lengths.sum() for lengths in seconds.values()))
+        return cls(setup, train, evaluation, test, steps, looks, sound, largest, counts, peak / GB + device.start)
+
+
 def _predicted_cost(backbone: Backbone, recipe: Recipe, device: Device, split: Split | None) -> Cost:
-    seconds = _clip_seconds(recipe, split)
-    config = _config(backbone, recipe, len(split.labels) if split else 8)
-    mixed = recipe.precision == "auto" and device.half
-    setup = Setup(config, recipe.lora, recipe.gradient_checkpointing, mixed, gpu=not device.measured)
-    batches = _padded_frames(seconds["train"], recipe)
-    looked = replace(recipe, batch_size=max(recipe.batch_size, 8), bucketing=True)
-    evaluated, tested = (_padded_frames(seconds[part], looked) for part in ("validation", "test"))
-    usual = batches[0][0], round(float(np.mean([frames for _, frames in batches])))
-    clips, frames = max(batches)
-    counts = count(setup, clips, frames)
-    forward, backward = (n.scaled(usual[0] / clips, usual[1] / frames) for n in (counts.forward, counts.backward))
+    work = _Work.of(backbone, recipe, device, split)
+    counts, (clips, frames) = work.counts, work.largest
+    usual = clips, round(float(np.mean([frames for _, frames in work.train])))
+    forward, backward = (n.scaled(1, usual[1] / frames) for n in (counts.forward, counts.backward))
     parameters, trainable = round(counts.parameters), round(counts.trainable)
 
-    steps = len(batches) * recipe.epochs / recipe.accumulation
-    step_operations = recipe.accumulation * forward.plus(backward).operations
-    sizes = [clips * frames / (usual[0] * usual[1]) for clips, frames in [*evaluated, *tested]]
-    # validation every so many steps, then validation and test with the best of them
-    looks = steps / recipe.eval_every * sum(sizes[: len(evaluated)]) + sum(sizes)  # in usual batches
-    sound = float(sum(lengths.sum() for lengths in seconds.values()))  # in seconds
-    convolving = sound * convolution_operations(config)
+    at_once = min(recipe.accumulation, len(work.train))  # batches of a step
+    step_operations = at_once * forward.plus(backward).operations
+    sizes = {part: _in_batches(getattr(work, part), usual) for part in ("train", "evaluation", "test")}
+    looked = work.looks * sizes["evaluation"] + sizes["test"]
+    convolving = work.sound * convolution_operations(work.setup.config)
 
-    ahead, both = _batch_seconds(forward, backward, setup, device, usual)
+    ahead, both = _batch_seconds(forward, backward, work.setup, device, usual)
     # Adam reads and writes weight, gradient and averages; the gradient is cleared, and measured to be clipped
     update = 4 * 11 * trainable / (device.bandwidth * (1 if device.measured else REACHED["bandwidth"]))
-    one = recipe.accumulation * both + update
-    total = STARTING + steps * one + looks * ahead
+    total = STARTING + recipe.epochs * sizes["train"] * both + work.steps * update + looked * ahead
     total += convolving * 2 / (device.full * (1 if device.measured else REACHED["full"]))
-    peak = _peak_bytes(counts, recipe, device, weights_of(backbone.checkpoint))
+    trained = recipe.epochs * sizes["train"] * forward.plus(backward).operations
     return Cost(
         title=backbone.title,
         device=device.name,
         measured=device.measured,
         parameters=parameters,
         trainable=trainable,
-        memory=peak / GB + device.start,
+        memory=work.memory,
         limit=device.memory,
         step_operations=step_operations,
-        operations=steps * step_operations + looks * forward.operations + convolving,
-        step_seconds=one,
+        operations=trained + looked * forward.operations + convolving,
+        step_seconds=at_once * both + update,
         minutes=total / 60,
-        disk=_disk_bytes(counts, recipe, backbone, sound) / GB,
+        disk=_disk_bytes(counts, recipe, backbone, work.sound) / GB,
         left=4 * parameters / GB,
         remedy={},
     )
+
+
+def _in_batches(batches: list[tuple[int, int]], usual: tuple[int, int]) -> float:
+    """Return how many batches of the usual size these are."""
+    return sum(clips * frames for clips, frames in batches) / (usual[0] * usual[1])
 
 
 def _peak_bytes(counts: Counts, recipe: Recipe, device: Device, source: Path | str) -> float:
@@ -352,23 +390,27 @@ def _clip_seconds(recipe: Recipe, split: Split | None) -> dict[str, np.ndarray]:
     """Return the lengths of the clips of each part, in seconds."""
     if split is None:
         known = _TRIMMED if recipe.trim else _WHOLE
-        # in a shuffled order, as in a corpus
-        order = np.random.default_rng(0)
-        return {
-            part: order.permutation(np.interp(np.linspace(0, 10, n), np.arange(11), known))
-            for part, n in _CLIPS.items()
-        }
+        return {part: np.interp(np.linspace(0, 10, n), np.arange(11), known) for part, n in _CLIPS.items()}
     if not recipe.trim:
         return {part: frame["seconds"].to_numpy() for part, frame in split.parts()}
     sounds = audio.clips(pd.concat([frame for _, frame in split.parts()]), trim=True)
     return {part: np.array([len(sounds[clip]) / audio.RATE for clip in frame.index]) for part, frame in split.parts()}
 
 
-def _padded_frames(seconds: np.ndarray, recipe: Recipe) -> list[tuple[int, int]]:
-    """Return (clips, frames of the longest) of each batch, by length where the recipe buckets."""
-    ordered = np.sort(seconds) if recipe.bucketing else seconds
-    batches = [ordered[i : i + recipe.batch_size] for i in range(0, len(ordered), recipe.batch_size)]
-    return [(len(batch), max(SHORTEST, int(batch.max() * FRAMES))) for batch in batches]
+def _in_order(seconds: np.ndarray, recipe: Recipe) -> np.ndarray:
+    """Return the lengths of the clips as training hears them in its first epoch, those that fill up its last step too.
+
+    Without buckets it is any order that has nothing to do with their lengths.
+    """
+    if recipe.bucketing:
+        return seconds[list(Buckets(seconds, recipe.batch_size * recipe.accumulation, recipe.seed))]
+    return np.random.default_rng(recipe.seed).permutation(seconds)
+
+
+def _batches(seconds: np.ndarray, size: int, multiple: int) -> list[tuple[int, int]]:
+    """Return (clips, frames that they are filled up to) of each batch."""
+    batches = [seconds[i : i + size] for i in range(0, len(seconds), size)]
+    return [(len(batch), padded_length(int(batch.max() * FRAMES), SHORTEST, multiple)) for batch in batches]
 
 
 # --- devices ------------------------------------------------------------------------------------------------------
@@ -464,11 +506,19 @@ def _seconds_of_tries(step: Callable[[], object], least: int) -> list[float]:
 
 
 def _remedy(recipe: Recipe, fits: Callable[[Recipe], bool]) -> dict[str, Any]:
-    """Return the smallest change to the recipe that fits: memory for time, then smaller batches, then fewer weights."""
-    half = {"batch_size": max(1, recipe.batch_size // 2), "accumulation": recipe.accumulation * 2}
-    lora = {"lora": 16, "gradient_checkpointing": True, "layers": "last", "layerdrop": 0.0}
-    changes = ({"gradient_checkpointing": True}, {"gradient_checkpointing": True, **half}, lora, {**lora, **half})
-    for change in changes:
-        if fits(replace(recipe, **change)):
-            return {name: value for name, value in change.items() if getattr(recipe, name) != value}
+    """Return the smallest change to the recipe that fits: memory for time, then smaller batches, then fewer weights.
+
+    Of smaller batches it is the largest that fits; a step has as many clips as before.
+    """
+    lora = {"lora": recipe.lora or 16, "gradient_checkpointing": True, "layers": "last", "layerdrop": 0.0}
+    for change in ({"gradient_checkpointing": True}, lora):
+        for size in _sizes(recipe.batch_size):
+            changes = change | {"batch_size": size, "accumulation": recipe.batch_size * recipe.accumulation // size}
+            if fits(replace(recipe, **changes)):
+                return {name: value for name, value in changes.items() if getattr(recipe, name) != value}
     return {}
+
+
+def _sizes(batch: int) -> list[int]:
+    """Return this batch, its half and so on down to one clip."""
+    return [batch] if batch == 1 else [batch, *_sizes(halved(batch))]

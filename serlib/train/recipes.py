@@ -193,6 +193,11 @@ class Recipe:
         )
 
 
+def halved(batch: int) -> int:
+    """Return the next smaller batch to try where memory is not enough; it divides whatever step this one divides."""
+    return batch // 2 if batch % 2 == 0 else 1
+
+
 @dataclass(frozen=True)
 class Probe:
     """How a frozen encoder is probed (02): layers averaged over time, and logistic regression on the averages.

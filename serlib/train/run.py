@@ -249,7 +249,7 @@ def load_run(folder: Path | str) -> Run:
             if checksum(folder / name) != digest:
                 raise ValueError(f"{name} is not what it was when the run was finished")
         history = pd.read_csv(folder / "history.csv")
-        kept = predictions.read(folder / "predictions.csv")
+        kept = predictions.read(folder / "predictions.csv").assign(profile=str(info["profile"]))
         if list(info["labels"]) != list(predictions.labels(kept)):
             raise ValueError("run.json has other labels than predictions.csv")
     except (ValueError, KeyError, TypeError, AttributeError, OSError, pd.errors.EmptyDataError) as error:
@@ -374,7 +374,7 @@ def _write_run(work: Work[R], depends: Mapping[str, Any], result: Result, start:
     backbone, split, target = work.backbone, work.split, work.target
     with atomic_path(target / "checkpoint", folder=True) as fresh:
         result.save(fresh)
-    predictions.write(result.predictions, target / "predictions.csv")
+    predictions.write(result.predictions.assign(profile=work.runs.profile), target / "predictions.csv")
     with atomic_path(target / "history.csv") as fresh:
         result.history.to_csv(fresh, index=False, lineterminator="\n")
     info = {

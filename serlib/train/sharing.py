@@ -150,12 +150,15 @@ def _is_plain(run: Any) -> bool:
     return run.info["kind"] != "probe" and run.info["recipe"]["pooling"] == "mean"
 
 
-def _longest_heard(run: Any) -> int | None:
-    """Return how many seconds the model hears at once, None where it hears any length: as ``classify`` asks."""
+def _longest_heard(run: Any) -> int | str | None:
+    """Return how many seconds the model hears at once, as ``classify`` asks, None where it hears any length.
+
+    Where the checkpoint is not here it is code that asks it, once it is loaded.
+    """
     try:
         kept = json.loads((run.folder / "checkpoint" / "preprocessor_config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return None
+        return 'getattr(model.feature_extractor, "chunk_length", None)'
     return kept.get("chunk_length")
 
 
@@ -185,6 +188,7 @@ run = ser.load_run("THE FOLDER OF THE RUN")
 answer = ser.classify(run, ["three_seconds_of_speech.wav"])
 print(answer)"""
     trimmed, longest = run.info["recipe"].get("trim"), _longest_heard(run)
+    asked = isinstance(longest, str)
     found = _source_of(audio.active_span, {}) if trimmed else {}
     defined = [text for _, text in sorted(found.items(), key=lambda pair: pair[1].startswith("\n"))]  # numbers first
     lines = ["# For a WAV or FLAC file."]
@@ -199,7 +203,8 @@ print(answer)"""
     lines += ['model = pipeline("audio-classification", model="THIS REPOSITORY OR ITS FOLDER")']
     if longest:
         lines += [
-            f"count = -(-len(samples) // {longest * audio.RATE})  # pieces, since it hears {longest} s at once",
+            f"longest = {longest}  # seconds that it hears at once" + ", None for any length" * asked,
+            f"count = -(-len(samples) // (longest * {audio.RATE}))" + " if longest else 1" * asked,
             "pieces = np.array_split(samples, count)",
             f'heard = [model({{"raw": piece, "sampling_rate": {audio.RATE}}}, top_k=None) for piece in pieces]',
             'scores = [{one["label"]: one["score"] for one in piece} for piece in heard]',

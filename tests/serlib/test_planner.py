@@ -218,6 +218,105 @@ def test_what_does_not_fit_says_what_would():
     assert plan(BACKBONES["hubert-xlarge"], dataclasses.replace(PROFILES["paper"].recipe, **found.remedy), "T4").fits
 
 
+@pytest.mark.parametrize("batch, largest", [(96, 24), (24, 24), (27, 1)])
+def test_the_remedy_is_the_largest_batch_that_fits_at_the_same_step(batch, largest):
+    """Halved as the training itself would; 2.9 GB are enough for HuBERT base and 24 clips with checkpointing."""
+    recipe = Recipe(batch_size=batch, accumulation=2)
+    small = dataclasses.replace(DEVICES["T4"], memory=2.9)
+    found = plan(BACKBONES["hubert-base"], recipe, small)
+    mended = dataclasses.replace(recipe, **found.remedy)
+    assert not found.fits and found.remedy and plan(BACKBONES["hubert-base"], mended, small).fits
+    assert mended.batch_size == largest and mended.lora == 0
+    assert mended.batch_size * mended.accumulation == 2 * batch
+    double = {"batch_size": 2 * largest, "accumulation": batch // largest}
+    if batch == 96:
+        assert not plan(BACKBONES["hubert-base"], dataclasses.replace(mended, **double), small).fits
+
+
+def test_only_what_one_clip_does_not_fit_has_no_remedy():
+    recipe = Recipe(batch_size=64, accumulation=1, gradient_checkpointing=True)
+    row = BACKBONES["hubert-xlarge"]
+    one = dataclasses.replace(recipe, batch_size=1, accumulation=64, lora=16)
+    needed = plan(row, one, "T4").memory
+    enough, little = (dataclasses.replace(DEVICES["T4"], memory=needed + more) for more in (1e-6, -1e-6))
+    found = plan(row, recipe, enough)
+    assert found.remedy == {"batch_size": 1, "accumulation": 64, "lora": 16}
+    found = plan(row, recipe, little)
+    assert not found.fits and not found.remedy and "whatever the recipe" in str(found)
+    assert set(plan(row, dataclasses.replace(recipe, lora=4), enough).remedy) == {"batch_size", "accumulation"}
+
+
+@pytest.mark.parametrize("bucketing", [True, False])
+@pytest.mark.parametrize("accumulation", [4, 40])
+def test_a_training_does_the_steps_that_were_planned(spoken, tmp_path, monkeypatch, accumulation, bucketing):
+    """The batches of its first epoch, its steps, its evaluations: seen in the Trainer itself, on a CPU."""
+    from serlib.data.splits import stratified_split
+    from serlib.train import batches
+    from serlib.train.finetuning import fine_tune
+
+    split = stratified_split(spoken, test_size=0.25, validation_size=0.2)
+    recipe = Recipe(epochs=2, batch_size=4, accumulation=accumulation, eval_every=3, bucketing=bucketing)
+    seen, collate = [], batches.collate
+    said = {"train": set(split.train.index), "evaluation": set(split.validation.index), "test": set(split.test.index)}
+
+    def watched(clips, *args, **options):
+        batch = collate(clips, *args, **options)
+        part = next(part for part, names in said.items() if str(clips[0]["clip"]) in names)
+        seen.append((part, len(clips), batch["input_values"].shape[-1]))
+        return batch
+
+    monkeypatch.setattr(batches, "collate", watched)
+    run = fine_tune(backbone("hubert-base-mini"), split, recipe, tmp_path)
+    work = planner._Work.of(backbone("hubert-base-mini"), recipe, planner._device("CPU", 64), split)
+    train = [batch for part, *batch in seen if part == "train"]
+    assert len(train) == 2 * len(work.train)
+    if bucketing:  # the very same batches, but for a frame at the edge
+        assert np.abs(np.array(train[: len(work.train)]) - np.array(work.train)).max() <= 1
+    assert sum(clips for clips, _ in train) == 2 * sum(clips for clips, _ in work.train)
+    for part, times in (("evaluation", work.looks), ("test", 1)):
+        assert [clips for at, clips, _ in seen if at == part] == times * [clips for clips, _ in getattr(work, part)]
+    assert (run.info["steps"], len(run.history) + 1) == (work.steps, work.looks)
+
+
+def test_a_step_that_an_epoch_ends_is_a_step():
+    """1,036 clips make 259 batches of 4: more of them in a step there are not, unless the step is filled up."""
+    whole, more = (plan(BACKBONES["hubert-base"], Recipe(bucketing=False, accumulation=n), "T4") for n in (259, 1000))
+    assert whole == more
+    half = plan(BACKBONES["hubert-base"], Recipe(bucketing=False, accumulation=258), "T4")
+    assert half.minutes > whole.minutes and half.step_operations < whole.step_operations
+    # where batches are of like length, a step is filled up: here with twice the clips of the epoch
+    full, filled = (plan(BACKBONES["hubert-base"], Recipe(accumulation=n), "T4") for n in (259, 2 * 259))
+    assert filled.operations == pytest.approx(2 * full.operations, rel=0.05)
+
+
+@pytest.mark.parametrize("key, precision, multiple", [
+    ("wav2vec2-large", "auto", 32), ("wav2vec2-large", "fp32", 1), ("hubert-base", "auto", 1),
+])  # fmt: skip
+def test_a_gpu_in_half_precision_is_planned_with_the_lengths_that_training_gives_it(key, precision, multiple):
+    recipe = Recipe(precision=precision)
+    work = planner._Work.of(BACKBONES[key], recipe, DEVICES["T4"], None)
+    plain = planner._Work.of(BACKBONES[key], recipe, planner._device("CPU", 64), None)
+    for part in ("train", "evaluation", "test"):
+        rounded, exact = (np.array(getattr(one, part)) for one in (work, plain))
+        assert (rounded[:, 1] == np.ceil(exact[:, 1] / multiple) * multiple).all()
+    more = np.prod(work.train, axis=1).sum() / np.prod(plain.train, axis=1).sum()
+    assert (1.05 < more < 1.2) if multiple > 1 else more == 1
+    assert work.largest == (4, -(-plain.largest[1] // multiple) * multiple)
+
+
+def test_the_longest_clip_is_planned_in_a_full_batch_whatever_the_order(spoken):
+    from serlib.data.splits import stratified_split
+
+    split = stratified_split(spoken, test_size=0.25, validation_size=0.2)
+    memory = set()
+    for i in range(0, len(split.train), 5):
+        seconds = np.full(len(split.train), 2.0)
+        seconds[i] = 9.0
+        one = dataclasses.replace(split, train=split.train.assign(seconds=seconds))
+        memory.add(plan(BACKBONES["hubert-base"], Recipe(batch_size=10, bucketing=False), "T4", one).memory)
+    assert len(memory) == 1
+
+
 def test_checkpointing_saves_memory_and_costs_time():
     plain, forgetful = (
         plan(BACKBONES["wav2vec2-large"], Recipe(gradient_checkpointing=on), "T4") for on in (False, True)

@@ -1,6 +1,7 @@
 """The embedded corpus: spoken alike every time, healthy sound, and the prosody that the table promises."""
 
 import json
+import multiprocessing
 import os
 import re
 import shutil
@@ -202,3 +203,51 @@ def test_a_script_without_a_guard_speaks_once(tmp_path):
     )
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=300)
     assert done.stdout.splitlines() == ["begun", f"3 {script} None"], done.stderr
+
+
+TWO_AT_ONCE = """
+import threading
+from serlib.data import synth
+print("begun")
+kept, spoken = (__file__, __spec__), {}
+threads = [threading.Thread(target=lambda n=n: spoken.update({n: synth.recite(n)})) for n in (2, 3)]
+for thread in threads:
+    thread.start()
+seen = set()
+while any(thread.is_alive() for thread in threads):
+    seen.add((globals().get("__file__"), __spec__))
+print(sorted(map(len, spoken.values())), seen <= {kept}, (__file__, __spec__) == kept)
+"""
+
+POOL_OF_ONES_OWN = """
+import multiprocessing
+import threading
+from serlib.data import synth
+def double(x):
+    return 2 * x
+def own(method):
+    with multiprocessing.get_context(method).Pool(1) as pool:
+        print(pool.map(double, [21]))
+if __name__ == "__main__":
+    for method in multiprocessing.get_all_start_methods():
+        with synth.main_out_of_sight():  # as long as a worker of serlib is started
+            thread = threading.Thread(target=own, args=(method,))
+            thread.start()
+            thread.join()
+    print(len(synth.recite(1)), multiprocessing.spawn.get_preparation_data.__module__)
+"""
+
+
+@pytest.mark.parametrize(
+    "code, said",
+    [
+        (TWO_AT_ONCE, ["begun", "[2, 3] True True"]),
+        (POOL_OF_ONES_OWN, ["[42]"] * len(multiprocessing.get_all_start_methods()) + ["1 multiprocessing.spawn"]),
+    ],
+    ids=["two at once", "a pool of one's own"],
+)
+def test_threads_of_a_script_do_not_disturb_each_other(tmp_path, code, said):
+    script = tmp_path / "threads.py"
+    script.write_text(code)
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=300)
+    assert done.stdout.splitlines() == said, done.stderr
