@@ -414,7 +414,8 @@ class Lesson:
         Raises
         ------
         SerlibError
-            For a corpus that it did not hear, for a name without its two halves, and in the place of a run.
+            For a corpus that it did not hear, for a voter of another profile, for a name without its two halves, and in
+            the place of a run.
 
         Examples
         --------
@@ -425,7 +426,7 @@ class Lesson:
         halves = name.split("/") if isinstance(name, str) else []
         if len(halves) != 2 or not all(half.strip() for half in halves):
             raise SerlibError(f"{name!r:.60} is no name for a voter; give a split and a name, such as stratified/svm.")
-        keep_voter(voter, self.runs.folder.joinpath(*map(safe_name, halves)), corpus)
+        keep_voter(voter, self.runs.folder.joinpath(*map(safe_name, halves)), corpus, self.profile)
 
     def scoreboard(self, split: Split, through: str) -> scoreboard.Scoreboard:
         """Return every system that the notebooks up to one have made, on one split (02 to 11).

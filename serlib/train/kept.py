@@ -18,7 +18,7 @@ RECORD = "voter.json"
 TABLE = "predictions.csv"
 
 
-def keep_voter(voter: AnyVoter, folder: Path, corpus: pd.DataFrame) -> None:
+def keep_voter(voter: AnyVoter, folder: Path, corpus: pd.DataFrame, profile: str) -> None:
     """Write what a voter said into a folder, whole or not at all; what was kept there before is replaced.
 
     Parameters
@@ -29,16 +29,22 @@ def keep_voter(voter: AnyVoter, folder: Path, corpus: pd.DataFrame) -> None:
         Where it goes.
     corpus
         The corpus whose clips it heard.
+    profile
+        The profile that it belongs to from now on.
 
     Raises
     ------
     SerlibError
-        For a corpus that it did not hear, and for a folder that holds a run.
+        For a corpus that it did not hear, for a voter of another profile, and for a folder that holds a run.
     """
+    name = predictions.name_of(voter)
     if (folder / "run.json").exists():
-        raise SerlibError(f"{folder} holds a run; keep {predictions.name_of(voter)} under another name.")
+        raise SerlibError(f"{folder} holds a run; keep {name} under another name.")
     [frame] = predictions.align([voter])
-    clips = predictions.of_clips(frame, corpus, predictions.name_of(voter))
+    if (theirs := frame["profile"].iloc[0]) not in ("", profile):
+        raise SerlibError(f"{name} is of profile {theirs}; keep it in a lesson of that profile, not of {profile}.")
+    frame = frame.assign(profile=profile)
+    clips = predictions.of_clips(frame, corpus, name)
     heard = {part: sound_of(clips[(frame["part"] == part).to_numpy()]) for part in sorted(set(frame["part"]))}
     with atomic_path(folder, folder=True) as fresh:
         predictions.write(frame, fresh / TABLE)

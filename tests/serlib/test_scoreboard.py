@@ -74,7 +74,9 @@ def test_what_is_kept_comes_back_and_knows_what_it_heard(home, corpus, split):
     lesson.keep(said, "stratified/svm", corpus)
     folder = home / "runs" / "mini" / "stratified" / "svm"
     kept = load_voter(folder)
-    pd.testing.assert_frame_equal(kept, said, check_like=True)
+    pd.testing.assert_frame_equal(kept, said.assign(profile="mini"), check_like=True)
+    with pytest.raises(SerlibError, match="svm is of profile mini; keep it in a lesson of that profile, not of laptop"):
+        start("laptop").keep(kept, "stratified/svm", corpus)
     assert kept.attrs == {
         "name": "svm",
         "sounds": {"validation": sound_of(split.validation), "test": sound_of(split.test)},
@@ -292,7 +294,8 @@ def test_make_results_copies_kept_voters_and_of_mini_no_prices(home, corpus, spl
         path.parent.relative_to(home / "results").as_posix() for path in home.glob("results/*/*/*/voter.json")
     )
     assert found == ["laptop/prices/svm", "laptop/stratified/svm", "mini/stratified/svm"]
-    pd.testing.assert_frame_equal(start("laptop").committed("prices/svm"), voter(split, wrong=1), check_like=True)
+    said = voter(split, wrong=1).assign(profile="laptop")
+    pd.testing.assert_frame_equal(start("laptop").committed("prices/svm"), said, check_like=True)
     assert load_voter(home / "results" / "mini" / "stratified" / "svm").attrs["sounds"]
 
 
