@@ -144,10 +144,10 @@ def _about_the_bar(systems: Sequence[System]) -> list[str]:
     if not first:
         return [f"Notebook {BAR} sets the bar, and nothing of it is here yet."]
     bar = max(first, key=lambda title: accuracy[title])
-    said = [f"The bar is {bar}, with {accuracy[bar]:.1%} the best of notebook {BAR} on these clips."]
+    sentences = [f"The bar is {bar}, with {accuracy[bar]:.1%} the best of notebook {BAR} on these clips."]
     later = [known[s.title] for s in systems if s.known and s.notebook != BAR]
     if not later:
-        return said
+        return sentences
     duels = pd.concat([compare(voter, known[bar]) for voter in later])
     above, close, below = "Above it by more than luck", "Too close to call", "Below it by more than luck"
     where: dict[str, list[str]] = {above: [], close: [], below: []}
@@ -157,4 +157,4 @@ def _about_the_bar(systems: Sequence[System]) -> list[str]:
         where[close if p >= LUCK else above if points > 0 else below].append(
             f"{title.replace(' (mini twin)', '')} ({points:+.1f} points, {size})"
         )
-    return said + [f"{place}: {', '.join(names) or 'none'}." for place, names in where.items()]
+    return sentences + [f"{place}: {', '.join(names) or 'none'}." for place, names in where.items()]

@@ -630,12 +630,12 @@ def _listed_sizes(sizes: Iterable[int]) -> list[int]:
     """Return the sizes of votes that were asked for, or say what makes them none."""
     if isinstance(sizes, str) or not isinstance(sizes, Iterable):
         raise SerlibError(f"sizes are a list such as (3, 5), and this is {in_short(sizes)}.")
-    asked = list(sizes)
-    if not asked:
+    wanted = list(sizes)
+    if not wanted:
         raise SerlibError("there are no sizes of votes; give a list such as (3, 5).")
-    if odd := [size for size in asked if not isinstance(size, Integral)]:
+    if odd := [size for size in wanted if not isinstance(size, Integral)]:
         raise SerlibError(f"the size of a vote is a whole number, and this is {in_short(odd[0])}.")
-    return list(dict.fromkeys(asked))
+    return list(dict.fromkeys(wanted))
 
 
 def _subsets(n: int, sizes: Iterable[int]) -> tuple[np.ndarray, list[tuple[int, ...]]]:
@@ -643,8 +643,8 @@ def _subsets(n: int, sizes: Iterable[int]) -> tuple[np.ndarray, list[tuple[int, 
     sizes = _listed_sizes(sizes)
     subsets = [subset for size in sizes if size > 0 for subset in combinations(range(n), size)]
     if not subsets:
-        asked = " or ".join(map(str, sizes))
-        raise SerlibError(f"no vote of {asked} can be formed from {n} voters; ask for other sizes.")
+        wanted = " or ".join(map(str, sizes))
+        raise SerlibError(f"no vote of {wanted} can be formed from {n} voters; ask for other sizes.")
     member = np.zeros((len(subsets), n))
     for row, subset in zip(member, subsets, strict=True):
         row[list(subset)] = 1

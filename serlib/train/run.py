@@ -415,8 +415,8 @@ def _write_run(work: Work[R], depends: Mapping[str, Any], result: Result, start:
 
 def _known_voices(split: Split) -> bool | None:
     """Return whether test has actors that train has too, None where the corpus does not say who speaks."""
-    heard, asked = set(split.train["actor"]), set(split.test["actor"])
-    return None if "" in heard | asked else bool(heard & asked)
+    trained, tested = set(split.train["actor"]), set(split.test["actor"])
+    return None if "" in trained | tested else bool(trained & tested)
 
 
 def _remove_leftovers(target: Path) -> None:
