@@ -86,8 +86,10 @@ JOBS = $(if $(LAUNCH),,$(patsubst -j%,--jobs %,$(filter-out -j,$(filter -j%,$(MF
 
 # The embedded corpus needs no data of the user's; the other profiles see a new folder as a new input.
 DATA := $(if $(filter mini,$(PROFILE)),,"$$RAVDESS_DIR" "$$SERLIB_MODELS")
-# Judging goes on from committed runs where there are no others, and shows what the laptop's say in every profile.
-RESULTS = $(if $(filter $(@F:%=$(DONE)/%.ipynb),$(JUDGING)),$(wildcard $(sort results/$(PROFILE) results/laptop)))
+# From 02 on, notebooks go on from committed runs where there are no others, and show what the laptop's say in every
+# profile: the scoreboard has rows of all notebooks before it.
+SHOWING   := $(filter $(foreach n,02 03 04 05 06 07 08 09 10 11 12,$(DONE)/$(n)_%),$(EVERY))
+RESULTS = $(if $(filter $(@F:%=$(DONE)/%.ipynb),$(SHOWING)),$(wildcard $(sort results/$(PROFILE) results/laptop)))
 
 $(NAMES:%=$(INPUTS)/%): $(INPUTS)/%: notebooks/%.ipynb FORCE
 	@{ cksum $<; printf '%s\n' "$$PARAMS" $(DATA); $(if $(RESULTS),find $(RESULTS) -type f -exec cksum {} + | LC_ALL=C sort -k3;) } | $(keep)

@@ -5,6 +5,7 @@ them on the committed results of that profile.
 The site appears in build/site only when it was built whole and without a warning; its slides lie in build/site/slides.
 """
 
+import ast
 import shutil
 import subprocess
 import sys
@@ -21,6 +22,12 @@ def injected(cell: nbformat.NotebookNode) -> bool:
     return "injected-parameters" in cell.metadata.get("tags", [])
 
 
+def only_defines(source: str) -> bool:
+    """Whether a cell does nothing yet, because it has imports and functions only, which may draw when called."""
+    kinds = (ast.FunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom)
+    return all(isinstance(node, kinds) for node in ast.parse(source).body)
+
+
 def fault(source: nbformat.NotebookNode, executed: nbformat.NotebookNode) -> str | None:
     """Say why an executed copy is none of a notebook as it stands now, run once from top to bottom; None if it is."""
     own = [(cell.cell_type, cell.source) for cell in executed.cells if not injected(cell)]
@@ -32,6 +39,11 @@ def fault(source: nbformat.NotebookNode, executed: nbformat.NotebookNode) -> str
         return "the cells did not run once each, from top to bottom"
     if any(output.output_type == "error" for cell in code for output in cell.outputs):
         return "a cell of the executed copy failed"
+    for cell in code:
+        shown = [kind for output in cell.outputs for kind in output.get("data", {})]
+        draws = "image" in cell.metadata.get("mystnb", {}) and not only_defines(cell.source)
+        if draws and not any(kind.startswith("image/") for kind in shown):
+            return f"the figure of this cell is lost: {cell.source.splitlines()[-1]}"
     return None
 
 

@@ -11,13 +11,17 @@ from serlib.data import ravdess
 from serlib.data.splits import Split
 from serlib.errors import SerlibError, in_short, nearest
 from serlib.files import named_folder, safe_name
-from serlib.judge import predictions
+from serlib.judge import predictions, scoreboard
+from serlib.judge.predictions import AnyVoter
 from serlib.train.backbones import SIX, Backbone, backbone
 from serlib.train.finetuning import fine_tune
+from serlib.train.kept import RECORD, keep_voter, load_voter
 from serlib.train.recipes import Probe, Recipe
-from serlib.train.run import NoRun, Run, Runs, load_run
+from serlib.train.run import NoRun, Run, Runs, load_run, sound_of
 
-SHIPPED = Path(__file__).parent / "results"  # what a pip-installed serlib has of the repository's results/
+# The repository's results/: a pip-installed serlib brings them along, a clone has them beside it.
+_BROUGHT = Path(__file__).parent / "results"
+SHIPPED = _BROUGHT if _BROUGHT.is_dir() else Path(__file__).parents[1] / "results"
 DRIVE = Path("/content/drive/MyDrive")  # Google Drive where Colab has mounted it: what lies there outlives the session
 LARGE_GPU = 30  # GB of memory from which the paper's recipe fits all six
 
@@ -85,6 +89,36 @@ PROFILES = {
         ),
     )
 }
+
+# The running scoreboard: the notebook that makes a system; its folder below runs/<profile>; its name; what its test
+# voices are; what is new about it. In braces stand the split of the board, and what this profile has for a backbone.
+# New voices are those of notebook 11, which pools folds.
+KNOWN, FIVE_FOLDS, ONE_FOLD = "known", "new, five folds", "new, one fold"
+_SYSTEMS = (
+    ("02", "{split}/no-ears", "no ears", KNOWN, "never listens, always says the same"),
+    ("02", "{split}/svm", "SVM on hand-made features", KNOWN, "listens: forty measurements with a name"),
+    ("02", "{split}/mel-bands", "logistic regression on mel bands", KNOWN, "a picture of the sound in their place"),
+    ("02", "{split}/{frozen}-probe-random", "{frozen}, frozen, not pre-trained", KNOWN, "a network of random weights"),
+    ("02", "{split}/{frozen}-probe", "{frozen}, frozen", KNOWN, "the same network, pre-trained"),
+    ("03", "{split}/{wav2vec2-large}", "{wav2vec2-large}", KNOWN, "another network, and now it learns too"),
+    ("04", "{split}/{wav2vec2-xlsr53}", "{wav2vec2-xlsr53}", KNOWN, "the same shape, pre-trained in many languages"),
+    ("05", "{split}/{hubert-base}", "{hubert-base}", KNOWN, "smaller, and never told where a clip ends"),
+    ("06", "{split}/{hubert-xlarge}", "{hubert-xlarge}", KNOWN, "the same idea, the largest of the six"),
+    ("07", "{split}/{unispeech-large}", "{unispeech-large}", KNOWN, "pre-trained with some labels of sounds"),
+    ("08", "{split}/{unispeech-multilingual}", "{unispeech-multilingual}", KNOWN, "the same, in several languages"),
+    ("09", "{split}/vote", "vote chosen on validation", KNOWN, "no new network: some of the six vote"),
+    ("10", "{split}/vote-of-5", "vote of the paper's five", KNOWN, "the jury that the paper chose"),
+    ("10", "{split}/vote-of-3", "vote of the paper's three", KNOWN, "its smaller jury"),
+    ("11", "prices/svm-new-voices", "SVM, new voices", FIVE_FOLDS, "nobody in the test was heard in training"),
+    (
+        "11",
+        "prices/probe-new-voices",
+        "{frozen}, frozen, new voices",
+        FIVE_FOLDS,
+        "the same question to the frozen network",
+    ),
+    ("11", "prices/tuned-new-voices", "{hubert-base}, new voices", ONE_FOLD, "and to one that learns, in one fold"),
+)
 
 
 @dataclass(frozen=True)
@@ -363,8 +397,96 @@ class Lesson:
             return pd.read_csv(path)
         raise SerlibError(f'There is no leaderboard of profile {self.profile}; ser.start("laptop") has one.')
 
+    def keep(self, voter: AnyVoter, name: str, corpus: pd.DataFrame) -> None:
+        """Keep what a voter that is no run said, beside the runs: for the scoreboard, and for prices (02, 09 to 11).
+
+        ``make results`` copies it to results/, where ``committed`` finds it.
+
+        Parameters
+        ----------
+        voter
+            A vote or a predictions frame.
+        name
+            Its folder below the profile's, such as ``stratified/svm``: a split, or another word, and its own name.
+        corpus
+            The corpus that it heard; what is kept knows the recordings by content.
+
+        Raises
+        ------
+        SerlibError
+            For a corpus that it did not hear, for a voter of another profile, for a name without its two halves, and in
+            the place of a run.
+
+        Examples
+        --------
+        >>> lesson = ser.start("mini")
+        CPU, 2 cores - profile mini - ...
+        >>> lesson.keep(svm, "stratified/svm", lesson.corpus())  # doctest: +SKIP
+        """
+        halves = name.split("/") if isinstance(name, str) else []
+        if len(halves) != 2 or not all(half.strip() for half in halves):
+            raise SerlibError(f"{name!r:.60} is no name for a voter; give a split and a name, such as stratified/svm.")
+        keep_voter(voter, self.runs.folder.joinpath(*map(safe_name, halves)), corpus, self.profile)
+
+    def scoreboard(self, split: Split, through: str) -> scoreboard.Scoreboard:
+        """Return every system that the notebooks up to one have made, on one split (02 to 11).
+
+        What neither runs/ nor results/ has is left out, and said; so is what heard other recordings than the split has.
+        In notebook 11 new voices join, and where the clips are RAVDESS, the paper's numbers and those of others.
+
+        Parameters
+        ----------
+        split
+            The split whose test part all known voices share.
+        through
+            The number of the notebook, "02" to "11".
+
+        Returns
+        -------
+        Scoreboard
+            Its table has a row for each system; its sentences say who is above the bar of notebook 02.
+
+        Raises
+        ------
+        SerlibError
+            For what is no split and no such notebook, and for a damaged run.
+
+        Examples
+        --------
+        >>> lesson = ser.start("laptop")
+        CPU, 2 cores - profile laptop - ...
+        >>> split = ser.stratified_split(lesson.corpus())  # doctest: +SKIP
+        >>> lesson.scoreboard(split, through="04")  # doctest: +SKIP
+        """
+        notebooks = sorted({notebook for notebook, *_ in _SYSTEMS})
+        if through not in notebooks:
+            raise SerlibError(
+                f"No notebook {through!r:.20} adds to the scoreboard; those that do are {', '.join(notebooks)}."
+            )
+        if not isinstance(split, Split):
+            raise SerlibError(f"The split is a {type(split).__name__}; make one with ser.stratified_split.")
+        used = {key: self.backbone(key) for key in (*SIX, "frozen")}
+        folders = {"split": safe_name(split.name)} | {key: safe_name(one.key) for key, one in used.items()}
+        titles = {key: one.title for key, one in used.items()}
+        found, missing, strange = [], list[str](), list[str]()
+        for notebook, folder, title, voices, changed in (row for row in _SYSTEMS if row[0] <= through):
+            name, known = title.format(**titles), voices == KNOWN
+            there = self._voters_in(folder.format(**folders))
+            fitting = [voter for voter in there if _heard_sounds_of(voter, split, whole=not known)]
+            if fitting:
+                found.append(scoreboard.System(notebook, name, fitting[0], voices, known, changed))
+            else:
+                (strange if there else missing).append(f"{name} ({notebook})")
+        notes = [f"Not yet, with the notebook that makes it: {', '.join(missing)}."] if missing else []
+        if strange:
+            notes.append(f"Left out, because it heard other clips or recordings: {', '.join(strange)}.")
+        last, real = through == notebooks[-1], self._settings.corpus == split.attrs["name"] == "ravdess"
+        if last and not real:
+            notes.append("These clips are not RAVDESS, so no published number stands here.")
+        return scoreboard.scoreboard(found, last and real, notes)
+
     def committed(self, name: str) -> pd.DataFrame:
-        """Return predictions that stand in results/, a voter (11).
+        """Return predictions that stand in results/, a voter (03, 11).
 
         Parameters
         ----------
@@ -389,6 +511,15 @@ class Lesson:
         '74.3%'
         """
         return predictions.read(self._in_results(f"{name}/predictions.csv"))
+
+    def _voters_in(self, place: str) -> list[AnyVoter]:
+        """Return the run or kept voter of a folder in runs/, then the one that results/ has in its place."""
+        found: list[AnyVoter] = []
+        for record, load in (("run.json", load_run), (RECORD, load_voter)):
+            for path in (self.runs / place / record, self._in_results(f"{place}/{record}")):
+                if path.is_file():
+                    found.append(load(path.parent))
+        return found
 
     def _in_results(self, name: str) -> Path:
         """Return where this profile's results have a file: one's own, else those that serlib brings."""
@@ -459,6 +590,14 @@ def _heard_the_clips_of(run: Run, split: Split) -> bool:
     """Whether a run was judged on the clips of a split: a smaller corpus has splits of the same name."""
     parts = run.predictions.groupby("part")["clip"].agg(set)
     return all(parts.get(part, set()) == set(getattr(split, part).index) for part in ("validation", "test"))
+
+
+def _heard_sounds_of(voter: AnyVoter, split: Split, whole: bool) -> bool:
+    """Whether a voter was tested on the recordings of a split's test part, or, ``whole``, on some of all its clips."""
+    rows = predictions.rows_of(voter)
+    clips = pd.concat([part for _, part in split.parts()]) if whole else split.test
+    heard = clips[clips.index.isin(rows["clip"])]
+    return len(heard) == len(rows) and rows.attrs.get("sounds", {}).get("test") == sound_of(heard)
 
 
 def _home() -> Path:

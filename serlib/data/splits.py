@@ -504,8 +504,8 @@ def leave_one_statement_out(
     for whole in wholes:
         for statement in statements:
             train, validation = (part[part["statement"] != statement].index for part in (whole.train, whole.validation))
-            asked = corpus if folds is None else whole.test
-            test = asked[asked["statement"] == statement].index
+            tested = corpus if folds is None else whole.test
+            test = tested[tested["statement"] == statement].index
             name = f"{whole.name}-without-statement{statement}".removeprefix("-")
             splits.append(_with_every_class(_split_of_clips(name, corpus, train, validation, test), **_BY_FOLD))
     return splits

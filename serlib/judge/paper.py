@@ -8,9 +8,9 @@ IJDMMM 17(2), 2025, doi 10.1504/IJDMMM.2025.146585. NaN stands where the text pr
 import numpy as np
 import pandas as pd
 
-from serlib.errors import SerlibError, nearest
+from serlib.errors import SerlibError, in_short, nearest
 from serlib.judge.metrics import accuracy, unweighted_average_recall, wilson_interval
-from serlib.judge.predictions import Voter
+from serlib.judge.predictions import AnyVoter, corpus_of, name_of, rows_of
 
 N_TEST = 288
 SUPPORT = {
@@ -251,7 +251,7 @@ def _printed_totals() -> pd.DataFrame:
     return pd.DataFrame({"correct": systems["correct"].sum(), "balanced_accuracy": systems["recall"].mean()})
 
 
-def beside_paper(run: Voter) -> pd.DataFrame | None:
+def beside_paper(run: AnyVoter, model: str | None = None) -> pd.DataFrame | None:
     """Return what the paper prints of this model beside what the run says on its test part (03 to 08).
 
     Only RAVDESS may stand beside the paper: of anything else that is said, and None returned.
@@ -259,7 +259,9 @@ def beside_paper(run: Voter) -> pd.DataFrame | None:
     Parameters
     ----------
     run
-        A run of one of the six, or of its mini twin.
+        A run of one of the six, or of its mini twin; or any voter, such as predictions that another program made.
+    model
+        The key of the paper's model that stands beside it, such as "hubert-base"; a run knows its own.
 
     Returns
     -------
@@ -270,7 +272,7 @@ def beside_paper(run: Voter) -> pd.DataFrame | None:
     Raises
     ------
     SerlibError
-        For what is no run of one of the six.
+        For what is no voter, for one that does not know its model, and for a model that the paper does not have.
 
     Examples
     --------
@@ -283,27 +285,36 @@ def beside_paper(run: Voter) -> pd.DataFrame | None:
     """
     record = getattr(run, "info", None)
     if not isinstance(record, dict) or not {"synthetic", "corpus", "original"} <= set(record):
-        raise SerlibError(f"a {type(run).__name__} has no record of its training; give a run, as ser.fine_tune does.")
+        corpus = corpus_of(run)
+        if model is None:
+            raise SerlibError(
+                f"{name_of(run)} has no record of its training; say which model of the paper it is, as in "
+                'beside_paper(voter, "hubert-base").'
+            )
+        record = {"synthetic": False, "corpus": corpus, "original": model, "title": model}
     if record["synthetic"] or record["corpus"] != "ravdess":
         what = "synthetic speech" if record["synthetic"] else f"of {record['corpus']} and not of RAVDESS"
         print(f"These clips are {what}: no number of theirs stands beside the paper's.")
         return None
-    if record["original"] not in models().index:
-        known = nearest(str(record["original"]), models().index)
-        raise SerlibError(f"the paper has no model {record['original'] or record['title']}; {known}")
-    theirs = models().loc[record["original"]]
-    share, n = theirs["accuracy"], record["clips"]["test"]
-    right = accuracy(run)
-    intervals = [wilson_interval(round(part * count), count) for part, count in ((share, N_TEST), (right, n))]
+    key = record["original"] if model is None else model
+    if not isinstance(key, str) or key not in models().index:
+        called = (key or record["title"]) if model is None else in_short(model)
+        raise SerlibError(f"the paper has no model {called}; {nearest(str(key), models().index)}")
+    theirs, ours = models().loc[key], len(rows_of(run))
+    share, right = theirs["accuracy"], accuracy(run)
+    intervals = [wilson_interval(round(part * count), count) for part, count in ((share, N_TEST), (right, ours))]
     rows = {
         "accuracy": [f"{share:.0%}", f"{right:.1%}"],
         "its interval": [f"{low:.1%} to {high:.1%}" for low, high in intervals],
         "UAR": [_text_or_blank(theirs["balanced_accuracy"], "{:.1%}"), f"{unweighted_average_recall(run):.1%}"],
-        "best step": [f"{theirs['step']}", f"{record['best_step']}"],
-        "minutes": [_text_or_blank(theirs["minutes"], "{:.0f}"), f"{record['seconds'] / 60:.0f}"],
-        "size (GB)": [_text_or_blank(theirs["size_gb"], "{:.2f}"), f"{record['disk_mb'] / 1000:.2f}"],
     }
-    table = pd.DataFrame.from_dict(rows, orient="index", columns=["paper", run.name])
+    if "best_step" in record:
+        rows |= {
+            "best step": [f"{theirs['step']}", f"{record['best_step']}"],
+            "minutes": [_text_or_blank(theirs["minutes"], "{:.0f}"), f"{record['seconds'] / 60:.0f}"],
+            "size (GB)": [_text_or_blank(theirs["size_gb"], "{:.2f}"), f"{record['disk_mb'] / 1000:.2f}"],
+        }
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=["paper", name_of(run)])
     return table[table["paper"] != ""]
 
 

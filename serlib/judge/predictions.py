@@ -1,8 +1,9 @@
 """What a model said about every clip: the table that metrics, votes and figures read (notebooks 03 to 12).
 
 A predictions frame has a row for each clip and the columns clip, actor, emotion (the truth), predicted, part
-("validation" or "test"), corpus (its name, the same in every row) and one probability for each class, ``p_<label>``, in
-alphabetical order. A *voter* is whoever has such a frame: a Run, a Vote, or the bare frame itself.
+("validation" or "test"), corpus and profile (their names, the same in every row; the latter is empty where there is
+none) and one probability for each class, ``p_<label>``, in alphabetical order. A *voter* is whoever has such a frame: a
+Run, a Vote, or the bare frame itself.
 """
 
 import csv
@@ -18,7 +19,8 @@ import pandas as pd
 from serlib.errors import SerlibError, in_short, nearest
 from serlib.files import atomic_path, checksum, given_path
 
-COLUMNS = ("clip", "actor", "emotion", "predicted", "part", "corpus")
+NEEDED = ("clip", "actor", "emotion", "predicted", "part")
+COLUMNS = (*NEEDED, "corpus", "profile")
 PARTS = ("validation", "test")
 UNNAMED = "unnamed"  # a corpus that nobody named, as in the tables of other programs; no named one is mixed with it
 TOLERANCE = 1e-3  # a softmax in half precision sums to 1 only about this well
@@ -390,8 +392,8 @@ def _demand_part(part: str) -> None:
 def align(voters: Iterable[AnyVoter], part: str | None = None) -> list[pd.DataFrame]:
     """Return the frames of several voters over the same clips in the same order.
 
-    Voters vote, and are compared, only where they heard the same clips of the same split of the same corpus. An
-    "unnamed" corpus is the same as no other.
+    Voters vote, and are compared, only where they heard the same clips of the same split of the same corpus, in the
+    same profile. An "unnamed" corpus is the same as no other; a voter of no profile goes with any.
 
     Parameters
     ----------
@@ -415,7 +417,7 @@ def align(voters: Iterable[AnyVoter], part: str | None = None) -> list[pd.DataFr
     >>> home = "results/laptop/stratified"
     >>> frames = ser.predictions.align([ser.load_run(f"{home}/{key}-mini") for key in ser.SIX], "test")
     >>> len(frames), frames[0].shape, frames[5]["clip"].equals(frames[0]["clip"])
-    (6, (288, 14), True)
+    (6, (288, 15), True)
     """
     voters = listed(voters)
     frames = [_frame_of(voter) if part is None else rows_of(voter, part) for voter in voters]
@@ -423,7 +425,8 @@ def align(voters: Iterable[AnyVoter], part: str | None = None) -> list[pd.DataFr
     # What somebody else published has a test part alone, and votes with runs that have both.
     if shared := set.intersection(*(set(frame["part"]) for frame in frames)):
         frames = [frame[frame["part"].isin(shared)] for frame in frames]
-    _refuse_other_speech(frames, names, PARTS if part is None else (part,))
+    profile = _common_profile(frames, names, PARTS if part is None else (part,))
+    frames = [frame.assign(profile=profile) for frame in frames]
     first = frames[0].reset_index(drop=True)
     aligned = [first]
     for name, frame in zip(names[1:], frames[1:], strict=True):
@@ -450,10 +453,11 @@ def align(voters: Iterable[AnyVoter], part: str | None = None) -> list[pd.DataFr
     return aligned
 
 
-def _refuse_other_speech(frames: Sequence[pd.DataFrame], names: Sequence[str], parts: Iterable[str]) -> None:
-    """Raise SerlibError where two voters heard two corpora, or other recordings in one of these parts.
+def _common_profile(frames: Sequence[pd.DataFrame], names: Sequence[str], parts: Iterable[str]) -> str:
+    """Return the profile of several voters, empty where none has one: profiles are never mixed (protocol).
 
-    The frames of runs know their recordings by content (``attrs["sounds"]``, a digest for each part), and so do votes
+    SerlibError where two voters are of two profiles, heard two corpora, or other recordings in one of these parts. The
+    frames of runs know their recordings by content (``attrs["sounds"]``, a digest for each part), and so do votes
     of such; other frames have no such record.
     """
     corpora = [frame["corpus"].iloc[0] for frame in frames]
@@ -475,6 +479,16 @@ def _refuse_other_speech(frames: Sequence[pd.DataFrame], names: Sequence[str], p
                 raise SerlibError(
                     f"{who} and {name} heard other recordings under the same names; use runs of the same recordings."
                 )
+    profiles = {
+        profile: name for frame, name in zip(frames, names, strict=True) if (profile := frame["profile"].iloc[0])
+    }
+    if len(profiles) > 1:
+        (one, who), (other, name) = list(profiles.items())[:2]
+        raise SerlibError(
+            f"{who} is of profile {one} and {name} of profile {other}, which answer different questions; use voters of "
+            "one profile."
+        )
+    return next(iter(profiles), "")
 
 
 def verdicts(voters: Iterable[AnyVoter], part: str = "test") -> pd.DataFrame:
@@ -550,10 +564,10 @@ def pool(voters: Iterable[AnyVoter], name: str) -> pd.DataFrame:
     """
     voters = listed(voters)
     frames = [rows_of(voter) for voter in voters]
-    _refuse_other_speech(frames, [name_of(voter) for voter in voters], ())  # each fold has recordings of its own
+    profile = _common_profile(frames, [name_of(voter) for voter in voters], ())  # a fold has recordings of its own
     if len({labels(frame) for frame in frames}) > 1:
         raise SerlibError(f"the folds of {name} know different classes; train them on the same labels.")
-    frame = _checked(pd.concat(frames, ignore_index=True), f"the pooled folds of {name}")
+    frame = _checked(pd.concat(frames, ignore_index=True).assign(profile=profile), f"the pooled folds of {name}")
     frame.attrs = {}
     return named(frame, name)
 
@@ -642,6 +656,8 @@ def _checked(frame: Any, where: str) -> pd.DataFrame:
         raise SerlibError(f"{where}: {fault}.")
     if "corpus" not in frame:
         frame = frame.assign(corpus=UNNAMED)
+    if "profile" not in frame:  # another program's, or of a folder of runs that belongs to no profile
+        frame = frame.assign(profile="")
     return frame[[*COLUMNS, *(f"p_{name}" for name in sorted(labels(frame)))]]
 
 
@@ -651,9 +667,12 @@ def _faults(frame: Any) -> Iterator[str]:
         yield f"{_type_with_article(frame)} is no predictions frame; a run's is run.predictions"
     if (twice := frame.columns[frame.columns.duplicated()]).size:
         yield f"two columns {twice[0]}; make the predictions again"
-    missing = [column for column in COLUMNS[:-1] if column not in frame]
+    missing = [column for column in NEEDED if column not in frame]
     if missing:
-        yield f"column {' and '.join(missing)} missing; it needs {', '.join(COLUMNS)}, p_<label>"
+        yield (
+            f"column {' and '.join(missing)} missing; it needs {', '.join(NEEDED)}, p_<label>; "
+            "ser.import_predictions takes in what another program wrote"
+        )
     names = sorted(labels(frame))
     if not names:
         yield "no probabilities, one column p_<label> for each class; make the predictions again"
@@ -678,8 +697,9 @@ def _faults(frame: Any) -> Iterator[str]:
             yield f"row {texts[column].index('') + 1} has no {column}; make the predictions again"
     if len(set(texts["clip"])) < len(texts["clip"]):
         yield f"clip {frame['clip'][frame['clip'].duplicated()].iloc[0]} stands there twice; keep one row for each clip"
-    if len(corpora := sorted(set(texts.get("corpus", ())))) > 1:
-        yield f"clips of several corpora ({', '.join(corpora)}); keep each apart"
+    for column, several in (("corpus", "corpora"), ("profile", "profiles")):
+        if len(found := sorted(set(texts.get(column, ())))) > 1:
+            yield f"clips of several {several} ({', '.join(found)}); keep each apart"
     for column, known in (("part", PARTS), ("emotion", names), ("predicted", names)):
         for clip, value in zip(texts["clip"], texts[column], strict=True):
             if value not in known:

@@ -219,7 +219,8 @@ def stacked_vote(voters: Iterable[AnyVoter], name: str | None = None) -> Vote:
     known = (frame["part"] == "validation").to_numpy()
     fewest = frame.loc[known, "emotion"].value_counts().reindex(labels, fill_value=0).min()
     if fewest < 4:
-        raise SerlibError(f"stacking learns on validation, which has {fewest} clips of one class; it needs 4 of each.")
+        clips = f"{fewest} clip{'s' * (fewest != 1)}"
+        raise SerlibError(f"stacking learns on validation, which has {clips} of one class; it needs 4 of each.")
     x = np.log(np.maximum(soft, FLOOR)).transpose(1, 0, 2).reshape(len(frame), -1)
     # In the order of their clips: the folds must not depend on the order of the rows.
     learn = np.flatnonzero(known)[np.argsort(frame.loc[known, "clip"].to_numpy(str))]
@@ -632,12 +633,12 @@ def _listed_sizes(sizes: Iterable[int]) -> list[int]:
     """Return the sizes of votes that were asked for, or say what makes them none."""
     if isinstance(sizes, str) or not isinstance(sizes, Iterable):
         raise SerlibError(f"sizes are a list such as (3, 5), and this is {in_short(sizes)}.")
-    asked = list(sizes)
-    if not asked:
+    wanted = list(sizes)
+    if not wanted:
         raise SerlibError("there are no sizes of votes; give a list such as (3, 5).")
-    if odd := [size for size in asked if not isinstance(size, Integral)]:
+    if odd := [size for size in wanted if not isinstance(size, Integral)]:
         raise SerlibError(f"the size of a vote is a whole number, and this is {in_short(odd[0])}.")
-    return list(dict.fromkeys(asked))
+    return list(dict.fromkeys(wanted))
 
 
 def _subsets(n: int, sizes: Iterable[int]) -> tuple[np.ndarray, list[tuple[int, ...]]]:
@@ -645,8 +646,8 @@ def _subsets(n: int, sizes: Iterable[int]) -> tuple[np.ndarray, list[tuple[int, 
     sizes = _listed_sizes(sizes)
     subsets = [subset for size in sizes if size > 0 for subset in combinations(range(n), size)]
     if not subsets:
-        asked = " or ".join(map(str, sizes))
-        raise SerlibError(f"no vote of {asked} can be formed from {n} voters; ask for other sizes.")
+        wanted = " or ".join(map(str, sizes))
+        raise SerlibError(f"no vote of {wanted} can be formed from {n} voters; ask for other sizes.")
     member = np.zeros((len(subsets), n))
     for row, subset in zip(member, subsets, strict=True):
         row[list(subset)] = 1

@@ -1248,6 +1248,9 @@ def _axes(ax: Axes | None, height: float) -> Axes:
 
 def _figure(rows: int, columns: int, height: float, **options: Any) -> tuple[Figure, Any]:
     """Return a new figure of the book, page wide, and its panels."""
+    # The first figure wakes a notebook's backend, which turns interactive mode on, and without it no figure is shown.
+    # Within the context of a style it would be turned off again at its end, and every later figure be lost.
+    plt.draw_if_interactive()
     with plt.style.context(STYLE):
         return plt.subplots(rows, columns, figsize=(PAGE, height), **options)
 

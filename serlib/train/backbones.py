@@ -382,15 +382,15 @@ def missing_weights(name: str, error: Exception, folder: Path | None = None) -> 
         chain = chain.__cause__ or chain.__context__
     reason = fault_of(folder) if folder is not None and folder.is_dir() else ""
     reason = reason or next((text for kind, text in _REASONS.items() if kind in kinds), "")
-    said = re.sub(r"\s+", " ", str(error)).strip()
-    if not reason and type(error) is ValueError and re.search("custom code|recogni[sz]e", said):
+    message = re.sub(r"\s+", " ", str(error)).strip()
+    if not reason and type(error) is ValueError and re.search("custom code|recogni[sz]e", message):
         reason = (
             "transformers does not know this kind of model itself, and code that a model brings is never run here: "
             "choose another checkpoint"
         )
     if not reason and not isinstance(error, OSError | KeyError):
-        said = shorten(re.split(r"[.!?] ", said)[0], 160, placeholder=" ...")
-        reason = f"its files are damaged or incomplete ({said}): copy, download or train them again"
+        message = shorten(re.split(r"[.!?] ", message)[0], 160, placeholder=" ...")
+        reason = f"its files are damaged or incomplete ({message}): copy, download or train them again"
     return SerlibError(f"The weights of {name} could not be loaded: {reason or _NOWHERE}.")
 
 

@@ -282,10 +282,10 @@ def _demand_tensors(name: str, model: nn.Module, report: dict[str, Any], needed:
         )
     sizes = {key: (tuple(a), tuple(b)) for key, a, b in report["mismatched_keys"]}
     if odd := [key for key in order if key in sizes]:
-        inside, asked = sizes[odd[0]]
+        inside, wanted = sizes[odd[0]]
         raise SerlibError(
             f"The weights of {name} have another size in {len(odd)} {whole}, first {odd[0]}: {inside} in place of "
-            f"{asked}; put back the config.json that belongs to them."
+            f"{wanted}; put back the config.json that belongs to them."
         )
     if broken := [key for key in order if not torch.isfinite(state[key]).all()]:
         raise SerlibError(

@@ -83,10 +83,10 @@ def _fit_and_predict(work: Work[Probe]) -> Result | None:
     x = {part: features.loc[frame.index].to_numpy() for part, frame in split.parts()}
     y = {part: frame["emotion"].map(split.labels.index).to_numpy() for part, frame in split.parts()}
     head = recipe.fit(x, y, split)
-    said = {"validation": head.trial.probabilities(x["validation"]), "test": head.final.probabilities(x["test"])}
+    answers = {"validation": head.trial.probabilities(x["validation"]), "test": head.final.probabilities(x["test"])}
     table = [
         predictions.make(getattr(split, part), shares, split.labels, part, corpus=split.attrs["name"])
-        for part, shares in said.items()
+        for part, shares in answers.items()
     ]
     info = {
         "best_step": head.best + 1,

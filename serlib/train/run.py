@@ -168,7 +168,7 @@ class Work(Generic[R]):
 
     def sounds(self) -> dict[str, str]:
         """Return a digest of what is heard in each part, by clip and content."""
-        return {part: _digest_of(audio.content_keys(frame)) for part, frame in self.split.parts()}
+        return {part: sound_of(frame) for part, frame in self.split.parts()}
 
     def depends(self, code: int) -> dict[str, Any]:
         """Return all that the numbers of this run depend on. ``code`` is the version of the step that makes them."""
@@ -249,7 +249,7 @@ def load_run(folder: Path | str) -> Run:
             if checksum(folder / name) != digest:
                 raise ValueError(f"{name} is not what it was when the run was finished")
         history = pd.read_csv(folder / "history.csv")
-        kept = predictions.read(folder / "predictions.csv")
+        kept = predictions.read(folder / "predictions.csv").assign(profile=str(info["profile"]))
         if list(info["labels"]) != list(predictions.labels(kept)):
             raise ValueError("run.json has other labels than predictions.csv")
     except (ValueError, KeyError, TypeError, AttributeError, OSError, pd.errors.EmptyDataError) as error:
@@ -374,7 +374,7 @@ def _write_run(work: Work[R], depends: Mapping[str, Any], result: Result, start:
     backbone, split, target = work.backbone, work.split, work.target
     with atomic_path(target / "checkpoint", folder=True) as fresh:
         result.save(fresh)
-    predictions.write(result.predictions, target / "predictions.csv")
+    predictions.write(result.predictions.assign(profile=work.runs.profile), target / "predictions.csv")
     with atomic_path(target / "history.csv") as fresh:
         result.history.to_csv(fresh, index=False, lineterminator="\n")
     info = {
@@ -415,8 +415,8 @@ def _write_run(work: Work[R], depends: Mapping[str, Any], result: Result, start:
 
 def _known_voices(split: Split) -> bool | None:
     """Return whether test has actors that train has too, None where the corpus does not say who speaks."""
-    heard, asked = set(split.train["actor"]), set(split.test["actor"])
-    return None if "" in heard | asked else bool(heard & asked)
+    trained, tested = set(split.train["actor"]), set(split.test["actor"])
+    return None if "" in trained | tested else bool(trained & tested)
 
 
 def _remove_leftovers(target: Path) -> None:
@@ -435,6 +435,11 @@ def _check_clips(split: Split) -> None:
                 f"needs at least {audio.SHORTEST * 1000:.0f} ms. Leave it out: "
                 f"corpus = corpus[corpus.seconds >= {audio.SHORTEST}]."
             )
+
+
+def sound_of(clips: pd.DataFrame) -> str:
+    """Return a digest of what is heard in some rows of a corpus, by clip and content, whatever their order."""
+    return _digest_of(audio.content_keys(clips))
 
 
 def _digest_of(table: pd.DataFrame | pd.Series) -> str:

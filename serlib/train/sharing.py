@@ -188,7 +188,7 @@ run = ser.load_run("THE FOLDER OF THE RUN")
 answer = ser.classify(run, ["three_seconds_of_speech.wav"])
 print(answer)"""
     trimmed, longest = run.info["recipe"].get("trim"), _longest_heard(run)
-    asked = isinstance(longest, str)
+    at_run_time = isinstance(longest, str)
     found = _source_of(audio.active_span, {}) if trimmed else {}
     defined = [text for _, text in sorted(found.items(), key=lambda pair: pair[1].startswith("\n"))]  # numbers first
     lines = ["# For a WAV or FLAC file."]
@@ -203,8 +203,8 @@ print(answer)"""
     lines += ['model = pipeline("audio-classification", model="THIS REPOSITORY OR ITS FOLDER")']
     if longest:
         lines += [
-            f"longest = {longest}  # seconds that it hears at once" + ", None for any length" * asked,
-            f"count = -(-len(samples) // (longest * {audio.RATE}))" + " if longest else 1" * asked,
+            f"longest = {longest}  # seconds that it hears at once" + ", None for any length" * at_run_time,
+            f"count = -(-len(samples) // (longest * {audio.RATE}))" + " if longest else 1" * at_run_time,
             "pieces = np.array_split(samples, count)",
             f'heard = [model({{"raw": piece, "sampling_rate": {audio.RATE}}}, top_k=None) for piece in pieces]',
             'scores = [{one["label"]: one["score"] for one in piece} for piece in heard]',

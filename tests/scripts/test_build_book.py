@@ -68,6 +68,21 @@ def test_a_failed_cell_is_refused(build_book, source, executed):
     assert "failed" in build_book.fault(source, executed)
 
 
+def test_a_lost_figure_is_refused(build_book, source, executed):
+    """Most figures of the book were once missing from its pages, and nobody was told."""
+    for notebook, place in ((source, 2), (executed, 3)):
+        notebook.cells[place].metadata["mystnb"] = {"image": {"alt": "a line that rises from left to right"}}
+    assert build_book.fault(source, executed) == "the figure of this cell is lost: 1 + 1"
+    for notebook, place in ((source, 2), (executed, 3)):
+        notebook.cells[place].source = "def show():\n    plt.plot([1, 2])"  # it draws when it is called
+    assert build_book.fault(source, executed) is None
+    for notebook, place in ((source, 2), (executed, 3)):
+        notebook.cells[place].source += "\n\nshow()"
+    assert "figure of this cell is lost: show()" in build_book.fault(source, executed)
+    executed.cells[3].outputs = [new_output("display_data", data={"image/png": "", "text/plain": "Figure"})]
+    assert build_book.fault(source, executed) is None
+
+
 def test_the_build_names_every_notebook_that_has_to_run_again(source, executed, tmp_path):
     for folder in ("book", "_static", "serlib/show/explorables", "notebooks", "executed", "scripts"):
         (tmp_path / folder).mkdir(parents=True)

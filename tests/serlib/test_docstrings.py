@@ -7,6 +7,7 @@ import pytest
 
 import serlib
 from serlib.judge.metrics import Report
+from serlib.judge.scoreboard import Scoreboard
 from serlib.judge.voting import Vote
 from serlib.lesson import Lesson, Profile
 from serlib.train.backbones import Backbone
@@ -14,7 +15,7 @@ from serlib.train.heads import Fitted, Logistic
 from serlib.train.planner import Cost, Device
 from serlib.train.run import Run, Runs
 
-RETURNED = (Backbone, Cost, Device, Fitted, Lesson, Logistic, Profile, Report, Run, Runs, Vote)
+RETURNED = (Backbone, Cost, Device, Fitted, Lesson, Logistic, Profile, Report, Run, Runs, Scoreboard, Vote)
 
 
 def described() -> dict[str, object]:

@@ -169,8 +169,20 @@ def test_the_table_beside_the_paper_is_of_runs_on_ravdess(capsys):
     run.info = voter(1).info | {"original": None, "title": "Whisper tiny.en"}
     with pytest.raises(SerlibError, match="the paper has no model Whisper tiny.en; "):
         ser.beside_paper(run)
-    with pytest.raises(SerlibError, match="a Vote has no record of its training; give a run"):
-        ser.beside_paper(ser.soft_vote([voter(1)]))
+    theirs = voter(1).predictions.assign(corpus="ravdess")
+    theirs.attrs["name"] = "another group's"
+    with pytest.raises(
+        SerlibError, match="another group's has no record of its training; say which model of the paper"
+    ):
+        ser.beside_paper(theirs)
+    table = ser.beside_paper(theirs, "hubert-base")
+    assert list(table.index) == ["accuracy", "its interval", "UAR"] and list(table) == ["paper", "another group's"]
+    assert table.loc["accuracy", "another group's"] == f"{ser.accuracy(theirs):.1%}"
+    with pytest.raises(SerlibError, match="the paper has no model 'hubert-bas'; .*hubert-base"):
+        ser.beside_paper(theirs, "hubert-bas")
+    assert (
+        ser.beside_paper(theirs.assign(corpus="mine"), "hubert-base") is None and "of mine" in capsys.readouterr().out
+    )
     assert paper.references()["source"].ne("").all()
 
 

@@ -24,7 +24,15 @@ from serlib.train.recipes import Recipe
 @pytest.fixture(autouse=True)
 def home(tmp_path, monkeypatch):
     monkeypatch.setenv("SERLIB_HOME", str(tmp_path))
+    monkeypatch.setattr(profiles, "SHIPPED", tmp_path / "shipped")  # a clone has results of its own
     return tmp_path
+
+
+def test_results_are_found_wherever_runs_are_kept():
+    """SERLIB_HOME moves runs/; in a clone, what others committed was lost with it."""
+    code = "import serlib as ser; print(len(ser.start('laptop').leaderboard()))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ)
+    assert done.returncode == 0 and int(done.stdout.split()[-1]) > 10, done.stderr
 
 
 def test_auto_is_mini_without_a_gpu(capsys):

@@ -1,5 +1,8 @@
 """Figures: they draw what they were given, in colors that all can tell apart, with nothing cut off."""
 
+import os
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import matplotlib
@@ -671,3 +674,17 @@ def test_an_ax_is_one_axes(ax):
 def test_labels_that_have_no_colors(labels):
     with pytest.raises(SerlibError, match="labels"):
         plots.colors(labels)
+
+
+def test_a_notebook_shows_every_figure_and_not_the_first_alone():
+    """The first one wakes the notebook's backend; the end of a style's context put it to sleep again."""
+    code = (
+        "from IPython.core.interactiveshell import InteractiveShell\n"
+        "InteractiveShell.instance()\n"
+        "import matplotlib.pyplot as plt, pandas as pd, serlib as ser\n"
+        "ser.plot_intervals(pd.DataFrame({'value': [0.5], 'low': [0.4], 'high': [0.6]}), 'value', 'share')\n"
+        "assert plt.get_backend().endswith('backend_inline') and plt.isinteractive()\n"
+    )
+    environment = {**os.environ, "MPLBACKEND": "module://matplotlib_inline.backend_inline"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -37,7 +37,7 @@ def test_make_takes_the_most_probable_label_and_puts_classes_in_order():
     p = np.array([[0.7, 0.1, 0.2], [0.2, 0.5, 0.3]])
     frame = predictions.make(corpus_rows(2, ("sad", "angry")), p, ["sad", "happy", "angry"], "test")
     assert list(frame.columns) == [
-        "clip", "actor", "emotion", "predicted", "part", "corpus", "p_angry", "p_happy", "p_sad",
+        "clip", "actor", "emotion", "predicted", "part", "corpus", "profile", "p_angry", "p_happy", "p_sad",
     ]  # fmt: skip
     assert list(frame["predicted"]) == ["sad", "happy"]
     assert frame.loc[0, ["p_angry", "p_happy", "p_sad"]].tolist() == [0.2, 0.1, 0.7]
@@ -133,10 +133,10 @@ def test_a_csv_with_a_short_or_a_long_line_is_refused(csv):
     lines = csv.read_text().splitlines()
     short = [*lines[:5], lines[5].rsplit(",", 2)[0], *lines[6:]]
     csv.write_text("\n".join(short) + "\n")
-    with pytest.raises(SerlibError, match="line 6 of .* has 12 cells, and its header has 14"):
+    with pytest.raises(SerlibError, match="line 6 of .* has 13 cells, and its header has 15"):
         predictions.read(csv)
     csv.write_text("\n".join([*lines[:5], lines[5] + ",0.1", *lines[6:]]) + "\n")
-    with pytest.raises(SerlibError, match="line 6 of .* has 15 cells"):
+    with pytest.raises(SerlibError, match="line 6 of .* has 16 cells"):
         predictions.read(csv)
 
 
@@ -368,8 +368,8 @@ def test_labels_that_are_numbers_become_text():
         (lambda text: text.replace(",", "\t"), "parts its cells by tabs; save it with commas"),
         (lambda text: "sep=,\n" + text, "begins with Excel's own line sep=,; delete that line"),
         (lambda text: '"sep=;"\n' + text.replace(",", ";"), "begins with Excel's own line"),
-        (lambda text: text.replace("\n", ",\n").replace(",\n", "\n", 1), "line 2 of .* has 15 cells, and its header"),
-        (lambda text: text.replace("clip-003,", "clip-003,,"), "line 5 of .* has 15 cells"),
+        (lambda text: text.replace("\n", ",\n").replace(",\n", "\n", 1), "line 2 of .* has 16 cells, and its header"),
+        (lambda text: text.replace("clip-003,", "clip-003,,"), "line 5 of .* has 16 cells"),
         (lambda text: text.replace("clip-003", 'clip"-003').replace("clip-004", '"clip-004'), r"\(line \d+: "),
         (lambda text: text.replace("p_calm", "p_sad"), "two columns p_sad"),
         (lambda text: "\n\n", "is empty"),
@@ -421,6 +421,35 @@ def test_voters_of_two_corpora_are_never_mixed(tmp_path):
     assert set(again["corpus"]) == {"mini"}, "the file says it too"
     vote = voting.soft_vote([real, run_like("ravdess", "twin"), run_like("ravdess", "third")])
     assert set(vote.predictions["corpus"]) == {"ravdess"}
+
+
+def test_voters_of_two_profiles_are_never_mixed(tmp_path):
+    """They answer different questions about the same clips; what belongs to no profile goes with any."""
+    from serlib.judge import metrics, voting
+
+    small, large = (some().assign(corpus="ravdess", profile=name) for name in ("laptop", "paper"))
+    bare = some().assign(corpus="ravdess")
+    for frame, name in ((small, "small"), (large, "large"), (bare, "bare")):
+        frame.attrs["name"] = name
+    for mix in (voting.soft_vote, voting.majority_vote, voting.diversity, predictions.align):
+        with pytest.raises(
+            SerlibError, match="small is of profile laptop and large of profile paper.* use voters of one"
+        ):
+            mix([bare, small, large])
+    for pair in (metrics.compare, metrics.difference):
+        with pytest.raises(SerlibError, match="small is of profile laptop and large of profile paper"):
+            pair(small, large)
+    other = large.assign(clip="other-" + large["clip"])
+    with pytest.raises(SerlibError, match="profile laptop"):
+        predictions.pool([small, other], "svm")
+    again = predictions.read(predictions.write(small, tmp_path / "predictions.csv"))
+    assert set(again["profile"]) == {"laptop"}, "the file says it too"
+    for together in (voting.soft_vote([bare, small]), voting.majority_vote([small, bare])):
+        assert set(together.predictions["profile"]) == {"laptop"}
+        with pytest.raises(SerlibError, match="different questions"):
+            metrics.compare(together, large)
+    pooled = predictions.pool([bare, small.assign(clip="other-" + small["clip"])], "both")
+    assert set(pooled["profile"]) == {"laptop"}
 
 
 def test_runs_that_heard_other_recordings_under_the_same_names_are_not_mixed():

@@ -21,7 +21,7 @@ from IPython.display import HTML
 
 from serlib.data import audio, splits
 from serlib.data.audit import audit
-from serlib.judge import metrics, predictions
+from serlib.judge import metrics, predictions, scoreboard
 from serlib.show import players
 from serlib.train import callbacks
 
@@ -110,6 +110,11 @@ def of_report(corpus, voter) -> HTML:
     return HTML(metrics.report(voter)._repr_html_())
 
 
+def of_scoreboard(corpus, voter) -> HTML:
+    systems = [scoreboard.System("02", label, voter, label, True, label) for label in HOSTILE]
+    return HTML(scoreboard.scoreboard(systems, notes=HOSTILE)._repr_html_())
+
+
 def of_progress(corpus, voter) -> HTML:
     lines: list[str] = []
     progress = callbacks.Progress(ALL_AT_ONCE)
@@ -129,6 +134,7 @@ PAGES = {
     "data.audit.Audit": [of_audit],
     "data.splits.Leakage": [of_leakage],
     "judge.metrics.Report": [of_report],
+    "judge.scoreboard.Scoreboard": [of_scoreboard],
     "train.callbacks.Progress": [of_progress],
 }
 
