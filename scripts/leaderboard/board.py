@@ -1,6 +1,7 @@
 """The laptop's leaderboard: its entries, its protocols, their training, and the table of what they said."""
 
 import shutil
+from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
 
@@ -10,9 +11,9 @@ from ridge import RidgeProbe
 
 import serlib as ser
 from results import keep
-from serlib.judge.predictions import align, labels, probabilities
+from serlib.judge.predictions import Voter, align, labels, probabilities
 from serlib.judge.voting import FLOOR
-from serlib.train.run import Run, Runs
+from serlib.train.run import Runs
 
 LOGISTIC = ser.PROFILES["laptop"].probe
 # name of the run -> (title, recipe). The first is the probe of notebook 02.
@@ -69,9 +70,9 @@ def train(corpus: pd.DataFrame, folder: Runs, results: Path) -> None:
             shutil.rmtree(run.folder / "checkpoint", ignore_errors=True)
 
 
-def vote(runs: list[Run]) -> ser.voting.Vote:
+def vote(voters: Sequence[Voter]) -> ser.voting.Vote:
     """Return the soft vote of those members, two at least, whose vote has the lowest cross-entropy on validation."""
-    frames = align(runs, "validation")
+    frames = align(voters, "validation")
     each, clips = np.stack([probabilities(frame) for frame in frames]), np.arange(len(frames[0]))
     truth = np.searchsorted(labels(frames[0]), frames[0]["emotion"].to_numpy(str))
 
@@ -79,8 +80,8 @@ def vote(runs: list[Run]) -> ser.voting.Vote:
         total = each[list(jury)].sum(0)
         return float(-np.log(np.maximum((total / total.sum(1, keepdims=True))[clips, truth], FLOOR)).mean())
 
-    juries = [jury for size in range(2, len(runs) + 1) for jury in combinations(range(len(runs)), size)]
-    return ser.soft_vote([runs[i] for i in min(juries, key=loss)])
+    juries = [jury for size in range(2, len(voters) + 1) for jury in combinations(range(len(voters)), size)]
+    return ser.soft_vote([voters[i] for i in min(juries, key=loss)])
 
 
 def table(folder: Path) -> pd.DataFrame:
