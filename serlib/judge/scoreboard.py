@@ -57,25 +57,33 @@ class Scoreboard:
     sentences: tuple[str, ...]
 
     def _shown(self) -> pd.DataFrame:
+        """Return the table as text; an accuracy and its interval stay on one line, however narrow the page is."""
         rows = []
-        for row in self.table.itertuples():
-            ends = "" if np.isnan(row.low) else f" ({row.low:.1%} to {row.high:.1%})"
-            accuracy = "" if np.isnan(row.accuracy) else f"{row.accuracy:.1%}{ends}"
-            clips, uar = (
-                ("" if np.isnan(row.clips) else f"{row.clips:,.0f}"),
-                ("" if np.isnan(row.UAR) else f"{row.UAR:.1%}"),
+        for row in self.table.reset_index().itertuples():
+            ends = "" if np.isnan(row.low) else f" ({row.low:.1%} to {row.high:.1%})".replace(" ", "\N{NO-BREAK SPACE}")
+            rows.append(
+                {
+                    "system": row.system,
+                    "accuracy (95 %)": "" if np.isnan(row.accuracy) else f"{row.accuracy:.1%}{ends}",
+                    "UAR": "" if np.isnan(row.UAR) else f"{row.UAR:.1%}",
+                    "what changed": row[-1],
+                    "notebook": row.notebook,
+                    "test clips": "" if np.isnan(row.clips) else f"{row.clips:,.0f}",
+                    "voices": row.voices,
+                }
             )
-            rows.append((row.notebook, clips, row.voices, accuracy, uar, row[-1]))
-        columns = ["notebook", "test clips", "voices", "accuracy (95 %)", "UAR", "what changed"]
-        return pd.DataFrame(rows, columns=columns, index=self.table.index).rename_axis(None)
+        shown = pd.DataFrame(rows)
+        # Of some that others published only the UAR is known; else one measure is enough for the eye.
+        return shown if self.table["accuracy"].isna().any() else shown.drop(columns="UAR", errors="ignore")
 
     def __str__(self) -> str:
-        return "\n".join([self._shown().to_string(), *self.sentences])
+        return "\n".join([self._shown().to_string(index=False), *self.sentences])
 
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        return self._shown().to_html(border=0) + "".join(f"<p>{escape(sentence)}</p>" for sentence in self.sentences)
+        table = self._shown().to_html(border=0, index=False)
+        return table + "".join(f"<p>{escape(sentence)}</p>" for sentence in self.sentences)
 
 
 def scoreboard(systems: Sequence[System], published: bool = False, notes: Sequence[str] = ()) -> Scoreboard:

@@ -219,7 +219,7 @@ def stacked_vote(voters: Iterable[AnyVoter], name: str | None = None) -> Vote:
     known = (frame["part"] == "validation").to_numpy()
     fewest = frame.loc[known, "emotion"].value_counts().reindex(labels, fill_value=0).min()
     if fewest < 4:
-        clips = f"{fewest} clip{'s' * (fewest != 1)}"
+        clips = "1 clip" if fewest == 1 else f"{fewest} clips"
         raise SerlibError(f"stacking learns on validation, which has {clips} of one class; it needs 4 of each.")
     x = np.log(np.maximum(soft, FLOOR)).transpose(1, 0, 2).reshape(len(frame), -1)
     # In the order of their clips: the folds must not depend on the order of the rows.

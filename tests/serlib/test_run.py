@@ -171,6 +171,7 @@ def test_a_name_cannot_leave_the_folder(few, tmp_path, name):
 
 def test_a_corpus_of_ones_own_takes_no_run_of_the_books(few, tmp_path, monkeypatch):
     monkeypatch.setenv("SERLIB_HOME", str(tmp_path))
+    monkeypatch.setattr("serlib.lesson.SHIPPED", tmp_path / "shipped")  # a clone has results of its own
     lesson = start("mini")
     twin, split = lesson.backbone("frozen"), stratified_split(few, **SHARES)
     book = probe(twin, split, lesson.probe_recipe, lesson.runs)
