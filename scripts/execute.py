@@ -17,8 +17,10 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
+from queue import Empty
 
 # Before papermill is imported: the kernel is this interpreter's own, and nothing draws bars into outputs.
 os.environ |= {
@@ -33,10 +35,42 @@ os.environ |= {
 import nbformat
 import papermill
 import psutil
+from jupyter_client import AsyncKernelClient, AsyncKernelManager
 from papermill.exceptions import PapermillExecutionError
+from traitlets import Type
 
 # What names a folder for serlib and the hub; a kernel would look for a relative one in its own folder.
 FOLDERS = ("RAVDESS_DIR", "SERLIB_MODELS", "SERLIB_CACHE", "SERLIB_HOME", "HF_HOME", "HF_HUB_CACHE")
+
+
+LOOK_AGAIN = 5  # seconds
+
+
+class PatientChannel(AsyncKernelClient.shell_channel_class.default_value):  # its name differs from version to version
+    """Looks every few seconds whether an answer is there that nobody was told of.
+
+    While a cell with a widget runs, nbclient sends on the very socket on which it waits for the answer, past asyncio.
+    Should the answer arrive just then, its only signal is used up by the sending, and the wait would never end
+    (nbclient issue 312; the same in ipykernel's pull request 1529).
+    """
+
+    async def get_msg(self, timeout: float | None = None) -> dict:
+        while timeout is None:
+            with suppress(Empty):
+                return await super().get_msg(LOOK_AGAIN)
+        return await super().get_msg(timeout)
+
+
+class PatientClient(AsyncKernelClient):
+    """A kernel's client that misses no answer."""
+
+    shell_channel_class = Type(PatientChannel)
+
+
+class Kernels(AsyncKernelManager):
+    """What starts kernels for nbclient, with such a client."""
+
+    client_factory = Type(PatientClient, klass=AsyncKernelClient)
 
 
 class MemoryMeter(threading.Thread):
@@ -149,6 +183,7 @@ def main() -> None:
         papermill.execute_notebook(
             source, partial, parameters,
             cwd=source.parent, progress_bar=False, kernel_name="python3", language="python",
+            kernel_manager_class=Kernels,
             extra_arguments=["--log-level=CRITICAL"],  # what the kernel says of its sockets is not for readers
         )  # fmt: skip
     except (KeyboardInterrupt, SystemExit):

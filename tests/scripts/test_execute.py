@@ -411,3 +411,39 @@ def test_clean_removes_only_what_make_made(project):
     assert project.make("clean").returncode == 0
     assert {path.name for path in project.folder.iterdir()} == before - {".venv", "build"}
     assert (project.folder / "runs" / "mine.txt").exists()
+
+
+def test_an_answer_is_found_whose_signal_was_used_up(monkeypatch):
+    """nbclient sends on the socket on which it waits; what arrives in that moment announces itself to the sender."""
+    import asyncio
+
+    import zmq
+    import zmq.asyncio
+    from jupyter_client.session import Session
+
+    sys.path.insert(0, str(ROOT / "scripts"))
+    import execute
+
+    monkeypatch.setattr(execute, "LOOK_AGAIN", 0.2)
+    session = Session(key=b"")
+    kernel = zmq.Context()
+
+    async def answer() -> dict:
+        asked, answers = zmq.asyncio.Context().socket(zmq.DEALER), kernel.socket(zmq.ROUTER)
+        port = answers.bind_to_random_port("tcp://127.0.0.1")
+        asked.connect(f"tcp://127.0.0.1:{port}")
+        channel = execute.PatientChannel(asked, session, asyncio.get_running_loop())
+        session.send(asked, "execute_request")
+        identity, *_ = answers.recv_multipart()
+        waiting = asyncio.create_task(channel.get_msg())
+        await asyncio.sleep(0.1)
+        session.send(answers, "execute_reply", ident=identity)
+        time.sleep(0.5)  # it arrives while the loop does something else, which reads the state of the socket
+        zmq.Socket.shadow(asked.underlying).getsockopt(zmq.EVENTS)
+        try:
+            return await asyncio.wait_for(waiting, 60)
+        finally:
+            asked.close(0)
+            answers.close(0)
+
+    assert asyncio.run(answer())["header"]["msg_type"] == "execute_reply"
