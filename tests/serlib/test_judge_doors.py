@@ -101,6 +101,7 @@ CASES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name, parameter", CASES, ids=lambda text: text)
 def test_an_odd_argument_ends_in_a_sentence_or_a_result(name, parameter, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
@@ -128,6 +129,7 @@ def test_what_fits_is_taken(name, tmp_path):
 LISTS = [name for name, function in DOORS.items() if "voters" in parameters_of(function)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LISTS)
 @pytest.mark.parametrize("kind", [iter, tuple, pd.Series, lambda voters: dict(enumerate(voters)).values()])
 def test_voters_may_come_in_anything_that_can_be_gone_through(name, kind, tmp_path):

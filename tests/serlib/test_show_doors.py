@@ -106,6 +106,7 @@ def odd_things(corpus: pd.DataFrame) -> list:
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("door", DOORS, ids=lambda door: door.__name__)
 def test_a_door_takes_what_it_shows_or_says_in_a_sentence_why_not(door, right, corpus):
     plt.close("all")  # another file's tests in this process may have left some

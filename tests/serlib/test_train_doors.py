@@ -44,6 +44,7 @@ def doors(tiny_corpus, tmp_path) -> dict[str, tuple[Any, list[Any]]]:
 NAMES = ("classify", "clips", "layer_averages", "model_card", "plan", "start", "trim")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_an_odd_argument_ends_in_a_sentence_or_a_result(doors, name, monkeypatch, tmp_path):
     monkeypatch.setenv("SERLIB_HOME", str(tmp_path))
