@@ -9,7 +9,7 @@ import pandas as pd
 
 from serlib.data import ravdess
 from serlib.data.splits import Split
-from serlib.errors import SerlibError, in_short, nearest
+from serlib.errors import SerlibError, demand, in_short, nearest
 from serlib.files import named_folder, safe_name
 from serlib.judge import predictions, scoreboard
 from serlib.judge.predictions import AnyVoter
@@ -463,8 +463,7 @@ class Lesson:
             raise SerlibError(
                 f"No notebook {through!r:.20} adds to the scoreboard; those that do are {', '.join(notebooks)}."
             )
-        if not isinstance(split, Split):
-            raise SerlibError(f"The split is a {type(split).__name__}; make one with ser.stratified_split.")
+        demand(split, Split, "split", "make one with ser.stratified_split")
         used = {key: self.backbone(key) for key in (*SIX, "frozen")}
         folders = {"split": safe_name(split.name)} | {key: safe_name(one.key) for key, one in used.items()}
         titles = {key: one.title for key, one in used.items()}

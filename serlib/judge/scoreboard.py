@@ -68,8 +68,7 @@ class Scoreboard:
                     "UAR": "" if np.isnan(row.UAR) else f"{row.UAR:.1%}",
                     "what changed": row[-1],
                     "notebook": row.notebook,
-                    "test clips": "" if np.isnan(row.clips) else f"{row.clips:,.0f}",
-                    "voices": row.voices,
+                    "test clips, voices": row.voices if np.isnan(row.clips) else f"{row.clips:,.0f}, {row.voices}",
                 }
             )
         shown = pd.DataFrame(rows)
