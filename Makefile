@@ -143,7 +143,7 @@ SIDE_BY_SIDE := -n auto --dist loadfile --no-loadscope-reorder
 test: $(SETUP) ## run all tests
 	@$(VENV) -m pytest $(SIDE_BY_SIDE)
 
-test-quick: $(SETUP) ## run the tests that need no second each: four minutes, for while one works
+test-quick: $(SETUP) ## run the tests that need no second each: two minutes, for while one works
 	@$(VENV) -m pytest $(SIDE_BY_SIDE) -m "not slow"
 
 test-book: build/.book ## look at every page of the built book in headless Chromium, print weights and load times

@@ -178,6 +178,7 @@ def test_the_vote_of_the_page_on_extending_is_a_voter():
 SECTION = "## Judge somebody else's predictions"
 
 
+@pytest.mark.slow
 def test_the_code_of_the_page_on_somebody_elses_predictions_runs(ravdess_names, tmp_path, monkeypatch):
     """In a folder with the page's own file, grown to the whole corpus; beside our committed runs on its folds."""
     page = (ROOT / "book" / "extending.md").read_text(encoding="utf-8")

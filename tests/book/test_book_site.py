@@ -30,7 +30,7 @@ DEBRIS = re.compile(
     ])
 )  # fmt: skip
 
-pytestmark = pytest.mark.skipif(not PAGES, reason="needs the built book: make book")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not PAGES, reason="needs the built book: make book")]
 
 
 def soup(page: str) -> BeautifulSoup:

@@ -120,6 +120,7 @@ def test_the_first_run_runs_all_and_the_judging_last(first):
     assert [line.split()[0] for line in table.splitlines()[1:]] == ["00_first", "03_train", "09_judge", "all"]
 
 
+@pytest.mark.slow
 def test_an_executed_copy_tells_nothing_of_the_machine(first):
     text = first[0].executed("00_first").read_text()
     assert str(first[0].folder) not in text and "papermill" not in text
@@ -230,6 +231,7 @@ def test_every_folder_that_serlib_takes_from_the_environment_is_meant():
 HOSTILE = """a 'b' "c" $(touch x1) $(shell touch x2) `touch x3`; touch x4 & -j4;touch${IFS}x5 # $HOME \\ $$ %"""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["command line", "environment"])
 def test_a_value_is_nobodys_text(project, way):
     """A folder may be called anything: neither make nor the shell runs what is in its name."""
@@ -282,6 +284,7 @@ def test_a_clone_may_lie_anywhere(project):
     assert not [*moved.glob("x[1-5]*")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("params", "sentence"),
     [

@@ -41,6 +41,7 @@ def voted(folder: Path) -> pd.DataFrame:
     return frames[0].assign(predicted=np.array(names)[best[1].to_numpy().argmax(1)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", list(BOARD.itertuples()), ids=lambda row: f"{row.protocol}-{row.entry}")
 def test_row_is_what_the_committed_predictions_say(row):
     folders = sorted(LAPTOP.glob(leaderboard.PROTOCOLS[row.protocol]))

@@ -121,7 +121,8 @@ def tracked() -> list[Path]:
     return [ROOT / name for name in listed.stdout.split("\0") if name and (ROOT / name).is_file()]
 
 
-def names_used(code: ast.AST) -> set[str]:
+@cache
+def names_used(code: ast.AST) -> frozenset[str]:
     used = set()
     for node in ast.walk(code):
         if isinstance(node, ast.Name):
@@ -130,7 +131,13 @@ def names_used(code: ast.AST) -> set[str]:
             used.add(node.attr)
         elif isinstance(node, ast.ImportFrom):
             used |= {alias.name for alias in node.names}
-    return used
+    return frozenset(used)
+
+
+@cache
+def names_shown() -> frozenset[str]:
+    """What the notebooks and the page on extending use."""
+    return names_used(ast.parse(notebook_code())) | names_used(ast.parse(page_code()))
 
 
 def test_environment_names_the_floors_of_the_project():
@@ -171,6 +178,7 @@ def test_the_lock_has_all_that_its_own_packages_need():
                 assert requirement.specifier.contains(version, prereleases=True), f"{name} needs {requirement}"
 
 
+@pytest.mark.slow
 def test_serlib_imports_what_it_declares_and_nothing_else():
     imported = set()
     for path in [*MODULES.values(), *PACKAGE.rglob("__init__.py")]:
@@ -257,7 +265,7 @@ def test_every_public_name_is_used_outside_its_module(module):
     notes = [node.returns for node in nodes if isinstance(node, ast.FunctionDef) and node.returns]
     tables = [node.value for node in tree(MODULES[module]).body if isinstance(node, ast.Assign)]
     handed_out = {name for node in notes + tables for name in re.findall(r"\w+", ast.unparse(node))}
-    used = names_used(ast.parse(notebook_code())) | names_used(ast.parse(page_code())) | handed_out
+    used = names_shown() | handed_out
     for path in [*MODULES.values(), *(ROOT / "scripts").rglob("*.py")]:
         if path != MODULES[module]:
             used |= names_used(tree(path))

@@ -91,6 +91,7 @@ def test_a_slide_is_a_heading_the_sentence_before_a_cell_and_the_cell(slides, no
         assert absent not in str(pages)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_every_notebook_has_a_deck_with_its_sections_and_without_solutions(slides, path):
     notebook = nbformat.read(path, as_version=4)

@@ -37,6 +37,7 @@ def test_the_shortest_clip_has_features_and_a_shorter_one_a_sentence(tmp_path):
         acoustic_features(pd.DataFrame({"path": files, "emotion": ["sad", "glad"]}))
 
 
+@pytest.mark.slow
 def test_a_script_without_a_guard_measures_once(tmp_path):
     """Its processes would otherwise begin with the script, and so without end."""
     soundfile.write(tmp_path / "a.wav", 0.1 * np.sin(2 * np.pi * 200 * np.arange(RATE) / RATE), RATE)

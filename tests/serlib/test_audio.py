@@ -491,6 +491,7 @@ def test_a_full_disk_while_caching_is_said_and_leaves_nothing(long_folder, tmp_p
     assert left == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["mount", "user", "file"])
 def test_a_cache_that_cannot_be_written_is_said(tiny_dir, tmp_path, how):
     (tmp_path / "all").mkdir()

@@ -33,6 +33,7 @@ KINDS = {
 WHISPERS = [key for key, row in BACKBONES.items() if row.family == "whisper"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", [key for key in BACKBONES if key not in WHISPERS])
 def test_parameter_count_is_that_of_the_real_architecture(key):
     row = BACKBONES[key]

@@ -17,6 +17,7 @@ MODULES = [
 OPTIONS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", MODULES)
 def test_every_example_gives_what_it_shows(module, monkeypatch):
     """In the folder of the repository, where ``lesson.finished()`` finds the committed results."""

@@ -120,6 +120,7 @@ def test_an_odd_argument_ends_in_a_sentence_or_a_result(name, parameter, tmp_pat
     assert refused or name == "name_of"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DOORS)
 def test_what_fits_is_taken(name, tmp_path):
     """Or the tests above would prove nothing."""

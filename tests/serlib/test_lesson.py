@@ -28,6 +28,7 @@ def home(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_results_are_found_wherever_runs_are_kept():
     """SERLIB_HOME moves runs/; in a clone, what others committed was lost with it."""
     code = "import serlib as ser; print(len(ser.start('laptop').leaderboard()))"

@@ -187,6 +187,7 @@ def test_the_actors_interval_is_wide_when_actors_differ_and_closed_when_they_do_
     assert (low, high) == pytest.approx((0.4, 0.6), abs=0.015)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", metrics.UNITS)
 def test_the_intervals_agree_with_a_bootstrap_written_plainly(unit):
     table = random_frame(4, n=120)

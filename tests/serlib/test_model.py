@@ -69,6 +69,7 @@ def test_cached_features_change_nothing(key):
     assert torch.equal(before, after)
 
 
+@pytest.mark.slow
 def test_masking_and_layerdrop_are_the_recipes_or_the_checkpoints(tmp_path):
     folder = tmp_path / "own"
     shutil.copytree(TWINS / "hubert-base", folder)

@@ -50,6 +50,7 @@ def train(verb, recipe, folder):
     return verb(backbone("hubert-base-mini"), stratified_split(ravdess("~/recordings"), **SHARES), recipe, folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", DOORS)
 def test_a_path_may_begin_in_the_home_folder(home, monkeypatch, tmp_path_factory, way):
     elsewhere = tmp_path_factory.mktemp("elsewhere")

@@ -310,6 +310,7 @@ def test_a_step_that_an_epoch_ends_is_a_step():
     assert filled.operations == pytest.approx(2 * full.operations, rel=0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key, precision, multiple", [
     ("wav2vec2-large", "auto", 32), ("wav2vec2-large", "fp32", 1), ("hubert-base", "auto", 1),
 ])  # fmt: skip
@@ -353,6 +354,7 @@ def test_a_prediction_calls_itself_one():
     assert "measured speed" in str(plan(backbone("hubert-base-mini"), Recipe(), "CPU"))
 
 
+@pytest.mark.slow
 def test_the_table_has_all_six_on_all_devices():
     table = plan_all(start("t4").recipe_for)
     assert len(table) == len(SIX) * len(DEVICES)
@@ -360,6 +362,7 @@ def test_the_table_has_all_six_on_all_devices():
     assert np.isfinite(table.select_dtypes("number").to_numpy()).all()
 
 
+@pytest.mark.slow
 def test_the_table_of_the_book_is_the_planners():
     page = (Path(__file__).parents[2] / "book" / "how_to_use.md").read_text()
     for row in map(backbone, SIX):

@@ -306,6 +306,7 @@ def test_history_marks_the_best_step_and_chance():
     assert_nothing_cut(axes)
 
 
+@pytest.mark.slow
 def test_synthetic_runs_say_so():
     run = run_with_history(synthetic=True)
     assert "HuBERT base (synthetic speech)" in shown(plots.plot_history(run))
@@ -327,6 +328,7 @@ def test_no_history_is_refused():
             plots.plot_history(run)
 
 
+@pytest.mark.slow
 def test_confusion_shows_counts_and_percent():
     axes = plots.plot_confusion(RUNS[0])
     counts = metrics.confusion(RUNS[0]).to_numpy()
@@ -338,6 +340,7 @@ def test_confusion_shows_counts_and_percent():
     assert_nothing_cut(axes)
 
 
+@pytest.mark.slow
 def test_confusion_of_another_part():
     ax = plots.plot_confusion(VOTE, part="validation")[0]
     assert ax.collections[0].get_array().sum() == (VOTE.predictions["part"] == "validation").sum()
@@ -355,6 +358,7 @@ def test_probabilities_of_one_voter():
     assert_nothing_cut(ax)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [1, 2, 5, 7])
 def test_probabilities_of_many_voters(n):
     p = pd.Series(np.full(8, 1 / 8), index=EMOTIONS)
@@ -573,6 +577,7 @@ FIGURES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in vars(plots) if name.startswith("plot_")])
 def test_a_name_is_drawn_as_it_is(name, monkeypatch):
     """No name becomes a formula, and none is left out, whatever matplotlib reads into its letters."""
@@ -676,6 +681,7 @@ def test_labels_that_have_no_colors(labels):
         plots.colors(labels)
 
 
+@pytest.mark.slow
 def test_a_notebook_shows_every_figure_and_not_the_first_alone():
     """The first one wakes the notebook's backend; the end of a style's context put it to sleep again."""
     code = (

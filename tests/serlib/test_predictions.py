@@ -295,6 +295,7 @@ def test_committed_predictions_are_of_the_parts_that_their_splits_name(ravdess_n
     assert shelves == {plan.name for plan in plans} | {"prices"}
 
 
+@pytest.mark.slow
 def test_committed_prices_are_of_test_clips_and_of_the_committed_runs(ravdess_names):
     """Every voter of notebook 11's price list heard whole test parts, and a run's answers are those of its run."""
     laptop = ROOT / "results" / "laptop"

@@ -35,6 +35,7 @@ def lesson() -> dict:
     return names
 
 
+@pytest.mark.slow
 def test_the_phones_leave_no_gap_and_end_with_the_clip(recited):
     for utterance in recited:
         assert utterance.phones[0][0] == 0
@@ -57,6 +58,7 @@ def high_share(samples: np.ndarray) -> float:
     return power[np.fft.rfftfreq(len(samples), 1 / synth.RATE) > 3000].sum() / power.sum()
 
 
+@pytest.mark.slow
 def test_the_alignment_fits_the_sound():
     """Where it says s, something hisses; where it says a vowel, something sings; before the first phone is silence."""
     hiss, song, hush = [], [], []
@@ -73,6 +75,7 @@ def test_the_alignment_fits_the_sound():
     assert max(hush) < 0.1
 
 
+@pytest.mark.slow
 def test_frames_phones_and_melody_are_equally_long(recited):
     for utterance in recited:
         mel, phones = pretraining.mel(utterance.samples), pretraining.phone_frames(utterance)

@@ -50,6 +50,7 @@ def test_the_example_of_the_authors():
     }
 
 
+@pytest.mark.slow
 def test_all_official_names_say_what_they_should(ravdess_names):
     for clip, row in ravdess_names.iterrows():
         assert parse_name(clip) == row.drop(["path", "seconds"]).to_dict()

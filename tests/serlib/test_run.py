@@ -141,6 +141,7 @@ def test_nothing_trained_is_deleted_unasked(few, tmp_path):
     assert [load_run(folder).info["seed"] for folder in [*kept, target]] == list(seeds)
 
 
+@pytest.mark.slow
 def test_a_run_has_a_name_and_its_facts_stand_in_fields(few, tmp_path):
     twin, split = backbone("hubert-base-mini"), stratified_split(few, **SHARES)
     run = probe(twin, split, dataclasses.replace(PROBE, pretrained=False), Runs(tmp_path, "mini"), name="no teacher")
@@ -169,6 +170,7 @@ def test_a_name_cannot_leave_the_folder(few, tmp_path, name):
     assert run.folder.resolve().parent == (tmp_path / "runs" / "stratified").resolve() and run.name == name
 
 
+@pytest.mark.slow
 def test_a_corpus_of_ones_own_takes_no_run_of_the_books(few, tmp_path, monkeypatch):
     monkeypatch.setenv("SERLIB_HOME", str(tmp_path))
     monkeypatch.setattr("serlib.lesson.SHIPPED", tmp_path / "shipped")  # a clone has results of its own
@@ -249,6 +251,7 @@ def cut_at_a_line(text: str) -> str:
     return "".join(text.splitlines(keepends=True)[:-5])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "harm"),
     [
@@ -273,6 +276,7 @@ def test_what_is_not_what_it_was_is_refused(run, name, harm, monkeypatch, tmp_pa
         start("mini").finished()
 
 
+@pytest.mark.slow
 def test_a_damaged_run_that_is_trained_anew_is_called_damaged(run, few, capsys):
     """And is kept: nothing of what it depends on changed."""
     (run.folder / "predictions.csv").write_text(cut_at_a_line((run.folder / "predictions.csv").read_text()))
@@ -293,6 +297,7 @@ def test_a_missing_table_is_damage_and_a_missing_run_is_not(run):
         load_run(run.folder.with_name("nobody"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "harm",
     [

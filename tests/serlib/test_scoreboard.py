@@ -127,6 +127,7 @@ def test_a_damaged_voter_is_said_and_a_missing_one_is_none(home, corpus, split):
 # --- who is on it ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_every_system_that_is_there_has_a_row_and_the_others_are_said(home, corpus, split):
     lesson = start("mini")
     lesson.keep(voter(split, wrong=2), "stratified/svm", corpus)
@@ -149,6 +150,7 @@ def test_every_system_that_is_there_has_a_row_and_the_others_are_said(home, corp
     assert "SVM" not in missing and "XLSR" not in missing
 
 
+@pytest.mark.slow
 def test_results_stand_in_for_what_was_not_run_here(home, corpus, split):
     """A page says the same whether its notebooks ran here, or what others committed is all there is."""
     lesson = start("mini")

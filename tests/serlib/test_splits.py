@@ -117,6 +117,7 @@ def test_leave_one_actor_out_takes_actors_who_do_not_play_all(ravdess_names):
     assert "sad" not in set(leave_one_actor_out(corpus)[4].test["emotion"])
 
 
+@pytest.mark.slow
 def test_leakage_of_the_papers_split(ravdess_names):
     split = stratified_split(ravdess_names)
     found = leakage(split)
@@ -169,6 +170,7 @@ def test_the_pair_of_ravdess_that_is_one_recording_leaks_in_the_papers_split(rav
         assert leakage(fold, [pair]).table.at["the very same recording", "test_clips"] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folds", [None, "luna-jimenez", "emobox"])
 def test_a_statement_is_left_out(ravdess_names, folds):
     splits = leave_one_statement_out(ravdess_names, folds)

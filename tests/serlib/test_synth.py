@@ -87,6 +87,7 @@ def test_a_folder_that_cannot_be_written_is_named(monkeypatch, tmp_path):
         synth.corpus_folder(some_clips(), STATEMENTS)
 
 
+@pytest.mark.slow
 def test_speaking_sweeps_its_own_leftovers_and_no_others(monkeypatch, tmp_path):
     """What is being unpacked beside the corpus has a lock of its own, and was once swept away half made."""
     monkeypatch.setenv("SERLIB_CACHE", str(tmp_path))
@@ -201,6 +202,7 @@ def test_two_actors_differ():
     assert female > 1.5 * male
 
 
+@pytest.mark.slow
 def test_a_script_without_a_guard_speaks_once(tmp_path):
     script = tmp_path / "plain.py"
     script.write_text(
@@ -243,6 +245,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "code, said",
     [

@@ -165,6 +165,7 @@ def test_every_vote_is_each_vote_taken_alone(tie, n):
         assert row.test_ties == (vote.ties["part"] == "test").sum() > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", metrics.UNITS)
 def test_the_bootstrap_of_every_vote_is_that_of_each_vote(unit):
     voters = panel(4, n=160)
@@ -281,6 +282,7 @@ def test_a_stacked_vote_learns_whom_to_believe_and_never_sees_the_test_labels():
     pd.testing.assert_frame_equal(again.predictions.drop(columns="emotion"), vote.predictions.drop(columns="emotion"))
 
 
+@pytest.mark.slow
 def test_a_stacked_vote_is_what_scikit_learn_makes_of_the_log_probabilities():
     """The same steps written plainly: for each clip that is not validation, C by the log loss of three folds."""
     voters = swapped()

@@ -305,6 +305,7 @@ def head_of(net: torch.nn.Module) -> list[torch.Tensor]:
     return [net.projector.weight, net.projector.bias, net.classifier.weight, net.classifier.bias]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", ["wav2vec2-large", "hubert-base", "unispeech-large", "whisper"])
 def test_a_fine_tuned_checkpoint_gets_a_new_head(tmp_path, key):
     plain = whisper(tmp_path / "plain") if key == "whisper" else shutil.copytree(TWINS / key, tmp_path / "plain")
