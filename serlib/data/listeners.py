@@ -18,7 +18,7 @@ from serlib.files import given_path
 
 # Without the video, ten ratings a clip; neutral and calm counted as right for each other. The two shares by intensity
 # are printed by Livingstone and Russo (2018). Those by emotion are means over their S1 Table, as computed by Sohail
-# (2026), results/human_by_emotion.csv in the repository that judge/paper.py names; they agree with the two.
+# (2026), human_by_emotion.csv in the repository that judge/paper.py names; they agree with the two.
 _PUBLISHED = {
     "normal intensity": (0.58, "Livingstone and Russo 2018"),
     "strong intensity": (0.67, "Livingstone and Russo 2018"),
