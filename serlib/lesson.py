@@ -512,6 +512,40 @@ class Lesson:
         """
         return predictions.read(self._in_results(f"{name}/predictions.csv"))
 
+    def answers(self, name: str) -> pd.DataFrame:
+        """Return what `make leaderboard` committed of systems that were asked many times, answers alone (11).
+
+        Parameters
+        ----------
+        name
+            "luck" for thirty random splits, "enrolled" for clips of the tested voice enrolled.
+
+        Returns
+        -------
+        DataFrame
+            Index the clip; columns actor and emotion, then one for each time: the emotion that was answered, NaN where
+            the clip was not judged.
+
+        Raises
+        ------
+        SerlibError
+            For a profile that has none of that name.
+
+        Examples
+        --------
+        >>> lesson = ser.start("laptop")
+        CPU, 2 cores - profile laptop - ...
+        >>> said = lesson.answers("luck")
+        >>> int(said["kernel ridge, split 7"].notna().sum())
+        288
+        """
+        if (path := self._in_results(f"answers/{safe_name(name)}.csv")).is_file():
+            return pd.read_csv(path, index_col="clip", dtype=str)
+        raise SerlibError(
+            f'There are no answers called {name!r:.60} of profile {self.profile}; ser.start("laptop") has luck and '
+            "enrolled."
+        )
+
     def listeners(self, name: str) -> pd.DataFrame:
         """Return which share of its listeners recognized each clip of another corpus, of those in results/ (11).
 
