@@ -203,9 +203,9 @@ BACKBONES = {
 }
 # What a hub offers and nothing here can load, by a pattern of its names: why, and what to know of it.
 _ELSEWHERE = {
-    r"((emotion2vec|iic)/)?emotion2vec.*": "it is stored for FunASR, and transformers has no class for it. Beware of its "
-    "scores on RAVDESS: emotion2vec+ was taught by a model that was fine-tuned on the corpora of EmoBox, RAVDESS among "
-    "them, so it may know the test clips and their labels",
+    r"((emotion2vec|iic)/)?emotion2vec.*": "it is stored for FunASR, and transformers has no class for it. Beware of "
+    "its scores on RAVDESS: emotion2vec+ goes back to a model that was fine-tuned on corpora of EmoBox, to which "
+    "RAVDESS belongs, and on which clips is not published, so it may know the test with its labels",
 }
 SIX = tuple(key for key, row in BACKBONES.items() if row.paper_title)
 
