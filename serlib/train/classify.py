@@ -15,7 +15,7 @@ from serlib.train.recipes import Probe, recipe_from
 from serlib.train.run import Run
 
 
-def classify(run: Run, paths: Sequence[Path | str]) -> pd.DataFrame:
+def classify(run: Run, paths: Sequence[Path | str], enrolled: Sequence[Path | str] = ()) -> pd.DataFrame:
     """Return the probability of each emotion for sound files of any rate.
 
     A clip that is longer than the model hears at once (Whisper: 30 s, fine-tuned the length that it was trained on) is
@@ -27,6 +27,9 @@ def classify(run: Run, paths: Sequence[Path | str]) -> pd.DataFrame:
         A run whose checkpoint is on this machine.
     paths
         A list of sound files.
+    enrolled
+        For a probe: a few other clips of the same voice, of any emotions, the more mixed the better; nobody need know
+        which. The probe then measures from this voice's average instead of the average of all (11).
 
     Returns
     -------
@@ -36,7 +39,8 @@ def classify(run: Run, paths: Sequence[Path | str]) -> pd.DataFrame:
     Raises
     ------
     SerlibError
-        For files that cannot be read, and for a run whose checkpoint is not on this machine.
+        For files that cannot be read, for a run whose checkpoint is not on this machine, for a voice enrolled with a
+        fine-tuned model, and for a file that is to be judged and enrolled at once.
 
     Examples
     --------
@@ -55,23 +59,36 @@ def classify(run: Run, paths: Sequence[Path | str]) -> pd.DataFrame:
 
     if not isinstance(run, Run):
         raise SerlibError(f"classify takes a run and files, and this is a {type(run).__name__}; train or load one.")
-    if isinstance(paths, str | Path):
-        raise SerlibError(f"give the files as a list, like [{str(paths)!r}].")
-    demand(paths, Iterable, "list of files", "give paths, like ['a.wav', 'b.wav']")
-    checkpoint, paths = run.folder / "checkpoint", list(paths)
+    paths, enrolled = _listed(paths), _listed(enrolled)
+    checkpoint = run.folder / "checkpoint"
     if not paths:
         raise SerlibError("The list of files is empty; give one path at least.")
     if not checkpoint.is_dir():
         raise SerlibError(f"The run of {run.name} holds predictions but no checkpoint; run its notebook to train one.")
     recipe = recipe_from(run.info)
-    sounds = [audio.heard(path, recipe.trim) for path in paths]
+    if enrolled and not isinstance(recipe, Probe):
+        raise SerlibError(f"{run.name} was fine-tuned and cannot enroll a voice: a probe can, so make one by ser.probe.")
+    if both := {given_path(path).resolve() for path in paths} & {given_path(path).resolve() for path in enrolled}:
+        raise SerlibError(f"{min(both).name} is to be judged and enrolled; enroll other clips of the voice.")
+    sounds = [audio.heard(path, recipe.trim) for path in [*paths, *enrolled]]
     model, extractor = models.load_trained(checkpoint), backbones.extractor_from(checkpoint)
     if isinstance(recipe, Probe):
         features = probing.averages_of((model, extractor), sounds, recipe)
-        table = recipe.head.read(checkpoint / "probe.npz").probabilities(features)
+        head = recipe.head.read(checkpoint / "probe.npz")
+        if enrolled:
+            head = head.enrolled(features[len(paths) :])
+        table = head.probabilities(features[: len(paths)])
     else:
         table = np.stack([_probabilities(model, extractor, samples) for samples in sounds])
     return pd.DataFrame(table, index=[given_path(path).stem for path in paths], columns=run.info["labels"])
+
+
+def _listed(paths: Sequence[Path | str]) -> list[Path | str]:
+    """Return the paths as a list. SerlibError for one path alone, and for what holds none."""
+    if isinstance(paths, str | Path):
+        raise SerlibError(f"give the files as a list, like [{str(paths)!r}].")
+    demand(paths, Iterable, "list of files", "give paths, like ['a.wav', 'b.wav']")
+    return list(paths)
 
 
 def _probabilities(model: Any, extractor: Any, samples: np.ndarray) -> np.ndarray:

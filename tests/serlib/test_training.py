@@ -223,6 +223,48 @@ def test_probe_is_scikit_learns_logistic_regression(split, tmp_path):
     assert np.abs(again.to_numpy() - expected).max() < 5e-3
 
 
+def test_an_enrolled_voice_is_measured_from_its_own_average(split, tmp_path):
+    """By scikit-learn: its scaler's mean moves to the mean of the voice's clips and three of the average voice."""
+    run = probe(backbone("hubert-base-mini"), split, PROBE, tmp_path)
+    features = probing.layer_averages(backbone("hubert-base-mini"), split, PROBE)
+    features.columns = range(features.shape[1])
+    seen = pd.concat([split.train, split.validation])
+    pipe = make_pipeline(StandardScaler(), LogisticRegression(C=run.info["regularization"], max_iter=2000))
+    pipe.fit(features.loc[seen.index], seen["emotion"])
+    voice, judged = split.test.iloc[:2], split.test.iloc[2:]
+    pipe[0].mean_ = (features.loc[voice.index].to_numpy().sum(0) + 3 * pipe[0].mean_) / 5
+    expected = pipe.predict_proba(features.loc[judged.index])
+    said = classify(run, list(judged["path"]), enrolled=list(voice["path"]))
+    assert np.abs(said.to_numpy() - expected).max() < 5e-3
+    plain = classify(run, list(judged["path"]))
+    assert np.abs(said - plain).to_numpy().max() > 0.01
+    pd.testing.assert_frame_equal(classify(run, list(judged["path"]), enrolled=[]), plain)
+
+
+@pytest.mark.parametrize(
+    "enrolled, says",
+    [
+        ("voice.wav", r"as a list, like \['voice.wav'\]"),
+        (7, "list of files"),
+        (["nowhere.wav"], "nowhere.wav"),
+        (["./{judged}"], "is to be judged and enrolled; enroll other clips"),
+    ],
+)
+def test_what_cannot_be_enrolled_is_said(split, tmp_path, monkeypatch, enrolled, says):
+    run = probe(backbone("hubert-base-mini"), split, PROBE, tmp_path)
+    judged = Path(split.test["path"].iloc[0])
+    monkeypatch.chdir(judged.parent)
+    if isinstance(enrolled, list):
+        enrolled = [one.format(judged=judged.name) for one in enrolled]
+    with pytest.raises(SerlibError, match=says):
+        classify(run, [judged], enrolled=enrolled)
+
+
+def test_a_fine_tuned_model_enrolls_no_voice(run, split):
+    with pytest.raises(SerlibError, match="was fine-tuned and cannot enroll a voice"):
+        classify(run, list(split.test["path"][:1]), enrolled=list(split.test["path"][1:3]))
+
+
 def test_layer_averages_are_the_layers_of_a_plain_encoder(split):
     import torch
     from transformers import AutoModel
