@@ -13,6 +13,7 @@ from .data.audio import trim as trim
 from .data.audit import audit as audit
 from .data.corpus import from_csv as from_csv
 from .data.corpus import regroup_by_emotion as regroup_by_emotion
+from .data.listeners import listeners as listeners
 from .data.ravdess import EMOTIONS as EMOTIONS
 from .data.ravdess import STATEMENTS as STATEMENTS
 from .data.ravdess import mini as mini
@@ -34,6 +35,7 @@ from .judge import predictions as predictions
 from .judge import voting as voting
 from .judge.importing import import_predictions as import_predictions
 from .judge.metrics import accuracy as accuracy
+from .judge.metrics import beside_listeners as beside_listeners
 from .judge.metrics import breakdown as breakdown
 from .judge.metrics import calibration_error as calibration_error
 from .judge.metrics import compare as compare
@@ -76,6 +78,7 @@ from .show.plots import plot_confusion as plot_confusion
 from .show.plots import plot_history as plot_history
 from .show.plots import plot_intervals as plot_intervals
 from .show.plots import plot_jury as plot_jury
+from .show.plots import plot_listeners as plot_listeners
 from .show.plots import plot_per_actor as plot_per_actor
 from .show.plots import plot_pitch as plot_pitch
 from .show.plots import plot_probabilities as plot_probabilities

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from serlib.data import ravdess
+from serlib.data.listeners import listeners
 from serlib.data.splits import Split
 from serlib.errors import SerlibError, demand, in_short, nearest
 from serlib.files import named_folder, safe_name
@@ -510,6 +511,67 @@ class Lesson:
         '74.3%'
         """
         return predictions.read(self._in_results(f"{name}/predictions.csv"))
+
+    def answers(self, name: str) -> pd.DataFrame:
+        """Return what `make leaderboard` committed of systems that were asked many times, answers alone (11).
+
+        Parameters
+        ----------
+        name
+            "luck" for thirty random splits, "enrolled" for clips of the tested voice enrolled.
+
+        Returns
+        -------
+        DataFrame
+            Index the clip; columns actor and emotion, then one for each time: the emotion that was answered, NaN where
+            the clip was not judged.
+
+        Raises
+        ------
+        SerlibError
+            For a profile that has none of that name.
+
+        Examples
+        --------
+        >>> lesson = ser.start("laptop")
+        CPU, 2 cores - profile laptop - ...
+        >>> said = lesson.answers("luck")
+        >>> int(said["kernel ridge, split 7"].notna().sum())
+        288
+        """
+        if (path := self._in_results(f"answers/{safe_name(name)}.csv")).is_file():
+            return pd.read_csv(path, index_col="clip", dtype=str)
+        raise SerlibError(
+            f'There are no answers called {name!r:.60} of profile {self.profile}; ser.start("laptop") has luck and '
+            "enrolled."
+        )
+
+    def listeners(self, name: str) -> pd.DataFrame:
+        """Return which share of its listeners recognized each clip of another corpus, of those in results/ (11).
+
+        Parameters
+        ----------
+        name
+            The corpus; ``committed("listeners/NAME")`` has what a model said of its clips.
+
+        Returns
+        -------
+        DataFrame
+            As ``ser.listeners`` of a file: a row a clip, ``share`` between 0 and 1.
+
+        Raises
+        ------
+        SerlibError
+            Where there are none of that name.
+
+        Examples
+        --------
+        >>> lesson = ser.start("laptop")
+        CPU, 2 cores - profile laptop - ...
+        >>> lesson.listeners("emodb").loc["03a01Fa", "share"].item()
+        0.9
+        """
+        return listeners(self._in_results(f"listeners/{name}/listeners.csv"))
 
     def _voters_in(self, place: str) -> list[AnyVoter]:
         """Return the run or kept voter of a folder in runs/, then the one that results/ has in its place."""

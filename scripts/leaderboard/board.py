@@ -4,35 +4,45 @@ import shutil
 from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
+import enrolled
+import luck
 import numpy as np
 import pandas as pd
 from ridge import RidgeProbe
 
 import serlib as ser
 from results import keep
+from serlib.files import atomic_path
 from serlib.judge.predictions import Voter, align, labels, probabilities
 from serlib.judge.voting import FLOOR
 from serlib.train.run import Runs
 
 LOGISTIC = ser.PROFILES["laptop"].probe
-# name of the run -> (title, recipe). The first is the probe of notebook 02.
+TINY, BASE = "whisper-tiny.en", "whisper-base"
+# name of the run -> (title, encoder, recipe). The first is the probe of notebook 02.
 ENTRIES = {
-    "whisper-tiny.en-probe": ("logistic regression", LOGISTIC),
-    "whisper-tiny.en-ridge": ("kernel ridge", RidgeProbe()),
+    "whisper-tiny.en-probe": ("logistic regression", TINY, LOGISTIC),
+    "whisper-tiny.en-ridge": ("kernel ridge", TINY, RidgeProbe()),
     "whisper-tiny.en-loudness": (
         "kernel ridge, loudness, three speeds",
+        TINY,
         RidgeProbe(pooling="loudness", speeds=(0.9, 1.0, 1.1)),
     ),
-    "whisper-tiny.en-convolutions": ("kernel ridge, convolutions only", RidgeProbe(layers="first")),
+    "whisper-tiny.en-convolutions": ("kernel ridge, convolutions only", TINY, RidgeProbe(layers="first")),
+    "whisper-base-probe": ("logistic regression, Whisper base", BASE, LOGISTIC),
+    "whisper-base-ridge": ("kernel ridge, Whisper base", BASE, RidgeProbe()),
     "whisper-tiny.en": (
         "fine-tuned",
+        TINY,
         ser.Recipe(epochs=8, batch_size=16, accumulation=1, warmup=0.1, eval_every=65, trim=True),
     ),
 }
-OWN = ("whisper-tiny.en-ridge", "whisper-tiny.en-loudness", "whisper-tiny.en-convolutions")  # names not by default
-QUICK = ("whisper-tiny.en-ridge", "whisper-tiny.en-loudness")
-SLOW = "whisper-tiny.en"  # twenty minutes of one core each: on the paper's split only
+# Their names are not those by default.
+OWN = ("whisper-tiny.en-ridge", "whisper-tiny.en-loudness", "whisper-tiny.en-convolutions", "whisper-base-ridge")
+QUICK = ("whisper-tiny.en-ridge", "whisper-tiny.en-loudness", "whisper-base-ridge")
+SLOW = ("whisper-tiny.en", "whisper-base-probe")  # minutes of a core each: on the paper's split only
 VOTE = "vote, members chosen on validation"
 # protocol -> how its folders begin
 PROTOCOLS = {
@@ -43,6 +53,8 @@ PROTOCOLS = {
     "one statement out": "without-statement?",
     "actors and statement out": "luna-jimenez-fold?-without-statement?",
 }
+# What is told apart there: how many clips of the voice are enrolled, then the same with features that know nothing.
+ENROLLED = [f"{title}{clips}" for title in ("", enrolled.CONTROL) for clips in enrolled.NUMBERS]
 
 
 def train(corpus: pd.DataFrame, folder: Runs, results: Path) -> None:
@@ -58,16 +70,18 @@ def train(corpus: pd.DataFrame, folder: Runs, results: Path) -> None:
         *ser.leave_one_statement_out(corpus),
         *ser.leave_one_statement_out(corpus, "luna-jimenez"),
     ]
-    work = [(split, key) for split in folds for key in ENTRIES if key != SLOW or split is random]
+    work = [(split, key) for split in folds for key in ENTRIES if key not in SLOW or split is random]
     work += [(split, key) for split in ser.leave_one_actor_out(corpus) for key in QUICK]
-    whisper = ser.backbone("whisper-tiny.en")
     for split, name in work:
-        recipe = ENTRIES[name][1]
+        _, encoder, recipe = ENTRIES[name]
         verb = ser.probe if isinstance(recipe, ser.Probe) else ser.fine_tune
-        run = verb(whisper, split, recipe, folder, name=name if name in OWN else None)
+        run = verb(ser.backbone(encoder), split, recipe, folder, name=name if name in OWN else None)
         keep(run, folder.folder, results)
         if split.name != "stratified":  # 60 MB each, and a fold's model is of use to nobody
             shutil.rmtree(run.folder / "checkpoint", ignore_errors=True)
+    for name, said in (("luck", luck.answers(corpus)), ("enrolled", enrolled.answers(corpus))):
+        with atomic_path(results / "answers" / f"{name}.csv") as fresh:
+            corpus[["actor", "emotion"]].join(said).to_csv(fresh, index_label="clip", lineterminator="\n")
 
 
 def vote(voters: Sequence[Voter]) -> ser.voting.Vote:
@@ -108,4 +122,42 @@ def table(folder: Path) -> pd.DataFrame:
                 value, low, high = both.loc[measure]
                 row |= {measure: value, f"{measure}_low": low, f"{measure}_high": high}
             rows.append(row | {"seconds": sum(seconds for _, seconds in folds)})
+    if (kept := folder / "answers" / "enrolled.csv").is_file():
+        rows += [enrolled_row(said, what) for said in [pd.read_csv(kept, index_col="clip")] for what in ENROLLED]
     return pd.DataFrame(rows)
+
+
+def enrolled_row(said: pd.DataFrame, what: str) -> dict[str, Any]:
+    """Return the row of the leaderboard for what is said with so many clips of the voice enrolled.
+
+    A clip counts once for each draw in which it is judged. The intervals draw actors, and for each actor a draw.
+    """
+    title, _, clips = what.rpartition(", ")
+    columns = said[[column for column in said if column.rpartition(", draw ")[0] == what]].stack().dropna()
+    clip, draw = (columns.index.get_level_values(level) for level in (0, 1))
+    truth = said["emotion"].reindex(clip).to_numpy()
+    table = pd.DataFrame({"right": columns.to_numpy() == truth, "clips": 1})
+    keys = [said["actor"].reindex(clip).to_numpy(), draw, truth]
+    table = table.groupby(keys).sum().unstack(fill_value=0)  # (actors x draws, measures x classes)
+    cells = table.to_numpy(float).reshape(said["actor"].nunique(), -1, 2, said["emotion"].nunique())
+    random = np.random.default_rng(0)
+    actors, drawn = (random.integers(size, size=(10_000, len(cells))) for size in cells.shape[:2])
+    many, all_of_them = cells[actors, drawn].sum(1), cells.sum((0, 1))
+    row = {
+        "protocol": f"five actor folds, {clips} enrolled",
+        "entry": title or "two Whispers",
+        "folds": 5,
+        "clips": int(all_of_them[1].sum()),
+        "right": int(all_of_them[0].sum()),
+    }
+    for name, measure in MEASURES.items():
+        low, high = np.quantile(measure(many), (0.025, 0.975))
+        row |= {name: float(measure(all_of_them)), f"{name}_low": low, f"{name}_high": high}
+    return row
+
+
+# Of counts (..., right and clips, classes).
+MEASURES = {
+    "accuracy": lambda cells: cells[..., 0, :].sum(-1) / cells[..., 1, :].sum(-1),
+    "UAR": lambda cells: (cells[..., 0, :] / cells[..., 1, :]).mean(-1),
+}

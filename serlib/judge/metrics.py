@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
 from scipy.optimize import minimize_scalar
 from scipy.special import softmax
 from scipy.stats import binomtest, rankdata
@@ -463,6 +464,58 @@ def breakdown(voter: AnyVoter, groups: str | pd.Series, part: str = "test") -> p
             low, high = wilson_interval(right, n)
         rows[group] = {"clips": n, "right": right, "accuracy": right / n, "low": low, "high": high}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis(by.name)
+
+
+def beside_listeners(voter: AnyVoter, listeners: pd.DataFrame, part: str = "test") -> pd.DataFrame:
+    """Return what a voter and the listeners of the same clips made of them, a row a clip (11).
+
+    Parameters
+    ----------
+    voter
+        A run, a vote or a predictions frame.
+    listeners
+        What ``ser.listeners`` returns for a file or a corpus: the index is the clip, ``share`` who chose its emotion.
+    part
+        "test" or "validation".
+
+    Returns
+    -------
+    DataFrame
+        The clips that both have judged, in the voter's order: emotion, predicted, right (True or False), probability
+        (that the voter gave to the true emotion) and share, both 0 to 1.
+
+    Raises
+    ------
+    SerlibError
+        For what is no such table, and where no clip was judged by both.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> clips = pd.DataFrame({"emotion": ["happy", "sad"]}, index=["a", "b"])
+    >>> voter = ser.predictions.make(clips, [[0.4, 0.6], [0.3, 0.7]], ["happy", "sad"], "test")
+    >>> print(ser.beside_listeners(voter, pd.DataFrame({"share": [1.0, 0.5]}, index=["a", "b"])))
+         emotion predicted  right  probability  share
+    clip
+    a      happy       sad  False          0.4    1.0
+    b        sad       sad   True          0.7    0.5
+    """
+    frame = rows_of(voter, part)
+    if not isinstance(listeners, pd.DataFrame) or not is_numeric_dtype(listeners.get("share", pd.Series(dtype=str))):
+        raise SerlibError("listeners are a table with a column share, a row a clip; give what ser.listeners returns.")
+    if (twice := listeners.index.duplicated()).any():
+        raise SerlibError(f"clip {listeners.index[twice][0]} stands twice among the listeners; keep one row a clip.")
+    shares = listeners["share"].reindex(frame["clip"]).to_numpy(float)
+    known = np.isfinite(shares)
+    if not known.any():
+        raise SerlibError(f"no clip of {name_of(voter)} has a share of listeners; give those of the corpus it heard.")
+    column = np.searchsorted(labels(frame), frame["emotion"].to_numpy(str))
+    table = frame[["clip", "emotion", "predicted"]].assign(
+        right=hits(frame),
+        probability=probabilities(frame)[np.arange(len(frame)), column],
+        share=shares,
+    )
+    return table[known].set_index("clip")
 
 
 def compare(a: AnyVoter, b: AnyVoter, part: str = "test") -> pd.DataFrame:

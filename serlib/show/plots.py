@@ -882,6 +882,94 @@ def plot_per_actor(voter: Any, part: str = "test", ax: Axes | None = None) -> Ax
     return _finish(ax, f"{_title(voter)}, {part} part", "actor", "accuracy")
 
 
+def plot_listeners(
+    voter: Any, listeners: pd.DataFrame, unsure: float, sure: float, part: str = "test", ax: Axes | None = None
+) -> Axes:
+    """Draw how sure a voter was of the true emotion of each clip, by the share of people who heard it (11).
+
+    Two corners are dark, and counted: clips of which people were sure and that the voter missed, and clips of which
+    people were unsure and that it got. Dots are moved aside by at most a hundredth of the axis, to tell them apart.
+
+    Parameters
+    ----------
+    voter
+        A run, a vote, or a predictions frame.
+    listeners
+        What ``ser.listeners`` returns for a file or a corpus.
+    unsure
+        People are called unsure of a clip up to this share of right ones, 0 to 1.
+    sure
+        And sure from this share on.
+    part
+        "test" or "validation".
+    ax
+        The Axes to draw into; None makes a figure.
+
+    Returns
+    -------
+    Axes
+        What was drawn into.
+
+    Raises
+    ------
+    SerlibError
+        For listeners of other clips, and for shares that are none or cross each other.
+
+    Examples
+    --------
+    >>> import matplotlib.pyplot as plt
+    >>> lesson = ser.start("laptop")
+    CPU, 2 cores - profile laptop - ...
+    >>> ax = ser.plot_listeners(lesson.committed("listeners/emodb"), lesson.listeners("emodb"), unsure=0.85, sure=0.95)
+    >>> [text.get_text() for text in ax.texts]
+    ['model right, people unsure: 75', 'people sure, model wrong: 24']
+    >>> plt.close(ax.figure)
+    """
+    if not (is_number(unsure) and is_number(sure) and 0 <= unsure < sure <= 1):
+        raise SerlibError(
+            f"people unsure up to {in_short(unsure)} and sure from {in_short(sure)} is no pair of shares; give two "
+            "between 0 and 1, the smaller first."
+        )
+    table = metrics.beside_listeners(voter, listeners, part)
+    ax = _axes(ax, 3.4)
+    share, right = table["share"].to_numpy(), table["right"].to_numpy()
+    corners = {True: share <= unsure, False: share >= sure}
+    span = max(share.max() - share.min(), 0.1)
+    aside = np.random.default_rng(101).uniform(-0.01, 0.01, len(table)) * span
+    for is_right, mark in ((True, "o"), (False, "X")):
+        for dark in (False, True):
+            here = (right == is_right) & (corners[is_right] == dark)
+            ax.scatter(
+                (share + aside)[here],
+                table["probability"][here],
+                s=30 if mark == "X" else 18,
+                marker=mark,
+                color=ACCENT if dark else GRAY,
+                alpha=0.85 if dark else 0.35,
+                linewidths=0,
+                zorder=3 if dark else 2,
+            )
+    low, high = share.min() - 0.04 * span, share.max() + 0.04 * span
+    for left, to in ((low, unsure + 0.015 * span), (sure - 0.015 * span, high)):
+        ax.axvspan(left, to, color=FAINT, alpha=0.3, linewidth=0, zorder=0)
+    look = dict(transform=ax.transAxes, fontsize=9, color=INK)
+    n = {is_right: int((corners[is_right] & (right == is_right)).sum()) for is_right in corners}
+    ax.text(0.01, 0.985, f"model right, people unsure: {n[True]}", ha="left", va="top", **look)
+    ax.text(0.99, 0.015, f"people sure, model wrong: {n[False]}", ha="right", va="bottom", **look)
+    keys = [
+        Line2D([], [], marker=mark, linestyle="", color=GRAY, markersize=6, label=f"model {name}")
+        for mark, name in (("o", "right"), ("X", "wrong"))
+    ]
+    _legend(ax, keys)
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_formatter(PercentFormatter(1, decimals=0))
+    ax.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+    ax.set_yticks(np.linspace(0, 1, 6))
+    title = f"{_title(voter)}, {part} part"
+    limits = {"xlim": (low, high), "ylim": (-0.12, 1.12)}
+    return _finish(ax, title, "listeners who chose the true emotion", "probability that the model gave it", **limits)
+
+
 def plot_against_paper(ours: Mapping[str, Any], paper: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """Draw our test accuracies beside the paper's, each with its Wilson 95 % interval (10).
 

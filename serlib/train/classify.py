@@ -67,7 +67,7 @@ def classify(run: Run, paths: Sequence[Path | str], enrolled: Sequence[Path | st
         raise SerlibError(f"The run of {run.name} holds predictions but no checkpoint; run its notebook to train one.")
     recipe = recipe_from(run.info)
     if enrolled and not isinstance(recipe, Probe):
-        raise SerlibError(f"{run.name} was fine-tuned and cannot enroll a voice: a probe can, so make one by ser.probe.")
+        raise SerlibError(f"{run.name} is fine-tuned and cannot enroll a voice; a probe can: make one with ser.probe.")
     if both := {given_path(path).resolve() for path in paths} & {given_path(path).resolve() for path in enrolled}:
         raise SerlibError(f"{min(both).name} is to be judged and enrolled; enroll other clips of the voice.")
     sounds = [audio.heard(path, recipe.trim) for path in [*paths, *enrolled]]

@@ -8,8 +8,8 @@ import numpy as np
 
 from serlib.judge.metrics import uar
 
-# How many clips the average voice counts as, beside those of an enrolled one. Of 0 to 6 the best on the validation actors
-# of Luna-Jiménez's folds of RAVDESS, with Whisper tiny.en and base: with 1, one enrolled clip does harm.
+# How many clips the average voice counts as, beside those of an enrolled one. Of 0 to 6 the best for few clips on the
+# validation actors of Luna-Jiménez's folds of RAVDESS, with Whisper tiny.en and base: with 1, one enrolled clip harms.
 AVERAGE_VOICE = 3
 REGULARIZATION = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)  # values of C to choose from, on validation
 

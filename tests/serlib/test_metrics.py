@@ -220,6 +220,30 @@ def test_one_actor_says_nothing_about_the_next_and_unknown_actors_are_drawn_clip
         metrics.intervals(nobody, unit="acter")
 
 
+def test_listeners_stand_beside_what_a_voter_said_of_their_clips():
+    table = frame(["sad", "happy", "sad", "calm"], ["sad", "sad", "calm", "calm"])
+    table[[f"p_{label}" for label in EMOTIONS]] = 0.0
+    table[["p_sad", "p_happy", "p_calm"]] = [[0.6, 0.3, 0.1], [0.5, 0.4, 0.1], [0.2, 0.2, 0.6], [0, 0, 1]]
+    # in another order, of a clip that the voter has not heard, and without one that it has
+    heard = pd.DataFrame({"share": [0.1, 0.9, 1.0, 0.25]}, index=["clip-0003", "clip-0000", "clip-9999", "clip-0001"])
+    both = metrics.beside_listeners(table, heard)
+    assert both.index.tolist() == ["clip-0000", "clip-0001", "clip-0003"] and both.index.name == "clip"
+    assert list(both) == ["emotion", "predicted", "right", "probability", "share"]
+    assert both.to_numpy().tolist() == [
+        ["sad", "sad", True, 0.6, 0.9], ["happy", "sad", False, 0.4, 0.25], ["calm", "calm", True, 1.0, 0.1],
+    ]  # fmt: skip
+    for odd, sentence in (
+        (heard.rename(columns={"share": "right"}), "a column share"),
+        (heard.astype(str), "a column share"),
+        (heard["share"], "a column share"),
+        (pd.concat([heard, heard]), "clip clip-0003 stands twice"),
+        (heard.loc[["clip-9999"]], "no clip of predictions has a share"),
+        (heard * np.nan, "no clip of predictions has a share"),
+    ):
+        with pytest.raises(SerlibError, match=sentence):
+            metrics.beside_listeners(table, odd)
+
+
 def test_breakdown_counts_each_group():
     table = random_frame(3, n=120)
     by_actor = metrics.breakdown(table, "actor")

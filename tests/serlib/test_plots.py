@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib import mathtext
-from matplotlib.colors import to_rgb
+from matplotlib.colors import to_hex, to_rgb
 
 from serlib.data.ravdess import EMOTIONS, parse_name
 from serlib.errors import SerlibError
@@ -430,6 +430,28 @@ def test_per_actor_of_a_corpus_with_other_names():
         plots.plot_per_actor(frame.assign(actor=""))
 
 
+def test_listeners_are_drawn_beside_the_model_and_two_corners_counted():
+    frame = predictions.rows_of(RUNS[0])
+    right = (frame["predicted"] == frame["emotion"]).to_numpy()
+    heard = pd.DataFrame({"share": np.resize([0.2, 0.6, 1.0], len(frame))}, index=frame["clip"])
+    ax = plots.plot_listeners(RUNS[0], heard, unsure=0.2, sure=1)  # both ends belong to them
+    unsure, sure = (heard["share"] == 0.2).to_numpy(), (heard["share"] == 1).to_numpy()
+    counts = {"model right, people unsure": (right & unsure).sum(), "people sure, model wrong": (~right & sure).sum()}
+    assert all(counts.values()) and {f"{name}: {n}" for name, n in counts.items()} <= {t.get_text() for t in ax.texts}
+    dots = [c for c in ax.collections if len(c.get_offsets())]
+    assert sum(len(c.get_offsets()) for c in dots) == len(frame)
+    dark = [len(c.get_offsets()) for c in dots if to_hex(c.get_facecolor()[0]) == plots.ACCENT]
+    assert sorted(dark) == sorted(counts.values())
+    drawn = np.concatenate([c.get_offsets() for c in dots])
+    probability = [row[f"p_{row['emotion']}"] for _, row in frame.iterrows()]
+    np.testing.assert_allclose(np.sort(drawn[:, 1]), np.sort(probability))
+    assert np.abs(np.sort(drawn[:, 0]) - np.sort(heard["share"])).max() <= 0.01 * 0.8
+    assert_nothing_cut(ax)
+    for pair in ((0.9, 0.3), (0.5, 0.5), (-0.1, 0.5), (0.5, 1.1), (None, 0.5), (True, 1)):
+        with pytest.raises(SerlibError, match="no pair of shares"):
+            plots.plot_listeners(RUNS[0], heard, *pair)
+
+
 def test_agreement_counts_different_labels():
     ax = plots.plot_agreement(RUNS[:3])
     a, b, c = ((predictions.rows_of(run)["predicted"]).to_numpy() for run in RUNS[:3])
@@ -545,6 +567,7 @@ def voter_named(name: str, seed: int) -> SimpleNamespace:
 ODD = [voter_named(name, i) for i, name in enumerate(NAMES)]
 ODD_CORPUS = corpus().replace({"emotion": dict(zip(EMOTIONS, NAMES, strict=True))})
 INTERVALS = pd.DataFrame({"points": 0.1, "low": 0.0, "high": 0.2}, index=NAMES)
+HEARD = pd.DataFrame({"share": 0.5}, corpus().index)
 ROW = PAPER.iloc[[0]].assign(title=NAMES[0])
 
 
@@ -569,6 +592,7 @@ FIGURES = {
     "plot_votes": (lambda: plots.plot_votes(ODD, voting.majority_vote(ODD, name=NAMES[1])), NAMES),
     "plot_subsets": (lambda: plots.plot_subsets(voting.every_vote(ODD[:3])), ()),  # names nobody
     "plot_per_actor": (lambda: plots.plot_per_actor(ODD[1]), NAMES[1:7]),
+    "plot_listeners": (lambda: plots.plot_listeners(ODD[1], HEARD, 0.3, 0.9), NAMES[1:2]),
     "plot_against_paper": (lambda: plots.plot_against_paper({KEYS[0]: voter(NAMES[1], 2, 0)}, ROW), NAMES[:2]),
     "plot_agreement": (lambda: plots.plot_agreement(ODD), NAMES),
     "plot_intervals": (lambda: plots.plot_intervals(INTERVALS, "points", NAMES[1]), NAMES),
@@ -603,6 +627,7 @@ DOORS = {
     "plot_votes": lambda odd: plots.plot_votes(odd, VOTE),
     "plot_subsets": plots.plot_subsets,
     "plot_per_actor": plots.plot_per_actor,
+    "plot_listeners": lambda odd: plots.plot_listeners(odd, HEARD, 0.3, 0.9),
     "plot_against_paper": lambda odd: plots.plot_against_paper(odd, PAPER),
     "plot_agreement": plots.plot_agreement,
     "plot_intervals": lambda odd: plots.plot_intervals(odd, "points", "points"),

@@ -81,6 +81,7 @@ def right(corpus) -> dict[Callable, list]:
         plots.plot_votes: [runs, vote, "test", None],
         plots.plot_subsets: [subsets, None],
         plots.plot_per_actor: [runs[0], "test", None],
+        plots.plot_listeners: [runs[0], pd.DataFrame({"share": 0.5}, corpus.index), 0.3, 0.9, "test", None],
         plots.plot_against_paper: [{"hubert-base": runs[0]}, paper.models(), None],
         plots.plot_agreement: [runs, "test", None],
         plots.plot_intervals: [intervals, "accuracy", "accuracy", False, True, None],

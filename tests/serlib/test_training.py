@@ -261,7 +261,7 @@ def test_what_cannot_be_enrolled_is_said(split, tmp_path, monkeypatch, enrolled,
 
 
 def test_a_fine_tuned_model_enrolls_no_voice(run, split):
-    with pytest.raises(SerlibError, match="was fine-tuned and cannot enroll a voice"):
+    with pytest.raises(SerlibError, match="is fine-tuned and cannot enroll a voice"):
         classify(run, list(split.test["path"][:1]), enrolled=list(split.test["path"][1:3]))
 
 

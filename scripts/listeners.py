@@ -1,0 +1,62 @@
+"""Beside its listeners, a model: `python scripts/listeners.py EMODB`, with the folder of the Berlin Database.
+
+A frozen Whisper tiny.en (SERLIB_MODELS) is probed ten times, each time without one of the ten speakers, about five
+minutes of one core. results/laptop/listeners/emodb gets what it said of each clip, and the share of listeners who
+recognized the clip (Burkhardt et al. 2005, doi 10.21437/Interspeech.2005-446; the authors' own edition with these
+shares, doi 10.5281/zenodo.17651657, is CC BY 4.0). Notebook 11 draws one against the other.
+"""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+
+import serlib as ser
+from serlib.errors import SerlibError
+from serlib.files import atomic_path, given_path
+from serlib.train.kept import keep_voter
+
+RESULTS = Path(__file__).parents[1] / "results" / "laptop" / "listeners" / "emodb"
+# The sixth letter of a name: the first of the German word. The labels are those of RAVDESS where it has the emotion.
+EMOTIONS = {
+    "W": "angry", "L": "bored", "E": "disgust", "A": "fearful", "F": "happy", "T": "sad", "N": "neutral",
+}  # fmt: skip
+WOMEN = {"08", "09", "13", "14", "16"}
+
+
+def emodb(folder: Path) -> pd.DataFrame:
+    """Return EmoDB as a corpus: ``03a01Fa`` is speaker 03, sentence a01, emotion F (Freude), version a."""
+    files = [
+        path for path in sorted(folder.rglob("*")) if path.suffix in (".wav", ".flac") and path.stem[5:6] in EMOTIONS
+    ]
+    if not files:
+        raise SerlibError(f"{folder} holds no clips of EmoDB, named like 03a01Fa.wav; give another folder.")
+    names = [path.stem for path in files]
+    rows = {
+        "path": list(map(str, files)),
+        "actor": [name[:2] for name in names],
+        "sex": ["female" if name[:2] in WOMEN else "male" for name in names],
+        "emotion": [EMOTIONS[name[5]] for name in names],
+        "seconds": [ser.corpus.seconds_of(path) for path in files],
+    }
+    corpus = pd.DataFrame(rows, index=pd.Index(names, name="clip"))
+    corpus.attrs = {"name": "emodb", "synthetic": False}
+    return corpus
+
+
+def main(folder: str) -> None:
+    corpus, lesson = emodb(given_path(folder)), ser.start("laptop")
+    runs = replace(lesson.runs, folder=lesson.runs / "listeners")  # RAVDESS has splits of the same names
+    splits = ser.leave_one_actor_out(corpus)
+    folds = [ser.probe(lesson.backbone("frozen"), split, lesson.probe_recipe, runs) for split in splits]
+    probe = ser.pool(folds, "frozen probe, new voices")
+    heard = ser.listeners(corpus)
+    keep_voter(probe, RESULTS, corpus, "laptop")
+    with atomic_path(RESULTS / "listeners.csv") as target:
+        heard[["share"]].to_csv(target, lineterminator="\n")
+    print(f"{len(probe)} clips of {corpus['actor'].nunique()} speakers: accuracy {ser.accuracy(probe):.1%}")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
