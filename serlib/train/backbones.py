@@ -21,9 +21,10 @@ class Backbone:
 
     ``key`` is what it is called by, ``title`` what tables call it, ``checkpoint`` its hub id or folder at ``revision``,
     ``family`` its kind in transformers. ``parameters`` counts the encoder in millions, in ``layers`` layers of
-    ``hidden`` numbers a frame. ``needs_mask`` says whether padding is told to the model by an attention mask (all
-    layer-norm models) or never (HuBERT base, Whisper). ``about`` says how it was pre-trained; ``paper_title`` is its
-    row in :func:`serlib.judge.paper.models`, empty where the paper has none.
+    ``hidden`` numbers a frame. ``needs_mask`` says whether padding is told to the model by an attention mask, as its
+    own feature extractor has it (never for HuBERT base and Whisper). ``about`` says how it was pre-trained;
+    ``paper_title`` is its row in :func:`serlib.judge.paper.models`, empty where the paper has none. ``license`` is that
+    of the weights, as the hub's page has it.
 
     Examples
     --------
@@ -43,6 +44,7 @@ class Backbone:
     about: str
     paper_title: str = ""
     revision: str = "main"
+    license: str = "not stated"
 
     @property
     def original(self) -> str:
@@ -63,11 +65,13 @@ class Backbone:
         return self.checkpoint.startswith("serlib/twins/")
 
     def __str__(self) -> str:
-        return (
-            f"{self.title} ({self.parameters:,.4g} M parameters, {self.layers} layers of {self.hidden}): {self.about}"
-        )
+        size = f"{self.parameters:,.4g} M parameters, {self.layers} layers of {self.hidden}"
+        return f"{self.title} ({size}; license: {self.license}): {self.about}"
 
 
+# The pages of Microsoft's encoders have no tag; their text links to the license of the UniSpeech repository.
+_OF_UNISPEECH = "cc-by-sa-3.0 (linked, not tagged)"
+_OF_WHISPER = "apache-2.0 (MIT at OpenAI)"
 _LARGE: dict[str, Any] = {"parameters": 315.4, "hidden": 1024, "layers": 24, "needs_mask": True}
 BACKBONES = {
     row.key: row
@@ -80,6 +84,8 @@ BACKBONES = {
             about="pre-trained by telling the true masked frame from decoys on 60,000 hours of English audiobooks, "
             "then fine-tuned to transcribe them.",
             paper_title="Wav2vec2.0-large",
+            revision="54074b1c16f4de6a5ad59affb4caa8f2ea03a119",
+            license="apache-2.0",
             **_LARGE,
         ),
         Backbone(
@@ -89,6 +95,8 @@ BACKBONES = {
             "wav2vec2",
             about="pre-trained like wav2vec 2.0, on 56,000 hours in 53 languages that share one codebook.",
             paper_title="Wav2vec2.0-large-XLSR-53",
+            revision="c3f9d884181a224a6ac87bf8885c84d1cff3384f",
+            license="apache-2.0",
             **_LARGE,
         ),
         Backbone(
@@ -102,6 +110,8 @@ BACKBONES = {
             False,
             about="pre-trained by naming the k-means cluster of masked frames on 960 hours of English audiobooks.",
             paper_title="HuBERT base",
+            revision="dba3bb02fda4248b6e082697eee756de8fe8aa8a",
+            license="apache-2.0",
         ),
         Backbone(
             "hubert-xlarge",
@@ -114,6 +124,8 @@ BACKBONES = {
             True,
             about="HuBERT with a billion parameters and 60,000 hours, then fine-tuned to transcribe.",
             paper_title="HuBERT x-large",
+            revision="86a09e67e0c8d074533992379242405825516eca",
+            license="apache-2.0",
         ),
         Backbone(
             "unispeech-large",
@@ -122,6 +134,8 @@ BACKBONES = {
             "unispeech",
             about="pre-trained on 1,500 hours of Common Voice with phone labels and the contrastive task at once.",
             paper_title="UniSpeech large",
+            # "main", whose newest commit is 4e1a2ac: its full name could not be looked up where this was written
+            license=_OF_UNISPEECH,
             **_LARGE,
         ),
         Backbone(
@@ -131,6 +145,8 @@ BACKBONES = {
             "unispeech",
             about="UniSpeech with phone labels of several languages.",
             paper_title="UniSpeech large multilingual",
+            revision="b33093a56d48989cfabbf49c799e5abd71365c55",
+            license=_OF_UNISPEECH,
             **_LARGE,
         ),
         Backbone(
@@ -143,6 +159,8 @@ BACKBONES = {
             4,
             False,
             about="encoder of a transcriber trained on 680,000 hours of captioned audio, small enough for a laptop.",
+            revision="87c7102498dcde7456f24cfd30239ca606ed9063",
+            license=_OF_WHISPER,
         ),
         Backbone(
             "whisper-base",
@@ -154,8 +172,40 @@ BACKBONES = {
             6,
             False,
             about="encoder of the next larger transcriber, of speech in 99 languages; slow but possible on a laptop.",
+            revision="e37978b90ca9030d5170a5c07aadb050351a65bb",
+            license=_OF_WHISPER,
+        ),
+        Backbone(
+            "wavlm-base-plus",
+            "WavLM base+",
+            "microsoft/wavlm-base-plus",
+            "wavlm",
+            94.4,
+            768,
+            12,
+            True,
+            about="pre-trained like HuBERT, with a second voice or noise mixed in, on 94,000 hours of English "
+            "audiobooks, podcasts, videos and speeches in parliament.",
+            revision="4c66d4806a428f2e922ccfa1a962776e232d487b",
+            license=_OF_UNISPEECH,
+        ),
+        Backbone(
+            "xls-r-300m",
+            "XLS-R 300M",
+            "facebook/wav2vec2-xls-r-300m",
+            "wav2vec2",
+            about="pre-trained like wav2vec 2.0, on nearly half a million hours in 128 languages.",
+            revision="1a640f32ac3e39899438a2931f9924c02f080a54",
+            license="apache-2.0",
+            **_LARGE,
         ),
     )
+}
+# What a hub offers and nothing here can load, by a pattern of its names: why, and what to know of it.
+_ELSEWHERE = {
+    r"((emotion2vec|iic)/)?emotion2vec.*": "it is stored for FunASR, and transformers has no class for it. Beware of "
+    "its scores on RAVDESS: emotion2vec+ goes back to a model that was fine-tuned on corpora of EmoBox, to which "
+    "RAVDESS belongs, and on which clips is not published, so it may know the test with its labels",
 }
 SIX = tuple(key for key, row in BACKBONES.items() if row.paper_title)
 
@@ -167,7 +217,7 @@ def backbone(name: str | Path) -> Backbone:
     ----------
     name
         A key ("hubert-base"), a twin ("hubert-base-mini"), a hub id, or a local folder. Any encoder of the wav2vec 2.0
-        family or of Whisper that transformers knows by itself will do.
+        family or of Whisper that transformers knows by itself will do. The hub id of a row is that row.
 
     Returns
     -------
@@ -177,13 +227,13 @@ def backbone(name: str | Path) -> Backbone:
     Raises
     ------
     SerlibError
-        With the nearest names for what is none of these, and for a checkpoint that serlib cannot feed.
+        With the nearest names for what is none of these, and for a checkpoint that serlib cannot load or feed.
 
     Examples
     --------
     >>> print(ser.backbone("hubert-base-mini"))
-    HuBERT base (mini twin) (0.4712 M parameters, 3 layers of 96): a tiny model with the layout of HuBERT base,
-    pre-trained on synthetic speech only.
+    HuBERT base (mini twin) (0.4712 M parameters, 3 layers of 96; license: mit): a tiny model with the layout of
+    HuBERT base, pre-trained on synthetic speech only.
     """
     if not isinstance(name, str | Path):
         raise SerlibError(f"A backbone is found by its name, such as 'hubert-base', and {name!r} is none.")
@@ -192,12 +242,25 @@ def backbone(name: str | Path) -> Backbone:
         return BACKBONES[name]
     if name.removesuffix("-mini") in SIX and name.endswith("-mini"):
         return _twin_of(BACKBONES[name.removesuffix("-mini")])
+    if reason := _reason_against(name):
+        raise SerlibError(f"{name} cannot be loaded here: {reason}.")
+    if not given_path(name).is_dir() and (row := {row.checkpoint: row for row in BACKBONES.values()}.get(name)):
+        return row
     if given_path(name).is_dir() or name.count("/") == 1:
         return _backbone_of_checkpoint(name)
     raise SerlibError(
         f"There is no backbone called {name!r}: {nearest(name, [*BACKBONES, *(f'{key}-mini' for key in SIX)])} "
         "A hub id (owner/name) or a local folder is welcome too."
     )
+
+
+def _reason_against(name: str) -> str:
+    """Return why no checkpoint of this name or in this folder can be loaded, "" where nothing is known against it."""
+    source = weights_of(name)
+    if isinstance(source, Path) and (source / "config.json").is_file():  # somebody has converted it
+        return ""
+    names = (source.resolve().name if isinstance(source, Path) else source).lower()
+    return next((reason for pattern, reason in _ELSEWHERE.items() if re.fullmatch(pattern, names)), "")
 
 
 def _twin_of(real: Backbone) -> Backbone:
@@ -212,20 +275,26 @@ def _twin_of(real: Backbone) -> Backbone:
         hidden=hidden,
         layers=layers,
         about=f"a tiny model with the layout of {real.title}, pre-trained on synthetic speech only.",
+        revision="main",
+        license="mit",
     )
 
 
 def _backbone_of_checkpoint(name: str) -> Backbone:
     source = weights_of(name)
-    config = config_of(source)
+    revision = "main" if isinstance(source, Path) else _newest_snapshot(source, "main").name
+    config = config_of(source, revision)
     family = config.model_type
-    needs_mask = getattr(config, "feat_extract_norm", "") == "layer"
+    # What its extractor says, and not the norm of its convolutions: WavLM base+ has HuBERT base's norm, and a mask.
+    needs_mask = family != "whisper" and bool(_extractor(source, name, revision, {}).return_attention_mask)
     hidden = getattr(config, "hidden_size", None) or config.d_model
     layers = getattr(config, "num_hidden_layers", None) or config.encoder_layers
     # 12 h^2 a transformer layer is what counts; the count of the loaded model stands in run.json
     size = round(12 * hidden**2 * layers / 1e6, 1)
     key = (source.resolve() if isinstance(source, Path) else Path(source)).name  # of "." too
-    return Backbone(key, key, name, family, size, hidden, layers, needs_mask, "a checkpoint of your own choice.")
+    license_ = "not stated" if isinstance(source, Path) else "see its page on the hub"
+    about = "a checkpoint of your own choice."
+    return Backbone(key, key, name, family, size, hidden, layers, needs_mask, about, license=license_)
 
 
 def config_of(source: Path | str, revision: str = "main", **settings: Any) -> Any:

@@ -86,6 +86,8 @@ def model_card(run: Any) -> str:  # a Run, whose own module asks this one
         **({"base_model": place} if on_hub else {}),
     )
     license_ = f"{data.license}, as the corpus asks" if known else "what the owner of the recordings allows; ask there"
+    if info["pretrained"]:  # the weights that it starts from have an owner too
+        license_ += f". The encoder that it starts from: {_license_of(place)}"
     clips = ", ".join(f"{count:,} {part}" for part, count in info["clips"].items())
     steps = len(run.history)
     chosen = (
@@ -120,6 +122,14 @@ def model_card(run: Any) -> str:  # a Run, whose own module asks this one
 
 Start: {_as_markdown(start)}. Versions: {versions}.
 """
+
+
+def _license_of(checkpoint: str) -> str:
+    """Return the license of the weights at a hub id or in a folder, as far as serlib knows it."""
+    if checkpoint.startswith("serlib/twins/"):
+        return "mit"
+    known = {row.checkpoint: row.license for row in BACKBONES.values()}
+    return known.get(checkpoint, "not stated here; ask its owner")
 
 
 def _one_line(value: Any) -> str:

@@ -15,7 +15,7 @@ import yaml
 import serlib
 from serlib.judge import metrics, predictions
 from serlib.lesson import start
-from serlib.train.backbones import SIX, backbone
+from serlib.train.backbones import BACKBONES, SIX, backbone
 from serlib.train.planner import plan
 
 ROOT = Path(__file__).parents[2]
@@ -252,6 +252,18 @@ def test_the_code_of_the_page_on_extending_runs(spoken_dir, tmp_path, monkeypatc
     assert len(names["run"].predictions) == len(names["split"].validation) + len(names["split"].test)
     assert [sorted(fold.test["actor"].unique()) for fold in names["folds"]] == [["03", "08"], ["09", "10"]]
     assert len(names["jury"]) == 7 and shown[-1].at[0, "a"] == "surest"
+
+
+def test_the_table_of_encoders_is_the_packages_and_marks_the_one_that_cannot_be_loaded():
+    page = (ROOT / "book" / "extending.md").read_text(encoding="utf-8")
+    rows = [re.sub(r" \{cite\}`[^`]+`", "", line) for line in page.splitlines() if line.startswith("| ")]
+    ours = [
+        f"| `{row.key}` | {row.title} | {row.parameters} | {'yes' if row.needs_mask else 'no'} | {row.license} |"
+        for row in BACKBONES.values()
+    ]
+    start = rows.index("| Name | Encoder | Million weights | Mask | License |") + 1
+    assert rows[start : start + len(ours)] == ours
+    assert rows[start + len(ours)].startswith("| cannot be loaded | emotion2vec+ base |")
 
 
 def test_the_workflow_pins_its_actions_and_calls_targets_that_exist():

@@ -1,6 +1,7 @@
 """The table of backbones against transformers' own models, the twins against the originals' rules."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -13,7 +14,10 @@ from transformers import (
     UniSpeechConfig,
     UniSpeechModel,
     Wav2Vec2Config,
+    Wav2Vec2FeatureExtractor,
     Wav2Vec2Model,
+    WavLMConfig,
+    WavLMModel,
     WhisperConfig,
     WhisperForAudioClassification,
     set_seed,
@@ -29,7 +33,9 @@ KINDS = {
     "wav2vec2": (Wav2Vec2Config, Wav2Vec2Model),
     "hubert": (HubertConfig, HubertModel),
     "unispeech": (UniSpeechConfig, UniSpeechModel),
+    "wavlm": (WavLMConfig, WavLMModel),
 }
+GROUP_NORM = {"hubert-base", "wavlm-base-plus"}  # as their config.json on the hub; all others have layer norm
 WHISPERS = [key for key, row in BACKBONES.items() if row.family == "whisper"]
 
 
@@ -38,11 +44,11 @@ WHISPERS = [key for key, row in BACKBONES.items() if row.family == "whisper"]
 def test_parameter_count_is_that_of_the_real_architecture(key):
     row = BACKBONES[key]
     kind, build = KINDS[row.family]
-    norm = "layer" if row.needs_mask else "group"
+    layer_norm = key not in GROUP_NORM
     config = kind(
         hidden_size=row.hidden, num_hidden_layers=row.layers, intermediate_size=4 * row.hidden,
-        num_attention_heads=row.hidden // 64, feat_extract_norm=norm,
-        do_stable_layer_norm=row.needs_mask, conv_bias=row.needs_mask,
+        num_attention_heads=row.hidden // 64, feat_extract_norm="layer" if layer_norm else "group",
+        do_stable_layer_norm=layer_norm, conv_bias=layer_norm,
     )  # fmt: skip
     with torch.device("meta"):
         count = sum(p.numel() for p in build(config).parameters())
@@ -139,3 +145,53 @@ def test_local_folder_is_a_backbone(tmp_path):
     shutil.copytree(TWINS / "wav2vec2-large", folder)
     own = backbone(str(folder))
     assert own.key == "my-encoder" and own.family == "wav2vec2" and own.needs_mask
+
+
+@pytest.mark.parametrize("norm", ["group", "layer"])
+@pytest.mark.parametrize("mask", [False, True])
+def test_a_mask_is_needed_where_the_extractor_says_so_whatever_the_norm(tmp_path, norm, mask):
+    """WavLM base+ has the group norm of HuBERT base, which wants no mask, and wants one."""
+    WavLMConfig(feat_extract_norm=norm).save_pretrained(tmp_path)
+    Wav2Vec2FeatureExtractor(return_attention_mask=mask).save_pretrained(tmp_path)
+    assert backbone(str(tmp_path)).needs_mask is mask
+
+
+def test_rows_are_pinned_and_say_their_license():
+    """A commit's full name, or the branch where that could not be looked up, of which there is one."""
+    pinned = {key for key, row in BACKBONES.items() if re.fullmatch("[0-9a-f]{40}", row.revision)}
+    assert {key: row.revision for key, row in BACKBONES.items() if key not in pinned} == {"unispeech-large": "main"}
+    assert len({BACKBONES[key].revision for key in pinned}) == len(pinned)
+    for row in BACKBONES.values():
+        assert row.license.startswith(("apache-2.0", "cc-by-sa-3.0")) and f"license: {row.license})" in str(row)
+
+
+def test_a_twin_has_neither_the_license_nor_the_commit_of_its_original():
+    twin = backbone("unispeech-multilingual-mini")
+    assert (twin.license, twin.revision) == ("mit", "main")
+
+
+def test_the_hub_id_of_a_row_is_the_row_and_a_folder_of_that_name_is_not(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for row in BACKBONES.values():
+        assert backbone(row.checkpoint) is row
+    shutil.copytree(TWINS / "hubert-base", tmp_path / "facebook" / "hubert-base-ls960")
+    assert backbone("facebook/hubert-base-ls960").hidden == backbone("hubert-base-mini").hidden
+
+
+@pytest.mark.parametrize("name", ["emotion2vec/emotion2vec_plus_base", "iic/emotion2vec_plus_large", "emotion2vec+"])
+def test_emotion2vec_is_refused_with_the_reason_and_the_warning(name):
+    with pytest.raises(SerlibError, match=r"stored for FunASR.*EmoBox, to which RAVDESS belongs"):
+        backbone(name)
+
+
+def test_a_folder_of_emotion2vec_is_refused_as_funasr_leaves_it_and_welcome_once_converted(tmp_path, monkeypatch):
+    folder = tmp_path / "emotion2vec_plus_base"
+    folder.mkdir()
+    (folder / "configuration.json").write_text('{"model": {"type": "funasr"}}')
+    with pytest.raises(SerlibError, match="stored for FunASR"):
+        backbone(folder)
+    for file in ("config.json", "preprocessor_config.json"):
+        shutil.copy(TWINS / "wav2vec2-large" / file, folder)
+    assert backbone(folder).key == "emotion2vec_plus_base"
+    monkeypatch.setenv("SERLIB_MODELS", str(tmp_path))
+    assert backbone("emotion2vec/emotion2vec_plus_base").family == "wav2vec2"

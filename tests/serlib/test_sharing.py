@@ -233,6 +233,23 @@ def test_card_of_ravdess_keeps_its_license(run):
     assert ModelCard(card).data.license == "other" and "what the owner of the recordings allows" in card
 
 
+@pytest.mark.parametrize(
+    ("place", "license_"),
+    [
+        ("serlib/twins/hubert-base", "mit."),
+        ("facebook/hubert-base-ls960", "apache-2.0."),
+        ("microsoft/wavlm-base-plus", "cc-by-sa-3.0 (linked, not tagged)."),
+        ("somebody/an-encoder", "not stated here; ask its owner."),
+    ],
+)
+def test_the_card_names_the_license_of_the_encoder_that_was_trained_on(run, place, license_):
+    run.info.update(corpus="ravdess", synthetic=False, checkpoint=place, weights=f"{place}@{40 * 'a'}")
+    sentence = f"**License.** cc-by-nc-sa-4.0, as the corpus asks. The encoder that it starts from: {license_}\n"
+    assert sentence in model_card(run)
+    run.info.update(pretrained=False)
+    assert "The encoder that it starts from" not in model_card(run)
+
+
 def test_a_corpus_is_not_ravdess_because_it_is_called_so(run):
     run.info.update(corpus="ravdess", synthetic=True)
     assert ModelCard(model_card(run)).data.license == "other"
