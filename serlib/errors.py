@@ -28,10 +28,11 @@ def demand(given: object, kind: Any, what: str, maker: str) -> None:
     >>> from serlib.errors import demand
     >>> demand(3, str, "name", "write one like 'Ada'")
     Traceback (most recent call last):
-    serlib.errors.SerlibError: The name is a int; write one like 'Ada'.
+    serlib.errors.SerlibError: The name is an int; write one like 'Ada'.
     """
     if not isinstance(given, kind):
-        raise SerlibError(f"The {what} is a {type(given).__name__}; {maker}.")
+        name = type(given).__name__
+        raise SerlibError(f"The {what} is a{'n' * (name[0] in 'aeiouAEIOU')} {name}; {maker}.")
 
 
 def nearest(name: str, names: Iterable[str]) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # results.py lies beside this folder
 
+import numpy as np
 from board import VOTE, table, train
 
 import serlib as ser
@@ -33,11 +34,12 @@ def main() -> None:
     for protocol, rows in board.groupby("protocol", sort=False):
         print(f"\n{protocol}: {rows['folds'].max()} fold(s), {rows['clips'].max():,} test clips")
         for row in rows.itertuples():
+            seconds = "" if np.isnan(row.seconds) else f"  {row.seconds:6.0f} s"
             print(
                 f"  {row.entry:40s} accuracy {row.accuracy:6.2%} ({row.accuracy_low:.1%} to {row.accuracy_high:.1%})"
-                f"  UAR {row.UAR:6.2%} ({row.UAR_low:.1%} to {row.UAR_high:.1%})  {row.seconds:6.0f} s"
+                f"  UAR {row.UAR:6.2%} ({row.UAR_low:.1%} to {row.UAR_high:.1%}){seconds}"
             )
-    trained = board[board["entry"] != VOTE]
+    trained = board[(board["entry"] != VOTE) & board["seconds"].notna()]
     print(f"\n{trained['folds'].sum()} trainings, {trained['seconds'].sum() / 60:.0f} minutes in all")
 
 
