@@ -14,7 +14,7 @@ from serlib.data.synth import RATE, Utterance
 from serlib.errors import SerlibError
 
 HOP, WINDOW, BANDS = 320, 800, 80  # samples: a frame every 20 ms, 50 ms wide, so that the bands show the pitch too
-CROP, BATCH = 64, 10  # frames of a crop (1.28 s), crops of a batch
+CROP, BATCH = 64, 16  # frames of a crop (1.28 s), crops of a batch
 
 
 def mel(samples: np.ndarray) -> torch.Tensor:
