@@ -79,6 +79,15 @@ def test_a_lost_figure_is_refused(build_book, source, executed):
     for notebook, place in ((source, 2), (executed, 3)):
         notebook.cells[place].source += "\n\nshow()"
     assert "figure of this cell is lost: show()" in build_book.fault(source, executed)
+
+
+def test_a_figure_may_be_missing_where_the_cell_has_printed_why(build_book, source, executed):
+    for notebook, place in ((source, 2), (executed, 3)):
+        notebook.cells[place].metadata["mystnb"] = {"image": {"alt": "what listeners heard"}}
+        notebook.cells[place].source = "try:\n    plot()\nexcept ser.SerlibError as reason:\n    print(reason)"
+    assert "is lost" in build_book.fault(source, executed)  # neither a figure nor a reason
+    executed.cells[3].outputs = [new_output("stream", name="stdout", text="Nobody was asked.")]
+    assert build_book.fault(source, executed) is None
     executed.cells[3].outputs = [new_output("display_data", data={"image/png": "", "text/plain": "Figure"})]
     assert build_book.fault(source, executed) is None
 
