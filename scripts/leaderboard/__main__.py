@@ -29,7 +29,7 @@ def main() -> None:
         train(lesson.corpus(), lesson.runs, RESULTS)
         print(f"trained or loaded in {(time.time() - begin) / 60:.1f} minutes")
         return
-    board = table(RESULTS).round(4)
+    board = table(RESULTS).round(6)
     board.to_csv(RESULTS / "leaderboard.csv", index=False, lineterminator="\n")
     for protocol, rows in board.groupby("protocol", sort=False):
         print(f"\n{protocol}: {rows['folds'].max()} fold(s), {rows['clips'].max():,} test clips")
