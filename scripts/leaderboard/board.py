@@ -55,12 +55,18 @@ PROTOCOLS = {
 }
 # What is told apart there: how many clips of the voice are enrolled, then the same with features that know nothing.
 ENROLLED = [f"{title}{clips}" for title in ("", enrolled.CONTROL) for clips in enrolled.NUMBERS]
+# Of counts (..., right and clips, classes).
+MEASURES = {
+    "accuracy": lambda cells: cells[..., 0, :].sum(-1) / cells[..., 1, :].sum(-1),
+    "UAR": lambda cells: (cells[..., 0, :] / cells[..., 1, :]).mean(-1),
+}
 
 
 def train(corpus: pd.DataFrame, folder: Runs, results: Path) -> None:
     """Train the entries on the splits of all protocols into ``folder`` and copy their small files to ``results``.
 
-    One actor out only those are trained that take seconds.
+    One actor out only those are trained that take seconds. What is answered on other splits, and with voices enrolled,
+    goes to ``results/answers``, answered anew each time.
     """
     random = ser.stratified_split(corpus)
     folds = [
@@ -123,7 +129,8 @@ def table(folder: Path) -> pd.DataFrame:
                 row |= {measure: value, f"{measure}_low": low, f"{measure}_high": high}
             rows.append(row | {"seconds": sum(seconds for _, seconds in folds)})
     if (kept := folder / "answers" / "enrolled.csv").is_file():
-        rows += [enrolled_row(said, what) for said in [pd.read_csv(kept, index_col="clip")] for what in ENROLLED]
+        said = pd.read_csv(kept, index_col="clip")
+        rows += [enrolled_row(said, what) for what in ENROLLED]
     return pd.DataFrame(rows)
 
 
@@ -154,10 +161,3 @@ def enrolled_row(said: pd.DataFrame, what: str) -> dict[str, Any]:
         low, high = np.quantile(measure(many), (0.025, 0.975))
         row |= {name: float(measure(all_of_them)), f"{name}_low": low, f"{name}_high": high}
     return row
-
-
-# Of counts (..., right and clips, classes).
-MEASURES = {
-    "accuracy": lambda cells: cells[..., 0, :].sum(-1) / cells[..., 1, :].sum(-1),
-    "UAR": lambda cells: (cells[..., 0, :] / cells[..., 1, :]).mean(-1),
-}

@@ -10,7 +10,7 @@ from ridge import KernelRidge, RidgeProbe, search, tune_temperature
 from sklearn.metrics import log_loss
 
 import serlib as ser
-from serlib.train.heads import AVERAGE_VOICE, REGULARIZATION, Logistic, softmax_of
+from serlib.train.heads import REGULARIZATION, Logistic, softmax_of, voice_of
 
 SPEEDS = (0.9, 1.0, 1.1)
 AVERAGES = (RidgeProbe(trim=True, speeds=SPEEDS), RidgeProbe(trim=True, speeds=SPEEDS, pooling="loudness"))
@@ -56,15 +56,12 @@ class Member:
     def probabilities(self, x: pd.DataFrame, enrolled: pd.Index) -> np.ndarray:
         """Return (clips, classes) of the clips that are not enrolled; without any enrolled, of all."""
         values, heard = x.drop(enrolled).to_numpy(float), x.loc[enrolled].to_numpy(float)
-        return self.head.probabilities(values - self.shift(heard.sum(0), len(heard)))
+        return self.head.probabilities(values - voice_of(heard.sum(0), len(heard), self.average))
 
     def each(self, x: pd.DataFrame) -> np.ndarray:
         """Return (clips, classes), each clip with all others of the voice enrolled."""
         values = x.to_numpy(float)
-        return self.head.probabilities(values - self.shift(values.sum(0) - values, len(values) - 1))
-
-    def shift(self, total: np.ndarray, clips: int) -> np.ndarray:
-        return (total + AVERAGE_VOICE * self.average) / (clips + AVERAGE_VOICE)
+        return self.head.probabilities(values - voice_of(values.sum(0) - values, len(values) - 1, self.average))
 
 
 def members(features: Features, clips: pd.DataFrame) -> list[Member]:
