@@ -7,7 +7,7 @@ SETUP   := .venv/.complete
 
 # What a reader gives is a value: neither make nor the shell reads it as text of theirs. Recipes name it "$$LIKE_THIS".
 # PYTHON and LAUNCH are commands, and so are read.
-VALUES := PROFILE WITH ONLY PARAMS PORT URL RAVDESS_DIR SERLIB_MODELS SERLIB_CACHE SERLIB_HOME HF_HOME
+VALUES := PROFILE WITH ONLY PARAMS PORT URL RAVDESS_DIR CORPORA_DIR SERLIB_MODELS SERLIB_CACHE SERLIB_HOME HF_HOME
 VALUES := $(foreach name,$(VALUES),$(if $(filter undefined,$(origin $(name))),,$(name)))
 $(foreach name,$(VALUES),$(eval override $(name) := $$(value $(name))))
 export $(VALUES)

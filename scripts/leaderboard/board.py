@@ -1,5 +1,6 @@
 """The laptop's leaderboard: its entries, its protocols, their training, and the table of what they said."""
 
+import json
 import shutil
 from collections.abc import Sequence
 from itertools import combinations
@@ -14,10 +15,11 @@ from ridge import RidgeProbe
 
 import serlib as ser
 from results import keep
-from serlib.files import atomic_path
+from serlib.files import atomic_path, checksum, key_of
 from serlib.judge.predictions import Voter, align, labels, probabilities
 from serlib.judge.voting import FLOOR
-from serlib.train.run import Runs
+from serlib.train.backbones import weights_key
+from serlib.train.run import Runs, sound_of
 
 LOGISTIC = ser.PROFILES["laptop"].probe
 TINY, BASE = "whisper-tiny.en", "whisper-base"
@@ -66,7 +68,7 @@ def train(corpus: pd.DataFrame, folder: Runs, results: Path) -> None:
     """Train the entries on the splits of all protocols into ``folder`` and copy their small files to ``results``.
 
     One actor out only those are trained that take seconds. What is answered on other splits, and with voices enrolled,
-    goes to ``results/answers``, answered anew each time.
+    goes to ``results/answers``.
     """
     random = ser.stratified_split(corpus)
     folds = [
@@ -85,9 +87,29 @@ def train(corpus: pd.DataFrame, folder: Runs, results: Path) -> None:
         keep(run, folder.folder, results)
         if split.name != "stratified":  # 60 MB each, and a fold's model is of use to nobody
             shutil.rmtree(run.folder / "checkpoint", ignore_errors=True)
-    for name, said in (("luck", luck.answers(corpus)), ("enrolled", enrolled.answers(corpus))):
-        with atomic_path(results / "answers" / f"{name}.csv") as fresh:
-            corpus[["actor", "emotion"]].join(said).to_csv(fresh, index_label="clip", lineterminator="\n")
+    for name, module in (("luck", luck), ("enrolled", enrolled)):
+        answer(corpus, module, results / "answers" / f"{name}.csv")
+
+
+def answer(corpus: pd.DataFrame, module: Any, path: Path) -> None:
+    """Write what a module answers for a corpus to ``path``, unless it stands there from the same sound and weights.
+
+    Beside it lies ``keys.json``: for each file of answers the key of what it depends on, and its own checksum, so that
+    a file that was changed by hand is answered anew too.
+    """
+    weights = [weights_key(ser.backbone(encoder)) for encoder in module.DEPENDS["encoders"]]
+    key = key_of({**module.DEPENDS, "sound": sound_of(corpus), "weights": weights})
+    notes = path.with_name("keys.json")
+    kept = json.loads(notes.read_text(encoding="utf-8")) if notes.is_file() else {}
+    if path.is_file() and kept.get(path.stem) == {"key": key, "sha256": checksum(path)}:
+        print(f"{path.stem}: answered already")
+        return
+    said = module.answers(corpus)
+    with atomic_path(path) as fresh:
+        corpus[["actor", "emotion"]].join(said).to_csv(fresh, index_label="clip", lineterminator="\n")
+    with atomic_path(notes) as fresh:
+        kept[path.stem] = {"key": key, "sha256": checksum(path)}
+        fresh.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def vote(voters: Sequence[Voter]) -> ser.voting.Vote:

@@ -1,7 +1,7 @@
 """The enrolled voice: what clips of a new speaker, without labels, are worth on the actor folds of Luna-Jiménez."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,13 @@ CONTROL = "control of noise, "
 DRAWS = 10  # of which clips those are
 ROUNDS = 20  # of choosing members
 NOISE = 500  # features of the control
+# What the answers depend on beside sound and weights; raise "code" whenever one of them could change.
+DEPENDS = {
+    "code": 1,
+    "encoders": ENCODERS,
+    "averages": [asdict(recipe) for recipe in AVERAGES],
+    "numbers": [CLIPS, DRAWS, ROUNDS, NOISE],
+}
 
 Features = dict[str, pd.DataFrame]
 

@@ -1,5 +1,7 @@
 """The luck of one split: the same systems, settings and all, on other random splits of RAVDESS like the paper's."""
 
+from dataclasses import asdict
+
 import pandas as pd
 from ridge import RidgeProbe
 
@@ -9,6 +11,13 @@ SPLITS = range(1, 31)  # the random states of thirty splits; the book's own is n
 SYSTEMS = {
     "kernel ridge": ("whisper-tiny.en", RidgeProbe()),
     "kernel ridge, Whisper base": ("whisper-base", RidgeProbe()),
+}
+# What the answers depend on beside sound and weights; raise "code" whenever one of them could change.
+DEPENDS = {
+    "code": 1,
+    "encoders": [encoder for encoder, _ in SYSTEMS.values()],
+    "systems": {system: asdict(recipe) for system, (_, recipe) in SYSTEMS.items()},
+    "splits": list(SPLITS),
 }
 
 

@@ -1,14 +1,18 @@
 """The committed leaderboard, recomputed from the committed predictions by scikit-learn and plain pandas."""
 
+import hashlib
 import itertools
+import json
 import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 from sklearn.metrics import accuracy_score, log_loss, recall_score
 
 from serlib.data.splits import stratified_split
@@ -149,3 +153,43 @@ def test_the_luck_on_the_page_is_that_of_the_committed_answers():
         scores = pd.Series(scores)
         spread = f"standard deviation {scores.std():.1f}, {scores.min():.1f} to {scores.max():.1f}"
         assert f"{name} {scores.mean():.1f} ({spread})" in page
+
+
+def test_answers_are_given_again_only_where_something_changed(tmp_path):
+    """An hour of answers is not computed anew for nothing, and never kept where sound, settings or file are others."""
+    for name, loudness in (("a", 0.1), ("b", 0.2)):
+        soundfile.write(tmp_path / f"{name}.wav", np.full(1600, loudness), 16_000)
+    paths = [str(tmp_path / f"{name}.wav") for name in "ab"]
+    corpus = pd.DataFrame({"path": paths, "actor": "1", "emotion": ["sad", "calm"]}, pd.Index(["a", "b"], name="clip"))
+    asked = []
+
+    def answers(clips):
+        asked.append(len(clips))
+        return pd.DataFrame({"said": "calm"}, clips.index)
+
+    depends = {"code": 1, "encoders": ["hubert-base-mini"]}
+    module, path = SimpleNamespace(answers=answers, DEPENDS=depends), tmp_path / "answers" / "luck.csv"
+    for _ in range(2):
+        leaderboard.answer(corpus, module, path)
+    assert len(asked) == 1 and pd.read_csv(path)["said"].tolist() == ["calm", "calm"]
+    depends["code"] = 2
+    leaderboard.answer(corpus, module, path)
+    assert len(asked) == 2
+    soundfile.write(paths[0], np.full(1600, 0.3), 16_000)
+    leaderboard.answer(corpus, module, path)
+    assert len(asked) == 3
+    whole = path.read_text()
+    path.write_text(whole.replace("calm", "sad"))
+    leaderboard.answer(corpus, module, path)
+    assert len(asked) == 4 and path.read_text() == whole
+    path.unlink()
+    leaderboard.answer(corpus, module, path)
+    leaderboard.answer(corpus, module, path)
+    assert len(asked) == 5 and [file.name for file in path.parent.iterdir() if file != path] == ["keys.json"]
+
+
+def test_committed_answers_have_their_keys():
+    kept = json.loads((LAPTOP / "answers" / "keys.json").read_text())
+    assert set(kept) == {file.stem for file in (LAPTOP / "answers").glob("*.csv")}
+    for name, note in kept.items():
+        assert note["sha256"] == hashlib.sha256((LAPTOP / "answers" / f"{name}.csv").read_bytes()).hexdigest()
