@@ -10,7 +10,6 @@ Ends with the targets that the median missed. Needs RAVDESS_DIR, and SERLIB_MODE
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -174,16 +173,14 @@ def extract() -> float:
     return usual / ours
 
 
-def measured(key: str, line: str, home: Path, environment: dict[str, str]) -> dict[str, float]:
-    """Return what one line came to, in a process of its own."""
-    command = [sys.executable, __file__, "--measure", key, line, str(home)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, encoding="utf-8")
-    if done.returncode:
-        sys.exit(done.stderr)
-    found = json.loads((home / "result.json").read_text(encoding="utf-8"))
-    for made in ("usual", "t4", "runs"):  # a finished run would be loaded in the next round
-        shutil.rmtree(home / made, ignore_errors=True)
-    return found
+def measured(key: str, line: str, environment: dict[str, str]) -> dict[str, float]:
+    """Return what one line came to, in a process and a folder of its own: a finished run would be loaded again."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, __file__, "--measure", key, line, folder]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, encoding="utf-8")
+        if done.returncode:
+            sys.exit(done.stderr)
+        return json.loads((Path(folder) / "result.json").read_text(encoding="utf-8"))
 
 
 def spread(ratios: list[float]) -> str:
@@ -218,7 +215,7 @@ def main() -> None:
             lines = (*TRICKS, "profile t4")
             rounds = []
             for number in range(1, ROUNDS + 1):
-                rounds.append([measured(key, line, Path(home), environment) for line in lines])
+                rounds.append([measured(key, line, environment) for line in lines])
                 print(f"{key}: measured {number} of {ROUNDS} times", flush=True)
             for number, line in enumerate(lines):
                 found = [row[number] for row in rounds]

@@ -92,13 +92,15 @@ def train(corpus: pd.DataFrame, folder: Runs, results: Path) -> None:
 
 
 def answer(corpus: pd.DataFrame, module: Any, path: Path) -> None:
-    """Write what a module answers for a corpus to ``path``, unless it stands there from the same sound and weights.
+    """Write what a module answers for a corpus to ``path``, unless it stands there from the same clips and weights.
 
     Beside it lies ``keys.json``: for each file of answers the key of what it depends on, and its own checksum, so that
     a file that was changed by hand is answered anew too.
     """
     weights = [weights_key(ser.backbone(encoder)) for encoder in module.DEPENDS["encoders"]]
-    key = key_of({**module.DEPENDS, "sound": sound_of(corpus), "weights": weights})
+    truth = corpus[["actor", "emotion"]]
+    clips = {"sound": sound_of(corpus), "labels": truth.sort_index().to_csv(lineterminator="\n")}
+    key = key_of({**module.DEPENDS, **clips, "weights": weights})
     notes = path.with_name("keys.json")
     kept = json.loads(notes.read_text(encoding="utf-8")) if notes.is_file() else {}
     if path.is_file() and kept.get(path.stem) == {"key": key, "sha256": checksum(path)}:
@@ -106,7 +108,7 @@ def answer(corpus: pd.DataFrame, module: Any, path: Path) -> None:
         return
     said = module.answers(corpus)
     with atomic_path(path) as fresh:
-        corpus[["actor", "emotion"]].join(said).to_csv(fresh, index_label="clip", lineterminator="\n")
+        truth.join(said).to_csv(fresh, index_label="clip", lineterminator="\n")
     with atomic_path(notes) as fresh:
         kept[path.stem] = {"key": key, "sha256": checksum(path)}
         fresh.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n", encoding="utf-8")

@@ -21,7 +21,7 @@ CONTROL = "control of noise, "
 DRAWS = 10  # of which clips those are
 ROUNDS = 20  # of choosing members
 NOISE = 500  # features of the control
-# What the answers depend on beside sound and weights; raise "code" whenever one of them could change.
+# What the answers depend on beside clips and weights; raise "code" whenever other code would answer otherwise.
 DEPENDS = {
     "code": 1,
     "encoders": ENCODERS,

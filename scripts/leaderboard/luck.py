@@ -12,7 +12,7 @@ SYSTEMS = {
     "kernel ridge": ("whisper-tiny.en", RidgeProbe()),
     "kernel ridge, Whisper base": ("whisper-base", RidgeProbe()),
 }
-# What the answers depend on beside sound and weights; raise "code" whenever one of them could change.
+# What the answers depend on beside clips and weights; raise "code" whenever other code would answer otherwise.
 DEPENDS = {
     "code": 1,
     "encoders": [encoder for encoder, _ in SYSTEMS.values()],

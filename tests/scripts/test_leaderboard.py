@@ -185,7 +185,12 @@ def test_answers_are_given_again_only_where_something_changed(tmp_path):
     path.unlink()
     leaderboard.answer(corpus, module, path)
     leaderboard.answer(corpus, module, path)
-    assert len(asked) == 5 and [file.name for file in path.parent.iterdir() if file != path] == ["keys.json"]
+    assert len(asked) == 5
+    for column, value in (("emotion", "angry"), ("actor", "2")):
+        corpus = corpus.assign(**{column: value})
+        leaderboard.answer(corpus, module, path)
+    assert len(asked) == 7 and pd.read_csv(path)["emotion"].tolist() == ["angry", "angry"]
+    assert [file.name for file in path.parent.iterdir() if file != path] == ["keys.json"]
 
 
 def test_committed_answers_have_their_keys():
