@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import nbformat
 import numpy as np
 import pandas as pd
 import pytest
@@ -82,6 +83,19 @@ def browser():
 
 # Waits in the page's own time, in which whatever was to come earlier has come, however busy the machine is.
 SETTLED = "ms => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done, ms))))"
+
+
+@pytest.fixture(scope="session")
+def markdown() -> Callable:
+    """Return the Markdown of a page: all of a chapter, the cells that are not code of a notebook."""
+
+    def read(page: Path) -> str:
+        text = page.read_text(encoding="utf-8")
+        if page.suffix == ".ipynb":
+            text = "\n\n".join(c.source for c in nbformat.reads(text, as_version=4).cells if c.cell_type == "markdown")
+        return text
+
+    return read
 
 
 @pytest.fixture(scope="session")

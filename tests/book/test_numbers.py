@@ -9,7 +9,6 @@ import re
 from functools import cache
 from pathlib import Path
 
-import nbformat
 import pytest
 
 from serlib.judge import metrics, predictions
@@ -33,14 +32,6 @@ OURS = re.compile(
     re.IGNORECASE,
 )
 SOURCED = re.compile(r"\{cite|doi\.org|arxiv\.org|\bpaper\b")
-
-
-def prose(page: Path) -> str:
-    text = page.read_text(encoding="utf-8")
-    if page.suffix == ".ipynb":
-        cells = nbformat.reads(text, as_version=4).cells
-        text = "\n\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
-    return INVENTED.sub("", text)
 
 
 def sentences(text: str) -> list[str]:
@@ -80,12 +71,12 @@ def faults(text: str) -> list[str]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: f"{page.parent.name}/{page.stem}")
-def test_numbers_in_prose_agree_with_the_committed_results(page):
-    assert faults(prose(page)) == []
+def test_numbers_in_prose_agree_with_the_committed_results(page, markdown):
+    assert faults(INVENTED.sub("", markdown(page))) == []
 
 
-def test_results_are_claimed_somewhere():
-    assert sum(len(CLAIM.findall(prose(page))) for page in PAGES) >= 4
+def test_results_are_claimed_somewhere(markdown):
+    assert sum(len(CLAIM.findall(INVENTED.sub("", markdown(page)))) for page in PAGES) >= 4
 
 
 def test_a_wrong_and_a_bare_number_are_found():
