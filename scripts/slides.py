@@ -48,7 +48,7 @@ SECTIONS = re.compile(r"<!-- slides: (.+?) -->")
 SCRIPT = """
 addEventListener("keydown", (event) => {
   const step = {ArrowRight: 1, PageDown: 1, ArrowLeft: -1, PageUp: -1}[event.key];
-  if (!step || event.target.closest("input, select, audio, .ser-confusion")) return;
+  if (!step || event.target.closest("input, select, .ser-confusion")) return;
   event.preventDefault();
   const slides = [...document.querySelectorAll("main > section")];
   const here = slides.findIndex((slide) => slide.getBoundingClientRect().bottom > innerHeight / 2);
@@ -94,7 +94,7 @@ img.math { vertical-align: middle; }
   section { height: auto; min-height: 178mm; overflow: visible; break-after: page; border: 0; }
   .cell.both { grid-template-columns: minmax(0, 4fr) minmax(0, 5fr); }
   .cell, tr, figure { break-inside: avoid; }
-  details, audio { display: none; }
+  details, audio, .ser-sound :is(button, .time) { display: none; }
 }
 """
 

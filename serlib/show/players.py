@@ -11,6 +11,7 @@ import io
 import json
 import re
 from collections.abc import Mapping, Sequence
+from functools import cache
 from html import escape
 from numbers import Integral
 from pathlib import Path
@@ -29,6 +30,7 @@ from serlib.errors import SerlibError, in_short, nearest
 from serlib.judge.metrics import confusion
 from serlib.judge.predictions import heard, name_of
 from serlib.show.given import names_of, samples_of, table_of
+from serlib.show.plots import EMOTION_COLORS
 
 # What libsndfile writes, best first: MP3 came with 1.1 (2022) and plays everywhere, Opus not in older Safari.
 _FORMATS = (
@@ -94,7 +96,7 @@ def player(path_or_samples: Path | str | np.ndarray, caption: str, rate: int | N
     return HTML(
         f'<figure class="{_NO_FORMULAS}" style="margin:0.5em 0;max-width:22em">'
         f"{_audio_element(samples, caption)}"
-        f'<figcaption style="text-align:left">{_as_text(caption)}</figcaption></figure>'
+        f'<figcaption style="text-align:left">{_as_text(caption)}</figcaption></figure>{_script()}'
     )
 
 
@@ -149,25 +151,28 @@ def listen(
     rows = table_of(rows, ["path", *(columns or [])], _ROWS).head(n)
     columns = _default_columns(rows) if columns is None else columns
     headings = [_heading(name, rows) for name in columns]
+    sounds = [audio.read(path) for path in rows["path"]]
+    loudest = max(_peak(samples) for samples in sounds)
     style = "text-align:left;padding:0.2em 0.6em"
     head = "".join(f'<th scope="col" style="{style}">{_as_text(name)}</th>' for name in ["clip", "sound", *headings])
     body = []
-    for number, (clip, row) in enumerate(rows.iterrows(), start=1):
+    for number, (samples, (clip, row)) in enumerate(zip(sounds, rows.iterrows(), strict=True), start=1):
         # Where every label is hidden, so is a name that may hold one, like angry_07.
         name = _clip_caption(str(clip), row, called=str(clip) if columns else f"clip {number}")
         values = [_cell_text(column, row[column]) for column in columns]
         spoken = ", ".join([name, *(f"{h} {v}" for h, v in zip(headings, values, strict=True))])
+        color = EMOTION_COLORS.get(row["emotion"]) if "emotion" in columns else None
         cells = "".join(f'<td style="{style}">{_as_text(value)}</td>' for value in values)
         body.append(
             f'<tr><th scope="row" style="{style};font-weight:normal;min-width:6em">{_as_text(name)}</th>'
-            f'<td style="min-width:9em">{_audio_element(audio.read(row["path"]), spoken)}</td>{cells}</tr>'
+            f'<td style="min-width:12em">{_audio_element(samples, spoken, loudest, color)}</td>{cells}</tr>'
         )
     # The class is pandas': Jupyter, Colab and the book's theme style it for light and dark pages.
     return HTML(
         f'<div class="{_NO_FORMULAS}" style="overflow-x:auto">'
         '<table class="dataframe" style="width:100%;max-width:48em">'
         f'<caption style="caption-side:top;text-align:left;color:inherit">{_as_text(caption)}</caption>'
-        f"<thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table></div>{_license_note(rows)}"
+        f"<thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table></div>{_license_note(rows)}{_script()}"
     )
 
 
@@ -226,7 +231,6 @@ def browse(
             | {
                 "chosen": values,
                 "name": "" if _sentence(str(clip), row) else f"{clip}, ",
-                "seconds": len(samples) / audio.RATE,
                 "longest": longest,
                 "pitch": [(round(t, 2), round(f)) for t, f in voiced],
             }
@@ -339,16 +343,18 @@ def _license_note(rows: pd.DataFrame) -> str:
 def _control_html(name: str, caption: str, data: Mapping[str, Any], corpus: pd.DataFrame) -> HTML:
     """Return a control of the book with its caption and its data in their places, and the corpus's terms below."""
     # "<" as an escape, so that no label can end the script; json escapes whatever is not ASCII.
-    filled = {"caption": _as_text(caption), "data": json.dumps(data).replace("<", "\\u003c")}
+    texts = {"caption": _as_text(caption), "data": json.dumps(data).replace("<", "\\u003c")}
+    filled = texts | {"sound": _sound_script()}
     page = (_EXPLORABLES / f"{name}.html").read_text(encoding="utf-8")
-    return HTML(re.sub(r"\$(caption|data)\b", lambda slot: filled[slot[1]], page) + _license_note(corpus))
+    return HTML(re.sub(r"\$(caption|data|sound)\b", lambda slot: filled[slot[1]], page) + _license_note(corpus))
 
 
 def _clip_for_script(samples: np.ndarray) -> dict[str, Any]:
-    """Return 16 kHz samples as a page's script takes them: media type, base64 and envelope."""
+    """Return 16 kHz samples as a page's script takes them: media type, base64, envelope, seconds."""
     mime, data = _encoded(samples, compression=0.7)  # a page holds dozens of them, and may weigh 3 MB
     wave = [round(float(height), 2) for height in _envelope(samples)]
-    return {"type": mime, "sound": base64.b64encode(data).decode(), "wave": wave}
+    seconds = round(len(samples) / audio.RATE, 2)
+    return {"type": mime, "sound": base64.b64encode(data).decode(), "wave": wave, "seconds": seconds}
 
 
 def _default_columns(rows: pd.DataFrame) -> list[str]:
@@ -388,14 +394,28 @@ def _sentence(clip: str, row: pd.Series) -> str:
     return f"“{STATEMENTS[statement - 1]}”" if is_so else ""
 
 
-def _audio_element(samples: np.ndarray, label: str) -> str:
-    """Return the waveform and the audio element of 16 kHz samples."""
+def _audio_element(samples: np.ndarray, label: str, loudest: float | None = None, color: str | None = None) -> str:
+    """Return a player of 16 kHz samples, its waveform as high as it is loud beside the ``loudest`` peak of a list."""
     mime, data = _encoded(samples)
+    # A third of it is the color of the text, so that none is lost on a dark page.
+    tint = f' style="color:color-mix(in srgb,{color} 65%,currentColor)"' if color else ""
     return (
-        f'{_waveform(samples)}<audio controls preload="none" aria-label="{_as_text(label)}" '
+        f'<div class="ser-sound" data-seconds="{len(samples) / audio.RATE:.2f}"{tint}>{_waveform(samples, loudest)}'
+        f'<audio controls preload="none" aria-label="{_as_text(label)}" '
         'style="display:block;width:100%;height:2.2em" '
-        f'src="data:{mime};base64,{base64.b64encode(data).decode()}"></audio>'
+        f'src="data:{mime};base64,{base64.b64encode(data).decode()}"></audio></div>'
     )
+
+
+@cache
+def _sound_script() -> str:
+    """Return what makes players of the elements above, for the scripts of pages."""
+    return re.sub(r"\n +", "\n", (_EXPLORABLES / "sound.js").read_text(encoding="utf-8"))
+
+
+def _script() -> str:
+    """Return the script that stands below players and makes them ready."""
+    return f"<script>(() => {{{_sound_script()}document.querySelectorAll('.ser-sound').forEach(sound);}})();</script>"
 
 
 def _encoded(samples: np.ndarray, compression: float = 0.5) -> tuple[str, bytes]:
@@ -407,15 +427,23 @@ def _encoded(samples: np.ndarray, compression: float = 0.5) -> tuple[str, bytes]
     return mime, file.getvalue()
 
 
-def _waveform(samples: np.ndarray) -> str:
-    """Return a tiny drawing of the envelope, scaled to the clip's own peak, in the color of the text."""
-    heights = 9 * _envelope(samples)
+def _waveform(samples: np.ndarray, loudest: float | None) -> str:
+    """Return a tiny drawing of the envelope in the color of the text, scaled to the loudest of a list or to itself.
+
+    Heights go with the root of the level: a whisper beside a shout would be a flat line.
+    """
+    height = 1.0 if loudest is None else float(np.sqrt(_peak(samples) / max(loudest, 1e-9)))
+    heights = 9 * height * _envelope(samples)
     bars = "".join(f"M{i} {10 - h:.1f}v{max(2 * h, 0.3):.1f}" for i, h in enumerate(heights))
     return (
         f'<svg aria-hidden="true" viewBox="-1 0 {_WAVEFORM_BARS + 1} 20" preserveAspectRatio="none" '
         'style="display:block;width:100%;height:1.6em;background:transparent">'
-        f'<path d="{bars}" stroke="currentColor" stroke-width="0.6" opacity="0.7" fill="none"/></svg>'
+        f'<path d="{bars}" stroke="currentColor" stroke-width="0.6" fill="none"/></svg>'
     )
+
+
+def _peak(samples: np.ndarray) -> float:
+    return float(np.abs(samples).max(initial=0.0))
 
 
 def _envelope(samples: np.ndarray) -> np.ndarray:

@@ -267,7 +267,7 @@ def test_hostile_names_stay_text_when_a_browser_of_clips_is_used(browser, corpus
 
 def test_hostile_names_stay_text_when_a_confusion_matrix_is_used(browser, corpus, voter):
     page = opened(browser, of_listen_confusion(corpus, voter).data)
-    buttons = page.locator("button")
+    buttons = page.locator("td button")
     assert buttons.count() == 2 * len(HOSTILE)
     for i in range(buttons.count()):
         buttons.nth(i).click()
