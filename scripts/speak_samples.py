@@ -1,4 +1,4 @@
-"""Write the sounds of the landing page: one synthetic sentence in eight emotions, `python scripts/speak_samples.py`."""
+"""Write the listening test of the landing page, a sentence in eight emotions: `python scripts/speak_samples.py`."""
 
 from pathlib import Path
 
@@ -13,10 +13,10 @@ def main() -> None:
     one = corpus.query("actor == '12' and statement == 1 and repetition == 1")
     # Strong where there is strong: a loudspeaker in a train should be enough to hear the difference.
     rows = one.sort_values(["emotion", "intensity"]).drop_duplicates("emotion", keep="last")
-    players = "".join(ser.player(row.path, row.emotion).data for row in rows.itertuples())
-    grid = "display:grid;grid-template-columns:repeat(auto-fill,minmax(9em,1fr));gap:0 1.5em;margin:1em 0"
+    # In an order of no meaning, and the same at every call.
+    test = ser.listening_test(rows.sample(frac=1, random_state=3), "One sentence, eight emotions: which is it?")
     with atomic_path(PAGE) as path:
-        path.write_text(f'<div style="{grid}">{players}</div>\n', encoding="utf-8")
+        path.write_text(test.data + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ import soxr
 from IPython.display import HTML
 
 from serlib.data import audio
+from serlib.data.listeners import listeners
 from serlib.data.ravdess import STATEMENTS, parse_name
 from serlib.errors import SerlibError, in_short, nearest
 from serlib.judge.metrics import confusion
@@ -161,7 +162,7 @@ def listen(
         name = _clip_caption(str(clip), row, called=str(clip) if columns else f"clip {number}")
         values = [_cell_text(column, row[column]) for column in columns]
         spoken = ", ".join([name, *(f"{h} {v}" for h, v in zip(headings, values, strict=True))])
-        color = EMOTION_COLORS.get(row["emotion"]) if "emotion" in columns else None
+        color = EMOTION_COLORS.get(str(row["emotion"])) if "emotion" in columns else None
         cells = "".join(f'<td style="{style}">{_as_text(value)}</td>' for value in values)
         body.append(
             f'<tr><th scope="row" style="{style};font-weight:normal;min-width:6em">{_as_text(name)}</th>'
@@ -299,6 +300,55 @@ def listen_confusion(voter: Any, corpus: pd.DataFrame, part: str = "test") -> HT
     return _control_html("confusion", f"{name_of(voter)}, {part} part: press a number to hear its clips", data, corpus)
 
 
+def listening_test(rows: pd.DataFrame, caption: str = "Which emotion is it?") -> HTML:
+    """Return a listening test: one clip after the other, a button for each emotion, the score; no kernel needed.
+
+    Parameters
+    ----------
+    rows
+        Rows of a corpus, in the order in which they are asked.
+    caption
+        What stands above it.
+
+    Returns
+    -------
+    HTML
+        What a notebook shows as a test, the sounds inside. Its end names what people reached on RAVDESS
+        (``ser.listeners``).
+
+    Raises
+    ------
+    SerlibError
+        For what are no rows of a corpus, rows without an emotion, and files that cannot be read.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np, pandas as pd, soundfile
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> tone = 0.5 * np.sin(2 * np.pi * 200 * np.arange(8000) / ser.RATE)
+    >>> soundfile.write(f"{folder.name}/tone.wav", tone, ser.RATE)
+    >>> rows = pd.DataFrame({"path": [f"{folder.name}/tone.wav"] * 2, "emotion": ["calm", "sad"]})
+    >>> "58% at normal strength" in ser.listening_test(rows).data
+    True
+    >>> folder.cleanup()
+    """
+    rows = table_of(rows, ["path", "emotion"], _ROWS)
+    sounds = [audio.trim(audio.read(path)) for path in rows["path"]]
+    loudest = max(map(_peak, sounds))
+    clips = [
+        _clip_for_script(samples, loudest) | {"emotion": str(emotion), "color": EMOTION_COLORS.get(str(emotion))}
+        for samples, emotion in zip(sounds, rows["emotion"], strict=True)
+    ]
+    normal, strong = listeners().loc[["normal intensity", "strong intensity"], "share"]
+    people = (
+        f"Of the real actors of RAVDESS, people who only heard them named {normal:.0%} at normal strength and "
+        f"{strong:.0%} at strong (Livingstone and Russo 2018)."
+    )
+    labels = sorted({str(emotion) for emotion in rows["emotion"]})
+    return _control_html("listening", caption, {"labels": labels, "clips": clips, "people": people}, rows)
+
+
 def explorable(name: str) -> HTML:
     """Return a control of the book that needs no kernel (00).
 
@@ -349,10 +399,10 @@ def _control_html(name: str, caption: str, data: Mapping[str, Any], corpus: pd.D
     return HTML(re.sub(r"\$(caption|data|sound)\b", lambda slot: filled[slot[1]], page) + _license_note(corpus))
 
 
-def _clip_for_script(samples: np.ndarray) -> dict[str, Any]:
+def _clip_for_script(samples: np.ndarray, loudest: float | None = None) -> dict[str, Any]:
     """Return 16 kHz samples as a page's script takes them: media type, base64, envelope, seconds."""
     mime, data = _encoded(samples, compression=0.7)  # a page holds dozens of them, and may weigh 3 MB
-    wave = [round(float(height), 2) for height in _envelope(samples)]
+    wave = [round(float(height), 2) for height in _envelope(samples, loudest)]
     seconds = round(len(samples) / audio.RATE, 2)
     return {"type": mime, "sound": base64.b64encode(data).decode(), "wave": wave, "seconds": seconds}
 
@@ -428,12 +478,8 @@ def _encoded(samples: np.ndarray, compression: float = 0.5) -> tuple[str, bytes]
 
 
 def _waveform(samples: np.ndarray, loudest: float | None) -> str:
-    """Return a tiny drawing of the envelope in the color of the text, scaled to the loudest of a list or to itself.
-
-    Heights go with the root of the level: a whisper beside a shout would be a flat line.
-    """
-    height = 1.0 if loudest is None else float(np.sqrt(_peak(samples) / max(loudest, 1e-9)))
-    heights = 9 * height * _envelope(samples)
+    """Return a tiny drawing of the envelope in the color of the text."""
+    heights = 9 * _envelope(samples, loudest)
     bars = "".join(f"M{i} {10 - h:.1f}v{max(2 * h, 0.3):.1f}" for i, h in enumerate(heights))
     return (
         f'<svg aria-hidden="true" viewBox="-1 0 {_WAVEFORM_BARS + 1} 20" preserveAspectRatio="none" '
@@ -446,7 +492,12 @@ def _peak(samples: np.ndarray) -> float:
     return float(np.abs(samples).max(initial=0.0))
 
 
-def _envelope(samples: np.ndarray) -> np.ndarray:
-    """Return the peaks of equal pieces of a sound, shape ``(_WAVEFORM_BARS,)``, the greatest of them 1."""
-    peaks = np.array([piece.max() if len(piece) else 0.0 for piece in np.array_split(np.abs(samples), _WAVEFORM_BARS)])
-    return peaks / max(float(peaks.max()), 1e-9)
+def _envelope(samples: np.ndarray, loudest: float | None = None) -> np.ndarray:
+    """Return the peaks of equal pieces of a sound, shape ``(_WAVEFORM_BARS,)``, the greatest of them 1.
+
+    Beside a list's ``loudest`` peak the greatest is the root of their ratio: a whisper beside a shout would otherwise
+    be a flat line.
+    """
+    peaks = np.array([_peak(piece) for piece in np.array_split(samples, _WAVEFORM_BARS)])
+    greatest = max(float(peaks.max()), 1e-9)
+    return peaks / greatest * (1.0 if loudest is None else np.sqrt(greatest / max(loudest, 1e-9)))

@@ -68,7 +68,7 @@ def minutes(page: str) -> tuple[int, int, int]:
 
 def test_the_table_of_times_adds_up_the_heads_of_the_pages():
     toc = yaml.safe_load((ROOT / "_toc.yml").read_text())
-    page = (ROOT / "book" / "how_to_use.md").read_text(encoding="utf-8")
+    page = (ROOT / "book" / "costs.md").read_text(encoding="utf-8")
     so_far = np.zeros(3, int)
     for part in toc["parts"]:
         files = [chapter["file"] for chapter in part["chapters"]]
@@ -87,7 +87,7 @@ def test_the_gpu_minutes_of_the_sessions_are_the_planners():
         lesson = start(profile)
         of[profile] = {key: plan(backbone(key), lesson.recipe_for(backbone(key)), device).minutes for key in SIX}
     six = {profile: sum(found.values()) for profile, found in of.items()}
-    page = (ROOT / "book" / "how_to_use.md").read_text(encoding="utf-8")
+    page = (ROOT / "book" / "costs.md").read_text(encoding="utf-8")
     assert f"| {six['t4']:.0f} min | {six['paper']:.0f} min | {six['best']:.0f} min |" in page
     kit = (ROOT / "book" / "instructor.md").read_text(encoding="utf-8")
     base, most = of["t4"]["hubert-base"], max(of["t4"].values())

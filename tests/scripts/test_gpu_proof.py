@@ -57,7 +57,7 @@ def test_lines_run_once_and_one_that_fails_or_hangs_stops_no_other(proof, tmp_pa
 
 
 def test_the_book_shows_what_was_measured(proof):
-    page = (ROOT / "book" / "how_to_use.md").read_text(encoding="utf-8")
+    page = (ROOT / "book" / "costs.md").read_text(encoding="utf-8")
     assert proof.table(FOUND) in page
     assert "NVIDIA H100" in FOUND["card"]["card"] and "one NVIDIA H100" in page
     steps = FOUND["trick any length"]["steps"]
@@ -70,7 +70,7 @@ def test_the_book_shows_what_was_measured(proof):
 def test_memory_on_a_real_gpu_is_predicted_within_15_percent(name):
     line = FOUND[name]
     assert line["predicted_gb"] == pytest.approx(line["device_gb"], rel=0.15)
-    if name.endswith("paper"):  # in half precision the first steps are no measure (see how_to_use)
+    if name.endswith("paper"):  # in half precision the first steps are no measure (see book/costs)
         assert line["predicted_seconds_a_step"] == pytest.approx(line["seconds_a_step"], rel=0.3)
 
 

@@ -364,7 +364,7 @@ def test_the_table_has_all_six_on_all_devices():
 
 @pytest.mark.slow
 def test_the_table_of_the_book_is_the_planners():
-    page = (Path(__file__).parents[2] / "book" / "how_to_use.md").read_text()
+    page = (Path(__file__).parents[2] / "book" / "costs.md").read_text()
     for row in map(backbone, SIX):
         cells = []
         for profile, device in (("t4", "T4"), ("paper", "A100-40"), ("best", "A100-40")):
@@ -376,7 +376,7 @@ def test_the_table_of_the_book_is_the_planners():
 
 @pytest.mark.slow
 def test_the_whole_table_of_the_book_is_the_planners():
-    page = (Path(__file__).parents[2] / "book" / "how_to_use.md").read_text()
+    page = (Path(__file__).parents[2] / "book" / "costs.md").read_text()
     for row, profile in itertools.product(map(backbone, SIX), ("t4", "paper", "best")):
         found = [plan(row, start(profile).recipe_for(row), device) for device in DEVICES]
         one = found[0]

@@ -355,6 +355,46 @@ def test_an_explorable_asks_nobody_and_closes_its_tags(name):
     assert html.count("<div") == html.count("</div>")
 
 
+def test_a_listening_test_hides_the_labels_and_counts(rows, browser):
+    page = browser.new_page(viewport={"width": 390, "height": 844})
+    asked, faults = [], []
+    page.route("**", lambda route: (asked.append(route.request.url), route.abort()))
+    page.on("pageerror", lambda error: faults.append(error))
+    page.set_content(players.listening_test(rows.iloc[[3, 0, 2, 1]]).data)
+    box, status = page.locator(".ser-ear"), page.get_by_role("status")
+    assert [b.inner_text() for b in box.locator(".answers button").all()] == ["angry", "calm", "happy", "sad"]
+    # sad, angry, happy and calm are asked; the second answer is wrong
+    for number, (said, told) in enumerate(
+        [
+            ("sad", "Yes, it was meant to be sad."),
+            ("calm", "You heard calm; it was meant to be angry."),
+            ("happy", "Yes, it was meant to be happy."),
+            ("calm", "Yes, it was meant to be calm."),
+        ],
+        start=1,
+    ):
+        assert f"Sound {number} of 4" in box.inner_text()
+        player = box.get_by_role("button", name=f"Play: sound {number} of 4")
+        assert player.is_visible() and status.inner_text() == ""
+        answer = box.get_by_role("button", name=said, exact=True)
+        answer.focus()
+        page.keyboard.press("Enter")
+        assert status.inner_text() == told and answer.is_disabled()
+        page.keyboard.press("Enter")  # on to the next: the focus is there already
+    assert status.inner_text() == (
+        "You named 3 of 4 (75%). Of the real actors of RAVDESS, people who only heard them named 58% at normal strength"
+        " and 67% at strong (Livingstone and Russo 2018)."
+    )
+    assert box.locator("ol li span:last-child").all_inner_texts()[-4:] == [
+        "sad, as you heard", "angry; you heard calm", "happy, as you heard", "calm, as you heard",
+    ]  # fmt: skip
+    assert not box.locator(".answers").is_visible() and box.locator("ol .ser-sound button").count() == 4
+    box.get_by_role("button", name="Once more").click()
+    assert "Sound 1 of 4" in box.inner_text() and status.inner_text() == ""
+    assert asked == [] and faults == []
+    page.close()
+
+
 @pytest.fixture
 def judged(rows):
     """The four clips six times over, and a voter: angry right, calm heard as sad with rising confidence, rest right."""

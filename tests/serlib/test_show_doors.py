@@ -91,6 +91,7 @@ def right(corpus) -> dict[Callable, list]:
         players.listen: [corpus, 2, ["emotion"], "clips"],
         players.browse: [corpus, ["emotion"], "clips"],
         players.listen_confusion: [runs[0], corpus, "test"],
+        players.listening_test: [corpus, "a caption"],
         players.explorable: ["jury"],
     }
 

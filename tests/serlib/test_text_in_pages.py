@@ -91,6 +91,10 @@ def of_browse(corpus, voter) -> HTML:
     return players.browse(rows, columns=["emotion", "actor", ALL_AT_ONCE], caption=ALL_AT_ONCE)
 
 
+def of_listening_test(corpus, voter) -> HTML:
+    return players.listening_test(corpus, ALL_AT_ONCE)
+
+
 def of_listen_confusion(corpus, voter) -> HTML:
     return players.listen_confusion(voter, corpus)
 
@@ -130,6 +134,7 @@ PAGES = {
     "show.players.listen": [of_listen, of_mistakes],
     "show.players.browse": [of_browse],
     "show.players.listen_confusion": [of_listen_confusion],
+    "show.players.listening_test": [of_listening_test],
     "show.players.explorable": [],  # takes nothing but one of two names
     "data.audit.Audit": [of_audit],
     "data.splits.Leakage": [of_leakage],
@@ -278,7 +283,21 @@ def test_hostile_names_stay_text_when_a_confusion_matrix_is_used(browser, corpus
     page.close()
 
 
+def test_hostile_names_stay_text_when_a_listening_test_is_taken(browser, corpus, voter):
+    page = opened(browser, of_listening_test(corpus, voter).data)
+    for i, truth in enumerate(corpus["emotion"]):
+        page.locator(".answers button").nth(i % len(HOSTILE)).click()
+        label, said = sorted(HOSTILE)[i % len(HOSTILE)], page.get_by_role("status").evaluate("it => it.textContent")
+        told = (
+            f"Yes, it was meant to be {truth}." if label == truth else f"You heard {label}; it was meant to be {truth}."
+        )
+        assert said == told
+        page.locator(".on button").click()
+    harmless(page)
+    page.close()
+
+
 def test_the_controls_of_the_book_put_no_data_into_their_pages_as_html():
-    for name in ("browse", "confusion"):
+    for name in ("browse", "confusion", "listening"):
         source = (ROOT / "serlib" / "show" / "explorables" / f"{name}.html").read_text(encoding="utf-8")
         assert "$data" in source and not re.search("innerHTML|outerHTML|insertAdjacent|document.write", source)
