@@ -380,12 +380,12 @@ def strangers() -> None:
     known, new = (
         round(100 * board[protocol, entry]) for protocol in ("random, as the paper", "five actor folds (Luna-Jiménez)")
     )
-    p = Picture(760, 180, f"Of 100 clips the same system names {known} right for voices it knows, {new} for strangers")
-    for x, right, hue, head in ((40, known, "blue", "voices it knows"), (420, new, "orange", "strangers")):
-        p.text(x, 46, f"{right} of 100", "bold", hue)
-        p.text(x + 100, 46, f"clips right: {head}", "soft")
+    p = Picture(430, 300, f"Of 100 clips the same system names {known} right for voices it knows, {new} for strangers")
+    for y, right, hue, head in ((20, known, "blue", "voices it knows"), (160, new, "orange", "strangers")):
+        p.text(24, y + 20, f"{right} of 100 clips right", "bold", hue)
+        p.text(216, y + 20, head, "soft")
         for i in range(100):
-            place = f'cx="{x + 14 + i % 20 * 15:g}" cy="{84 + i // 20 * 15:g}" r="5.5"'
+            place = f'cx="{32 + i % 20 * 19.2:g}" cy="{y + 42 + i // 20 * 17:g}" r="6"'
             fill = f"var(--{hue})" if i < right else "none"
             p.parts.append(f'<circle {place} style="fill: {fill}; stroke: var(--{hue}); stroke-width: 1.4"/>')
     p.save("strangers.svg")
