@@ -96,7 +96,7 @@ def test_members_are_chosen_without_the_test_part():
 
 
 def test_the_page_prints_the_committed_table():
-    page = (ROOT / "book" / "protocol.md").read_text(encoding="utf-8")
+    page = (ROOT / "book" / "leaderboard.md").read_text(encoding="utf-8")
     row = r"^\| ([^|]+?) \| ([^|]+?) \| ([\d.]+) % \(([\d.]+) to ([\d.]+)\) \| ([\d.]+) % \|$"
     printed = re.findall(row, page, re.MULTILINE)
     expected = [
@@ -108,7 +108,7 @@ def test_the_page_prints_the_committed_table():
 
 
 def test_the_sentences_of_the_page_agree_with_the_table():
-    page = " ".join((ROOT / "book" / "protocol.md").read_text(encoding="utf-8").split())
+    page = " ".join((ROOT / "book" / "leaderboard.md").read_text(encoding="utf-8").split())
     by = BOARD.set_index(["protocol", "entry"])
     paper, folds = (by.loc[protocol, leaderboard.VOTE] for protocol in list(leaderboard.PROTOCOLS)[:2])
     said = re.search(
@@ -143,7 +143,7 @@ def test_luck_is_thirty_splits_of_288_clips_each_and_not_the_books_own(ravdess_n
 
 
 def test_the_luck_on_the_page_is_that_of_the_committed_answers():
-    page = " ".join((ROOT / "book" / "protocol.md").read_text(encoding="utf-8").split())
+    page = " ".join((ROOT / "book" / "leaderboard.md").read_text(encoding="utf-8").split())
     said = pd.read_csv(LAPTOP / "answers" / "luck.csv", index_col="clip")
     for system, name in (("kernel ridge", "tiny.en"), ("kernel ridge, Whisper base", "base")):
         scores = []
