@@ -23,6 +23,7 @@ from editions import FOLD
 from markdown_it import MarkdownIt
 from matplotlib.mathtext import math_to_image
 from mdit_py_plugins.dollarmath import dollarmath_plugin
+from PIL import Image
 from pybtex.database import parse_file
 from pybtex.richtext import Text
 from pygments import highlight
@@ -46,6 +47,9 @@ LOOKED_UP = {"glossary", "reference", "troubleshooting", "bibliography", "change
 PAGE = re.compile(r"\[([^\]]+)\]\((?:\.\./notebooks/)?(\w+)\.(?:md|ipynb)\)")
 SECTIONS = re.compile(r"<!-- slides: (.+?) -->")
 SCRIPT = """
+document.querySelectorAll("audio[data-sound]:not([src])").forEach((audio) => {
+  audio.src = document.querySelector(`audio[data-sound="${audio.dataset.sound}"][src]`).src;
+});
 addEventListener("keydown", (event) => {
   const step = {ArrowRight: 1, PageDown: 1, ArrowLeft: -1, PageUp: -1}[event.key];
   if (!step || event.target.closest("input, select, .ser-confusion")) return;
@@ -134,6 +138,29 @@ def in_short(text: str, last: bool) -> str:
     return " ".join(kept)
 
 
+def lighter(picture: str) -> str:
+    """Return a PNG in base64 as WebP without loss, at less than half of its bytes."""
+    file = io.BytesIO()
+    Image.open(io.BytesIO(base64.b64decode(picture))).save(file, "WEBP", lossless=True, method=6)
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def once(html: str) -> str:
+    """Return the slides of a deck with each sound once, and once the script that makes players of all of them."""
+    players = re.findall(r"<script>(?:(?!</script>).)*forEach\(sound\);}\)\(\);</script>", html, re.DOTALL)
+    for script in set(players):
+        before, _, after = html.rpartition(script)
+        html = before.replace(script, "") + script + after
+    seen: dict[str, int] = {}
+
+    def place(sound: re.Match) -> str:
+        known = sound[1] in seen
+        number = seen.setdefault(sound[1], len(seen))
+        return f'data-sound="{number}"' + ("" if known else f" {sound[0]}")
+
+    return re.sub(r'(?<= )src="(data:audio/[^"]+)"', place, html)
+
+
 def shown(output: nbformat.NotebookNode, alt: str) -> str:
     """Return one output as HTML: what a page of the book would show of it, warnings and live widgets left out."""
     if output.output_type == "stream":
@@ -144,7 +171,7 @@ def shown(output: nbformat.NotebookNode, alt: str) -> str:
     if "text/html" in data:
         return data["text/html"]
     if "image/png" in data:
-        return f'<img alt="{escape(alt)}" src="data:image/png;base64,{data["image/png"].strip()}">'
+        return f'<img alt="{escape(alt)}" src="data:image/webp;base64,{lighter(data["image/png"])}">'
     if "text/markdown" in data:
         return PRINTED_MARKDOWN.render(data["text/markdown"])
     return f"<pre>{escape(data['text/plain'])}</pre>" if "text/plain" in data else ""
@@ -236,7 +263,7 @@ class Deck:
             '<meta name="viewport" content="width=device-width, initial-scale=1">'
             f"<style>{STYLE}{HtmlFormatter().get_style_defs('.code')}</style></head><body><main>"
             f'<section class="title"><h1>{MARKDOWN.renderInline(self.title)}</h1>{MARKDOWN.render(self.aims)}</section>'
-            f"{''.join(pages)}</main><script>{SCRIPT}</script></body></html>\n"
+            f"{once(''.join(pages))}</main><script>{SCRIPT}</script></body></html>\n"
         )
 
 

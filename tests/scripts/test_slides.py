@@ -91,6 +91,27 @@ def test_a_slide_is_a_heading_the_sentence_before_a_cell_and_the_cell(slides, no
         assert absent not in str(pages)
 
 
+def test_a_deck_holds_a_sound_once_and_plays_it_wherever_it_comes_again(slides, notebook, browser):
+    notebook.cells[6:6] = notebook.cells[4:6]
+    html = slides.of_notebook(notebook).html()
+    assert html.count("data:audio/") == html.count("forEach(sound)") == 1
+    page = browser.new_page()
+    page.set_content(html)
+    sources = page.locator("audio").evaluate_all("all => all.map(audio => audio.src)")
+    assert len(sources) == 2 and sources[0] == sources[1] != ""
+    assert page.get_by_role("button", name="Play: a tone").count() == 2
+    page.close()
+
+
+def test_a_picture_loses_nothing_but_bytes(slides, notebook):
+    """Drawn here, compared by pixel."""
+    before = notebook.cells[7].outputs[0]["data"]["image/png"]
+    after = BeautifulSoup(slides.of_notebook(notebook).html(), "html.parser").select_one(".output > img")["src"]
+    kept = base64.b64decode(after.removeprefix("data:image/webp;base64,"))
+    drawn, shown = (Image.open(io.BytesIO(file)).convert("RGBA") for file in (base64.b64decode(before), kept))
+    assert shown.tobytes() == drawn.tobytes() and len(kept) < len(before)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_every_notebook_has_a_deck_with_its_sections_and_without_solutions(slides, path):
