@@ -447,8 +447,8 @@ def _sentence(clip: str, row: pd.Series) -> str:
 def _audio_element(samples: np.ndarray, label: str, loudest: float | None = None, color: str | None = None) -> str:
     """Return a player of 16 kHz samples, its waveform as high as it is loud beside the ``loudest`` peak of a list."""
     mime, data = _encoded(samples)
-    # A third of it is the color of the text, so that none is lost on a dark page.
-    tint = f' style="color:color-mix(in srgb,{color} 65%,currentColor)"' if color else ""
+    # Half of it is the color of the text, so that none is lost on a dark page.
+    tint = f' style="color:color-mix(in srgb,{color} 55%,currentColor)"' if color else ""
     return (
         f'<div class="ser-sound" data-seconds="{len(samples) / audio.RATE:.2f}"{tint}>{_waveform(samples, loudest)}'
         f'<audio controls preload="none" aria-label="{_as_text(label)}" '

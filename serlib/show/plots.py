@@ -33,7 +33,7 @@ EMOTION_COLORS = {
     "angry": "#e90049",
     "calm": "#28a5a9",
     "disgust": "#4c7213",
-    "fearful": "#3f1e78",
+    "fearful": "#4b0a00",
     "happy": "#d88200",
     "neutral": "#737574",
     "sad": "#2567d5",
