@@ -13,9 +13,7 @@ build/colab/bin/python -m pip install -qq --disable-pip-version-check -c require
 
 # A home of its own: runs of the other environment would be loaded instead of trained.
 export SERLIB_HOME="$PWD/build/colab/home"
-# One a core: each computes with one thread, and what two of them want to train is trained by the first. Two epochs call
-# all that six do: what is tried here are the versions, and the numbers of the book come from requirements.lock.
+# One a core: each computes with one thread, and what two of them want to train is trained by the first.
 (cd notebooks && printf '%s\n' [0-9][0-9]_*.ipynb) | xargs -P "$(getconf _NPROCESSORS_ONLN)" -I{} \
-    build/colab/bin/python scripts/execute.py notebooks/{} build/executed/colab/{} \
-    -p PROFILE mini -p EPOCHS 2 -p STEPS 100
+    build/colab/bin/python scripts/execute.py notebooks/{} build/executed/colab/{} -p PROFILE mini
 build/colab/bin/python scripts/timings.py build/executed/colab
