@@ -23,7 +23,7 @@ from editions import FOLD
 from markdown_it import MarkdownIt
 from matplotlib.mathtext import math_to_image
 from mdit_py_plugins.dollarmath import dollarmath_plugin
-from PIL import Image
+from PIL.Image import open as opened
 from pybtex.database import parse_file
 from pybtex.richtext import Text
 from pygments import highlight
@@ -141,7 +141,7 @@ def in_short(text: str, last: bool) -> str:
 def lighter(picture: str) -> str:
     """Return a PNG in base64 as WebP without loss, at less than half of its bytes."""
     file = io.BytesIO()
-    Image.open(io.BytesIO(base64.b64decode(picture))).save(file, "WEBP", lossless=True, method=6)
+    opened(io.BytesIO(base64.b64decode(picture))).save(file, "WEBP", lossless=True, method=6)
     return base64.b64encode(file.getvalue()).decode()
 
 
