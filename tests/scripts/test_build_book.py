@@ -92,6 +92,21 @@ def test_a_figure_may_be_missing_where_the_cell_has_printed_why(build_book, sour
     assert build_book.fault(source, executed) is None
 
 
+def test_what_only_who_runs_a_page_needs_is_one_fold(build_book, source):
+    """In every notebook: nothing of the set-up is lost, and no code cell stands above the first of the lesson."""
+    notebooks = sorted((SCRIPT.parents[1] / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+    for notebook in (nbformat.read(path, as_version=4) for path in notebooks):
+        whole = [cell.source for cell in notebook.cells]
+        folded = build_book.fold_setup(notebook.cells)
+        page = next(cell.source for cell in folded if '<details class="setup">' in cell.source)
+        fold = page[page.index("<details") : page.index("</details>")]
+        assert "%pip install" in fold and 'PROFILE = "auto"' in fold and "nstalls" in fold and "**You will**" not in fold
+        assert "%pip" not in next(cell.source for cell in folded if cell.cell_type == "code")
+        shown = "\n\n".join(cell.source for cell in folded)
+        assert all(line in shown for text in whole for line in text.splitlines())
+    assert build_book.fold_setup(source.cells) == source.cells
+
+
 def test_the_build_names_every_notebook_that_has_to_run_again(source, executed, tmp_path):
     for folder in ("book", "_static", "serlib/show/explorables", "notebooks", "executed", "scripts"):
         (tmp_path / folder).mkdir(parents=True)
