@@ -1,4 +1,4 @@
-"""Draw the schematic pictures of the book's prose chapters as SVG files in ``book/images``, and the mark in ``_static``.
+"""Draw the pictures of the book's prose chapters as SVG files in ``book/images``, and its mark in ``_static``.
 
 The pictures explain ideas; only ``strangers`` shows data, which it reads from results/. They carry their own background
 and both a light and a dark palette, so they stay legible whatever theme the reader has chosen.

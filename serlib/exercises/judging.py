@@ -1,4 +1,4 @@
-"""Checks of the exercises of the part "Judging": notebooks 09 to 11."""
+"""Checks of the exercises of the part "Judging": notebooks 09, 18, 10 and 11."""
 
 import math
 from typing import Any
@@ -81,21 +81,6 @@ def condorcet(answer: Any) -> str:
     return settle(number(answer), 0.648, right, mistakes, otherwise, tolerance=0.0015, share=0.003)
 
 
-@exercise("give one whole number: the fewest votes with which the first of five jurors always wins.")
-def dictator(answer: Any) -> str:
-    """Check the smallest whole weight with which one of five voters overrules four others of weight 1 (09)."""
-    votes = number(answer, "one whole number is wanted")
-    if votes > 5:
-        raise NotYet(f"{votes:g} votes do it, but fewer do too; how many can stand against the first?")
-    right = "with 5 votes against 4 nobody can outvote the first juror: no longer a jury."
-    otherwise = f"with {votes:g} votes the others can still outvote the first; think of all four agreeing."
-    mistakes = [
-        (4, "with 4 votes against 4 there is a tie when all others agree; one more is needed."),
-        (3, "with 3 votes the four others win whenever they agree."),
-    ]
-    return settle(votes, 5, right, mistakes, otherwise, tolerance=0)
-
-
 @exercise("give your function itself, soften, not soften(...); it takes probabilities and a temperature.")
 def soften(answer: Any) -> str:
     """Check a student's function: probabilities at another temperature, p ** (1 / T), summing to 1 (09)."""
@@ -115,6 +100,41 @@ def soften(answer: Any) -> str:
         wanted = "nothing may change" if temperature == 1 else f"the first is {truth[0]:.3f}"
         raise NotYet(reason(given, mistakes, f"at T = {temperature} {wanted}."))
     return "above 1 a temperature takes confidence away, below 1 it adds some; the order stays."
+
+
+# --- notebook 18 ---
+
+
+@exercise("give one whole number: the fewest votes with which the first of five jurors always wins.")
+def dictator(answer: Any) -> str:
+    """Check the smallest whole weight with which one of five voters overrules four others of weight 1 (18)."""
+    votes = number(answer, "one whole number is wanted")
+    if votes > 5:
+        raise NotYet(f"{votes:g} votes do it, but fewer do too; how many can stand against the first?")
+    right = "with 5 votes against 4 nobody can outvote the first juror: no longer a jury."
+    otherwise = f"with {votes:g} votes the others can still outvote the first; think of all four agreeing."
+    mistakes = [
+        (4, "with 4 votes against 4 there is a tie when all others agree; one more is needed."),
+        (3, "with 3 votes the four others win whenever they agree."),
+    ]
+    return settle(votes, 5, right, mistakes, otherwise, tolerance=0)
+
+
+@exercise("give one share between 0 and 1: how often twelve fair coins fall at least as lopsided as 9 to 3.")
+def lopsided(answer: Any) -> str:
+    """Check the exact two-sided p-value of McNemar's test for 9 clips against 3 (18)."""
+    right = "0.146: once in seven tries a fair coin is as lopsided as 9 against 3."
+    otherwise = "add the ways to have 9, 10, 11 or 12 heads, double them for tails, and divide by 4,096."
+    mistakes = [
+        (14.6, "this is a percentage; divide by 100, then you are right."),
+        (0.0730, "this is one direction only; 3 to 9 would surprise as much, so double it."),
+        (0.1074, "this is exactly 9 to 3 or 3 to 9; add what is more lopsided still."),
+        (0.0537, "this is exactly 9 heads; add 10, 11 and 12, then double for tails."),
+        (0.0833, "this is the approximation by chi square, too kind to so few clips; count the coins."),
+        (0.1489, "this is the approximation by chi square with its correction; near, but count the coins."),
+        (0.75, "this is the share that A has won, and says nothing about luck."),
+    ]
+    return settle(number(answer), 0.1460, right, mistakes, otherwise, tolerance=0.001, share=0.007)
 
 
 # --- notebook 10 ---

@@ -46,8 +46,8 @@ OTHER_COLORS = (
     "#d87884", "#900054", "#6c4800", "#483030", "#c000c0", "#7860fc",
 )  # fmt: skip
 STYLE = rc_params_from_file(Path(__file__).with_name("book.mplstyle"), use_default_template=False)
-# The type of the book's pages. Set for good and not for our figures alone: matplotlib makes some words of a figure when it
-# draws it, and notebooks write titles of their own; two typefaces in one figure look like a fault.
+# The type of the book's pages. Set for good and not for our figures alone: matplotlib makes some words of a figure when
+# it draws it, and notebooks write titles of their own; two typefaces in one figure look like a fault.
 for _file in sorted(Path(__file__).with_name("fonts").glob("*.ttf")):
     font_manager.fontManager.addfont(_file)
 plt.rcParams["font.family"] = STYLE["font.family"]
@@ -662,10 +662,10 @@ def _probability_bars(series: pd.Series, truth: str | None, ax: Axes) -> Axes:
 
 
 def plot_votes(voters: Sequence[Any], vote: Any, part: str = "test", ax: Axes | None = None) -> Axes:
-    """Draw the recall of each class: a mark of its own for every single model, a bar for the vote (09).
+    """Draw the recall of each class: a mark of its own for every single model, a bar for the vote (18).
 
-    Within a class the models stand side by side in the order of the legend, so that each can be followed; no line joins the
-    classes, which have no order.
+    Within a class the models stand side by side in the order of the legend, so that each can be followed; no line joins
+    the classes, which have no order.
 
     Parameters
     ----------
@@ -723,7 +723,7 @@ def plot_votes(voters: Sequence[Any], vote: Any, part: str = "test", ax: Axes | 
 
 
 def plot_subsets(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """Draw the test accuracy of every vote by its number of voters; single models faint (09).
+    """Draw the test accuracy of every vote by its number of voters; single models faint (18).
 
     The ring is the vote that the validation part would have chosen; picking the highest dot instead is picking on the
     test part.
@@ -1090,7 +1090,7 @@ def _demand_ravdess(voters: list[Any]) -> None:
 
 
 def plot_agreement(voters: Sequence[Any], part: str = "test", ax: Axes | None = None) -> Axes:
-    """Draw the share of clips on which each two voters differ: what a vote can gain from (09).
+    """Draw the share of clips on which each two voters differ: what a vote can gain from (18).
 
     Parameters
     ----------
