@@ -92,8 +92,8 @@ PROFILES = {
 }
 
 # The running scoreboard, in the order of reading: the notebook that makes a system; its folder below runs/<profile>;
-# its name; what its test voices are; what is new about it. In braces stand the split of the board, and what this profile
-# has for a backbone. New voices are those of notebook 11, which pools folds.
+# its name; what its test voices are; what is new about it. In braces stand the split of the board, and what this
+# profile has for a backbone. New voices are those of notebook 11, which pools folds.
 KNOWN, FIVE_FOLDS, ONE_FOLD = "known", "new, five folds", "new, one fold"
 _SYSTEMS = (
     ("02", "{split}/no-ears", "no ears", KNOWN, "never listens, always says the same"),
