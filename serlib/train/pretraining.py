@@ -123,8 +123,8 @@ def pretrain(
     AdamW, a learning rate that warms up to 0.003 and fades, gradients clipped at 5.
 
     The outcome is kept in the cache. Nobody can read off an objective whether it is the one of last time, but its first
-    steps can tell: they are always taken, and where they end at the same weights bit for bit, from the same material, the
-    rest would be the same too and is loaded. It then says so.
+    steps can tell: they are always taken, and where they end at the same weights bit for bit, from the same material,
+    the rest would be the same too and is loaded. It then says so.
 
     Parameters
     ----------
