@@ -1,8 +1,8 @@
 """Does the order of the systems hold on other splits of `mini`? `python scripts/three_splits.py`, about half an hour.
 
 The SVM and the frozen probe of notebook 02, the six twins, and the vote that validation chooses, each on three seeds of
-the random split, the book's first. results/mini/three_splits.csv gets what each of them said of each clip; the tables are
-computed from that file alone, and `--table` prints them again. Runs lie below runs/, so a second start goes on.
+the random split, the book's first. results/mini/three_splits.csv gets what each of them said of each clip; the tables
+are computed from that file alone, and `--table` prints them again. Runs lie below runs/, so a second start goes on.
 """
 
 import sys
