@@ -69,7 +69,7 @@ def fold_setup(cells: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode
 
 
 def one_head(html: str) -> str:
-    """Give a table of pandas one row of heads: the name of its index moves to the first from a row that is else blank."""
+    """Give a table of pandas one row of heads: the name of its index leaves the second row, which is else blank."""
 
     def joined(match: re.Match) -> str:
         first, name, rest = match.groups()
