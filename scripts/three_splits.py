@@ -18,6 +18,7 @@ from sklearn.svm import SVC
 
 import serlib as ser
 from serlib.files import atomic_path
+from serlib.lesson import Lesson
 
 SAID = Path(__file__).parents[1] / "results" / "mini" / "three_splits.csv"
 SEEDS = (101, 202, 303)
@@ -44,7 +45,7 @@ def svm(split: ser.splits.Split, features: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(sheets, ignore_index=True)
 
 
-def said(seed: int, lesson: ser.Lesson, corpus: pd.DataFrame, features: pd.DataFrame) -> pd.DataFrame:
+def said(seed: int, lesson: Lesson, corpus: pd.DataFrame, features: pd.DataFrame) -> pd.DataFrame:
     """Return what each system says of the validation and test clips of one split, a column each."""
     split = ser.stratified_split(corpus, random_state=seed)
     # The book's own split has its runs in their place; splits of one name share a folder otherwise.
