@@ -6,6 +6,7 @@ The site appears in build/site only when it was built whole and without a warnin
 """
 
 import ast
+import re
 import shutil
 import subprocess
 import sys
@@ -67,6 +68,20 @@ def fold_setup(cells: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode
     return [*cells[: first - 1], page, *cells[last + 1 :]]
 
 
+def one_head(html: str) -> str:
+    """Give a table of pandas one row of heads: the name of its index leaves the second row, which is else blank."""
+
+    def joined(match: re.Match) -> str:
+        first, name, rest = match.groups()
+        blank = not re.sub(r"<[^>]*>|&nbsp;|\s", "", rest)
+        return re.sub(r"(<th[^>]*>)(?:&nbsp;|\s)*(</th>)", rf"\g<1>{name}\2", first, count=1) if blank else match[0]
+
+    row = (
+        r"(<thead>\s*<tr[^>]*>(?:(?!</tr>).)*</tr>)\s*<tr[^>]*>\s*<th[^>]*>((?:(?!</th>).)*)</th>((?:(?!</tr>).)*)</tr>"
+    )
+    return re.sub(row, joined, html, count=1, flags=re.DOTALL)
+
+
 def stage(executed: Path) -> str | None:
     """Copy an executed notebook without the cell that papermill put in: the page shows what the reader opens.
 
@@ -82,6 +97,8 @@ def stage(executed: Path) -> str | None:
         if "text/markdown" in output.get("data", {}):
             # Names of runs and clips may stand in it: the page shows their letters, and makes no tag of them.
             output.data["text/markdown"] = output.data["text/markdown"].replace("<", "&lt;")
+        if "<thead>" in output.get("data", {}).get("text/html", ""):
+            output.data["text/html"] = one_head(output.data["text/html"])
     nbformat.write(notebook, SOURCE / "notebooks" / executed.name)
     return None
 
