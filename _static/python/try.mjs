@@ -45,7 +45,7 @@ const editable = (cell) => {
     const back = make("button", { className: "try sd-btn sd-btn-outline-primary", textContent: "Start over" });
     const said = make("pre", { className: "try" });
     said.setAttribute("role", "status");
-    cell.querySelector(".cell_input").hidden = true;
+    cell.querySelectorAll(".cell_input, .cell_output").forEach((part) => { part.hidden = true; });
     bar.replaceChildren(go, " ", back);
     bar.before(box);
     bar.after(said);
@@ -54,7 +54,7 @@ const editable = (cell) => {
     back.addEventListener("click", () => { box.value = source; said.textContent = ""; box.focus(); });
     go.addEventListener("click", async () => {
       go.disabled = true;
-      said.textContent = "Python is on its way, 7 MB, only this once ...";
+      said.textContent = "Python is coming, 7 MB the first time ...";
       try {
         const made = await python();
         said.textContent = "Running ...";
