@@ -25,7 +25,7 @@ FRAME = 320  # samples, 20 ms: the step of every encoder here
 SMALL = 1024  # numbers: a smaller weight is kept as it is, for nothing would be won
 
 
-class Normalized(nn.Module):
+class _Normalized(nn.Module):
     """Each clip with mean 0 and variance 1, where the feature extractor does that: (1, samples) to the same shape."""
 
     def __init__(self, extractor: Any):
@@ -39,7 +39,7 @@ class Normalized(nn.Module):
         return centered / torch.sqrt((centered**2).mean(-1, keepdim=True) + 1e-7)
 
 
-class LogMel(nn.Module):
+class _LogMel(nn.Module):
     """Whisper's log-mel spectrogram of a padded clip, as a convolution and a product of matrices.
 
     (1, samples) becomes (1, bands, frames). The convolution's filters are the windowed cosines and sines of the Fourier
@@ -65,14 +65,14 @@ class LogMel(nn.Module):
         return (loudness + 4.0) / 4.0
 
 
-class FineTuned(nn.Module):
+class _FineTuned(nn.Module):
     """A fine-tuned model from samples to probabilities, (1, samples) to (1, classes)."""
 
     def __init__(self, model: nn.Module, extractor: Any):
         super().__init__()
         self.model = model
         self.whole = 0 if models.takes_waveforms(model) else extractor.n_samples
-        self.front: nn.Module = LogMel(extractor) if self.whole else Normalized(extractor)
+        self.front: nn.Module = _LogMel(extractor) if self.whole else _Normalized(extractor)
 
     def forward(self, samples: torch.Tensor) -> torch.Tensor:
         if self.whole:
@@ -80,14 +80,14 @@ class FineTuned(nn.Module):
         return self.model(self.front(samples)).logits.softmax(-1)
 
 
-class Probed(nn.Module):
+class _Probed(nn.Module):
     """A frozen encoder, the averages of its layers over time, and the head on them: (1, samples) to (1, classes)."""
 
     def __init__(self, model: nn.Module, extractor: Any, recipe: Probe, head: Any):
         super().__init__()
         self.takes_waveforms = models.takes_waveforms(model)
         self.encoder = model.base_model if self.takes_waveforms else model.encoder
-        self.front: nn.Module = Normalized(extractor) if self.takes_waveforms else LogMel(extractor)
+        self.front: nn.Module = _Normalized(extractor) if self.takes_waveforms else _LogMel(extractor)
         self.chosen = recipe.averaged_layers(model.config.num_hidden_layers)
         self.spread = recipe.pooling == "mean+std"
         for name in ("mean", "scale", "weights", "bias"):
@@ -168,9 +168,9 @@ def _graph_of(run: Any, checkpoint: Path) -> Any:
     model, extractor = models.load_trained(checkpoint), backbones.extractor_from(checkpoint)
     whole: nn.Module
     if isinstance(recipe, Probe):
-        whole = Probed(model, extractor, recipe, recipe.head.read(checkpoint / "probe.npz"))
+        whole = _Probed(model, extractor, recipe, recipe.head.read(checkpoint / "probe.npz"))
     else:
-        whole = FineTuned(model, extractor)
+        whole = _FineTuned(model, extractor)
     for part in whole.modules():  # the weights themselves, not how they were written in training
         if nn.utils.parametrize.is_parametrized(part, "weight"):
             nn.utils.parametrize.remove_parametrizations(part, "weight")
