@@ -14,9 +14,9 @@ from torch import nn
 from serlib.data import audio
 from serlib.errors import SerlibError, nearest
 from serlib.files import atomic_path, given_path
-from serlib.train import backbones, probing, sharing
+from serlib.train import backbones, sharing
 from serlib.train import model as models
-from serlib.train.recipes import Probe, recipe_from
+from serlib.train.recipes import QUIET, Probe, recipe_from
 
 PRECISIONS = ("float32", "float16", "int8")
 CODE = 1  # raise it when the same run would give another file
@@ -113,8 +113,8 @@ class _Probed(nn.Module):
     def _whisper_states(self, samples: torch.Tensor) -> list[torch.Tensor]:
         """Return what enters the layers and what leaves each, as ``probing`` hears a clip: padded to 6 s at least."""
         step = audio.RATE // 2
-        padded = torch.sym_max(probing.QUIET * audio.RATE, (samples.shape[1] + step - 1) // step * step)
-        mels = self.front(nn.functional.pad(samples, (0, probing.QUIET * audio.RATE))[:, :padded])
+        padded = torch.sym_max(QUIET * audio.RATE, (samples.shape[1] + step - 1) // step * step)
+        mels = self.front(nn.functional.pad(samples, (0, QUIET * audio.RATE))[:, :padded])
         encoder = self.encoder
         hidden = nn.functional.gelu(encoder.conv1(mels))
         hidden = nn.functional.gelu(encoder.conv2(hidden)).permute(0, 2, 1)
