@@ -61,7 +61,7 @@ def clips_of(run: Run, folder: Path) -> list[dict[str, str]]:
     """Copy one clip of each emotion of the run's test part, and say what they are."""
     corpus = mini()
     test = corpus[corpus.index.isin(run.predictions.query("part == 'test'")["clip"])]
-    rows = test.sample(frac=1, random_state=5).groupby("emotion").head(1).sort_values("emotion")
+    rows = test.sample(frac=1, random_state=5).groupby("emotion").head(1)
     folder.mkdir()
     found = []
     for clip, row in rows.iterrows():

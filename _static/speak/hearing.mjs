@@ -124,6 +124,7 @@ function fourier(real, imaginary) {
 
 // Record some seconds; `onPiece` gets the samples as they come. The microphone is let go in every case.
 export async function recorded(seconds, onPiece) {
+  if (!isSecureContext) throw new DOMException("", "SecurityError");
   if (!navigator.mediaDevices?.getUserMedia) throw new DOMException("", "NotFoundError");
   const quiet = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
   const stream = await navigator.mediaDevices.getUserMedia({ audio: quiet });
@@ -138,7 +139,9 @@ export async function recorded(seconds, onPiece) {
         pieces.push(data);
         count += data.length;
         onPiece(data, context.sampleRate, count / wanted);
-        if (count >= wanted) done();
+        if (count < wanted) return;
+        node.port.onmessage = null;
+        done();
       };
       stream.getTracks().forEach((track) => { track.onended = () => failed(new DOMException("", "NotReadableError")); });
       context.createMediaStreamSource(stream).connect(node);

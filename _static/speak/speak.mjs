@@ -25,14 +25,15 @@ function drawn(canvas, columns, share = 1) {
   const paint = canvas.getContext("2d"), ink = getComputedStyle(canvas).color.match(/[\d.]+/g).slice(0, 3).join();
   const wide = canvas.width, tall = canvas.height, each = (wide * share) / Math.max(columns.length, 1);
   paint.clearRect(0, 0, wide, tall);
+  const high = Math.round(tall * 0.28), room = tall - high - 4;
   columns.forEach(({ mel, peak }, i) => {
-    const x = i * each, high = tall * 0.28;
+    const x = Math.floor(i * each), width = Math.max(1, Math.floor((i + 1) * each) - x), loud = Math.min(1, 2 * peak) * high;
     paint.fillStyle = `rgb(${ink})`;
-    paint.fillRect(x, high / 2 - Math.min(1, peak) * high / 2, Math.max(1, each * 0.8), Math.max(1, Math.min(1, peak) * high));
-    const band = (tall - high - 4) / mel.length;
+    paint.fillRect(x, (high - loud) / 2, width, Math.max(1, loud));
     mel.forEach((value, j) => {
+      const above = Math.floor((j + 1) * room / mel.length), below = Math.floor(j * room / mel.length);
       paint.fillStyle = `rgba(${ink},${(0.95 * value ** 1.5).toFixed(3)})`;
-      paint.fillRect(x, tall - (j + 1) * band, each + 0.6, band + 0.6);
+      paint.fillRect(x, tall - above, width, above - below);
     });
   });
 }
@@ -61,6 +62,7 @@ const REASONS = {
   NotAllowedError: "The microphone was refused. Allow it beside the address of this page, or choose a file.",
   NotFoundError: "No microphone was found. Plug one in, or choose a file.",
   NotReadableError: "The microphone stopped, or another program has it. Try again, or choose a file.",
+  SecurityError: "A browser lends the microphone to https pages only, and this is none. Choose a file.",
   EncodingError: "This is no sound that your browser can read. Choose a WAV, MP3, OGG, FLAC or M4A file.",
 };
 
@@ -216,7 +218,7 @@ async function begin() {
   $("[name=record]").addEventListener("click", record);
   $("[type=file]").addEventListener("change", ({ target }) => { if (target.files[0]) chosen(target.files[0]); target.value = ""; });
   root.addEventListener("dragover", (event) => event.preventDefault());
-  root.addEventListener("drop", (event) => { event.preventDefault(); if (event.dataTransfer.files[0] && !root.ariaBusy) chosen(event.dataTransfer.files[0]); });
+  root.addEventListener("drop", (event) => { event.preventDefault(); if (event.dataTransfer.files[0] && !root.hasAttribute("aria-busy")) chosen(event.dataTransfer.files[0]); });
   facts.clips.forEach((clip, i) => {
     const button = make("button", { type: "button" }, `clip ${i + 1}`);
     button.addEventListener("click", () => take(`clip ${i + 1} of the book`, async () => (await fetch(new URL(`live/${clip.file}`, import.meta.url))).arrayBuffer(), clip.emotion));
