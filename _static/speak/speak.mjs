@@ -212,7 +212,7 @@ async function begin() {
     return;
   }
   slider.value = Math.round(100 * facts.threshold);
-  const tell = () => { $("output").textContent = `${slider.value}%`; };
+  const tell = () => { $(".level").textContent = `${slider.value}%`; };
   tell();
   slider.addEventListener("input", () => { tell(); if (takes.length) show(); });
   $("[name=record]").addEventListener("click", record);

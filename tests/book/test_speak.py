@@ -160,7 +160,7 @@ def test_silence_is_cut_where_serlib_cuts_it(talk, spoken):
     tone = 0.3 * np.sin(2 * np.pi * 200 * np.arange(16_000) / audio.RATE)
     click = np.zeros(16_000)
     click[3_000] = 1
-    sounds = [audio.read(path) for path in spoken["path"][:4]]
+    sounds = [audio.read(path)[:20_000] for path in spoken["path"][:3]]
     sounds += [np.pad(one, (4_000, 9_000)) for one in sounds] + [one + 0.02 for one in sounds]
     sounds += [np.pad(tone, 5_000), np.pad(tone, 5_000) + click.sum() * 0.1, np.concatenate([click, 0.05 * tone])]
     sounds += [0.01 * random.standard_normal(n) for n in (1, 100, 399, 400, 401, 7_777)] + [np.zeros(500), np.ones(500)]
