@@ -123,7 +123,7 @@ build/inputs/book: FORCE
 	@echo "$(PROFILE) $(WITH) $(PAGES)" | $(keep)
 
 build/.book: $(EVERY) $(PAGES) $(wildcard $(WITH_DONE:%=%/[0-9][0-9]_*.ipynb)) build/inputs/book \
-  scripts/build_book.py scripts/offline.py scripts/reference.py scripts/slides.py | $(SETUP)
+  scripts/build_book.py scripts/live.py scripts/offline.py scripts/reference.py scripts/slides.py | $(SETUP)
 	@$(VENV) scripts/build_book.py $(DONE) $(WITH_DONE)
 	@touch $@
 

@@ -148,12 +148,24 @@ def main() -> None:
     for file in ("_config.yml", "_toc.yml", "scripts/offline.py", "scripts/reference.py"):
         shutil.copy(file, SOURCE / file)
 
+    # What "Speak to the book" listens with is made meanwhile: beside the pages, it costs no minute of its own.
+    live = BUILT.with_name("live")
+    make_live = [sys.executable, str(Path(__file__).with_name("live.py")), str(live)]
+    voters = subprocess.Popen(make_live, stdout=subprocess.DEVNULL)
+
     jupyter_book = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
     options = ["--path-output", str(BUILT), "-W", "-n", "--keep-going", "--quiet"]
     result = subprocess.run([*jupyter_book, "build", str(SOURCE), *options])
     if result.returncode:
+        voters.terminate()
         sys.exit("The book has the faults above, so build/site is as it was.")
+    if voters.wait():
+        sys.exit("The voters of book/speak.md could not be written, so build/site is as it was.")
     html = BUILT / "_build" / "html"
+    speak = html / "_static" / "speak"
+    shutil.copytree(live, speak / "live")
+    player = Path("serlib/show/explorables/sound.js").read_text(encoding="utf-8")
+    (speak / "player.mjs").write_text(f"{player}export {{ sound }};\n", encoding="utf-8")
     decks = [sys.executable, str(Path(__file__).with_name("slides.py")), str(html / "slides")]
     subprocess.run([*decks, *map(str, notebooks)], check=True, stdout=subprocess.DEVNULL)
     shutil.rmtree(SITE, ignore_errors=True)

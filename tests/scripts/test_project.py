@@ -31,6 +31,7 @@ IMPORTED_AS = {
     "huggingface-hub": "huggingface_hub",
     "ipython": "IPython",
     "lazy-loader": "lazy_loader",
+    "onnx-ir": "onnx_ir",
     "praat-parselmouth": "parselmouth",
     "scikit-learn": "sklearn",
 }
@@ -186,8 +187,9 @@ def test_serlib_imports_what_it_declares_and_nothing_else():
     imported -= {*sys.stdlib_module_names, "google"}  # google.colab is Colab's own
     declared = {Requirement(line).name for line in PROJECT["dependencies"]}
     modules = {IMPORTED_AS.get(name, name) for name in declared}
-    trackers = {Requirement(line).name for line in PROJECT["optional-dependencies"]["track"]}
-    undeclared = imported - modules - trackers
+    extras = [line for extra in ("onnx", "track") for line in PROJECT["optional-dependencies"][extra]]
+    on_demand = {IMPORTED_AS.get(name, name) for name in (Requirement(line).name for line in extras)}
+    undeclared = imported - modules - on_demand
     assert not undeclared
     notebooks = {name for name in modules if re.search(rf"^\s*(import|from) {name}\b", notebook_code(), re.M)}
     idle = modules - imported - notebooks
