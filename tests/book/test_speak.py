@@ -1,4 +1,4 @@
-"""The page that listens, in Chromium with a microphone that plays a file: takes, votes, refusals, and no word abroad."""
+"""The page that listens, in Chromium with a microphone that plays a file: takes, votes, refusals, no word abroad."""
 
 import json
 import os
