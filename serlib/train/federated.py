@@ -359,7 +359,7 @@ def noisy_mean(rows: np.ndarray, bound: float, noise: float, random: np.random.G
     >>> ser.federated.noisy_mean(rows, bound=1, noise=0, random=np.random.default_rng(0)).round(2).tolist()
     [0.3, 0.9]
     """
-    lengths = np.sqrt(np.einsum("i...,i...->i", rows, rows))
+    lengths = np.linalg.norm(rows.reshape(len(rows), -1), axis=1)
     total = np.tensordot(np.minimum(1, bound / np.maximum(lengths, 1e-12)), rows, axes=1)
     return ((total + random.normal(0, noise * bound, total.shape)) / len(rows)).astype(rows.dtype)
 
