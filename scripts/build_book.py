@@ -6,6 +6,7 @@ The site appears in build/site only when it was built whole and without a warnin
 """
 
 import ast
+import re
 import shutil
 import subprocess
 import sys
@@ -49,6 +50,38 @@ def fault(source: nbformat.NotebookNode, executed: nbformat.NotebookNode) -> str
     return None
 
 
+def fold_setup(cells: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
+    """Put what only who runs a notebook needs, from installing to its settings, into one fold of the page.
+
+    On Colab these cells stand open, as they must be run. A reader of the site comes to a sound or a picture sooner.
+    """
+    numbers = range(len(cells))
+    first = next((i for i in numbers if cells[i].cell_type == "code" and "%pip install" in cells[i].source), None)
+    last = next((i for i in numbers if "parameters" in cells[i].metadata.get("tags", [])), 0)
+    if not first or first > last:
+        return cells
+    *before, said = cells[first - 1].source.rsplit("\n\n", 1)  # what is said of installing, below the aims of the page
+    fold = ['<details class="setup"><summary>Set-up: two cells to run first, on Colab or a laptop</summary>', said]
+    for cell in cells[first : last + 1]:
+        fold.append(f"```python\n{cell.source}\n```" if cell.cell_type == "code" else cell.source)
+    page = nbformat.v4.new_markdown_cell("\n\n".join([*before, *fold, "</details>"]))
+    return [*cells[: first - 1], page, *cells[last + 1 :]]
+
+
+def one_head(html: str) -> str:
+    """Give a table of pandas one row of heads: the name of its index leaves the second row, which is else blank."""
+
+    def joined(match: re.Match) -> str:
+        first, name, rest = match.groups()
+        blank = not re.sub(r"<[^>]*>|&nbsp;|\s", "", rest)
+        return re.sub(r"(<th[^>]*>)(?:&nbsp;|\s)*(</th>)", rf"\g<1>{name}\2", first, count=1) if blank else match[0]
+
+    row = (
+        r"(<thead>\s*<tr[^>]*>(?:(?!</tr>).)*</tr>)\s*<tr[^>]*>\s*<th[^>]*>((?:(?!</th>).)*)</th>((?:(?!</tr>).)*)</tr>"
+    )
+    return re.sub(row, joined, html, count=1, flags=re.DOTALL)
+
+
 def stage(executed: Path) -> str | None:
     """Copy an executed notebook without the cell that papermill put in: the page shows what the reader opens.
 
@@ -59,11 +92,13 @@ def stage(executed: Path) -> str | None:
     notebook = nbformat.read(executed, as_version=4)
     if why := fault(nbformat.read(Path("notebooks", executed.name), as_version=4), notebook):
         return f"notebooks/{executed.name}: {why}; `make execute ONLY={executed.stem[:2]}` runs it again"
-    notebook.cells = [cell for cell in notebook.cells if not injected(cell)]
+    notebook.cells = fold_setup([cell for cell in notebook.cells if not injected(cell)])
     for output in (output for cell in notebook.cells for output in cell.get("outputs", [])):
         if "text/markdown" in output.get("data", {}):
             # Names of runs and clips may stand in it: the page shows their letters, and makes no tag of them.
             output.data["text/markdown"] = output.data["text/markdown"].replace("<", "&lt;")
+        if "<thead>" in output.get("data", {}).get("text/html", ""):
+            output.data["text/html"] = one_head(output.data["text/html"])
     nbformat.write(notebook, SOURCE / "notebooks" / executed.name)
     return None
 

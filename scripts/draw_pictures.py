@@ -1,4 +1,4 @@
-"""Draw the schematic pictures of the book's prose chapters as SVG files in ``book/images``.
+"""Draw the pictures of the book's prose chapters as SVG files in ``book/images``, and its mark in ``_static``.
 
 The pictures explain ideas; only ``strangers`` shows data, which it reads from results/. They carry their own background
 and both a light and a dark palette, so they stay legible whatever theme the reader has chosen.
@@ -8,6 +8,7 @@ Run: ``python scripts/draw_pictures.py``.
 import csv
 import math
 import random
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -332,7 +333,7 @@ def federated() -> None:
 
 def glance() -> None:
     """The book from left to right: clips, their split, six fine-tuned networks, their answers, a vote, an interval."""
-    p = Picture(960, 300, "The book at a glance: corpus, split, fine-tuning, runs, vote, comparison")
+    p = Picture(960, 340, "The book at a glance: corpus, split, fine-tuning, runs, vote, comparison")
     said = ("sad", "calm", "sad", "sad", "angry", "sad")
     hues = {"sad": "blue", "calm": "green", "angry": "orange"}
     heads = ("corpus", "split", "fine-tune", "runs", "vote", "compare")
@@ -342,11 +343,15 @@ def glance() -> None:
         p.text(x, 282, where, "mid soft")
     for i, hue in enumerate(("orange", "blue", "green", "pink")):
         p.wave(20, 78 + i * 50, 108, hue, seed=i + 2, height=18)
+    squares = {"training": ("tint", "blue"), "validation": ("mask", "soft"), "test": ("box", "orange")}
     for row in range(6):
         for column in range(3):
-            part = "test" if (row * 3 + column) % 5 == 2 else "check" if (row + 2 * column) % 7 == 3 else "train"
-            fill, edge = {"test": ("box", "orange"), "check": ("mask", "soft"), "train": ("tint", "blue")}[part]
-            p.box(184 + column * 30, 60 + row * 32, 24, 24, fill, edge, 4)
+            test, check = (row * 3 + column) % 5 == 2, (row + 2 * column) % 7 == 3
+            part = "test" if test else "validation" if check else "training"
+            p.box(184 + column * 30, 60 + row * 32, 24, 24, *squares[part], 4)
+    for x, (part, look) in zip((150, 246, 354), squares.items(), strict=True):
+        p.box(x, 308, 16, 16, *look, 3)
+        p.text(x + 22, 321, part, "soft")
     names = ("wav2vec 2.0", "XLSR-53", "HuBERT base", "HuBERT x-large", "UniSpeech", "multilingual")
     for i, (name, word) in enumerate(zip(names, said, strict=True)):
         y = 56 + i * 34
@@ -357,6 +362,8 @@ def glance() -> None:
         p.text(556, y + 19, word, "mid", hues[word])
         if i:  # five of the six vote
             p.path(f"M592 {y + 14}L650 {150 + (i - 3) * 8:.0f}", hues[word], 1.4)
+        else:
+            p.text(598, y + 19, "not in this jury", "soft")
     p.box(652, 112, 96, 74, "box", "blue")
     p.text(700, 142, "sad", "mid bold", "blue")
     p.text(700, 168, "3 of 5", "mid soft")
@@ -391,6 +398,26 @@ def strangers() -> None:
     p.save("strangers.svg")
 
 
+def mark() -> None:
+    """The book's mark: one voice whose eight bars have the colors of the eight emotions; small enough for a tab."""
+    sys.path.insert(0, str(ROOT))
+    from serlib.show.plots import EMOTION_COLORS
+
+    order = ("calm", "sad", "disgust", "happy", "angry", "surprised", "fearful", "neutral")
+    heights = (10, 22, 34, 26, 46, 38, 24, 12)
+    bars = (
+        f'<rect x="{6.5 + i * 6.5:g}" y="{32 - height / 2:g}" width="4.5" height="{height}" rx="2.25" '
+        f'fill="{EMOTION_COLORS[emotion]}"/>'
+        for i, (emotion, height) in enumerate(zip(order, heights, strict=True))
+    )
+    (ROOT / "_static" / "mark.svg").write_text(
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 64 64" width="64" height="64" role="img">\n'
+        "<title>Hearing emotion</title>\n"
+        '<rect width="64" height="64" rx="14" fill="#ffffff"/>\n' + "\n".join(bars) + "\n</svg>\n",
+        encoding="utf-8",
+    )
+
+
 if __name__ == "__main__":
-    for draw in (glance, strangers, wav2vec2, xlsr53, hubert, unispeech, splits, voice, ravdess, federated):
+    for draw in (mark, glance, strangers, wav2vec2, xlsr53, hubert, unispeech, splits, voice, ravdess, federated):
         draw()

@@ -91,9 +91,9 @@ PROFILES = {
     )
 }
 
-# The running scoreboard: the notebook that makes a system; its folder below runs/<profile>; its name; what its test
-# voices are; what is new about it. In braces stand the split of the board, and what this profile has for a backbone.
-# New voices are those of notebook 11, which pools folds.
+# The running scoreboard, in the order of reading: the notebook that makes a system; its folder below runs/<profile>;
+# its name; what its test voices are; what is new about it. In braces stand the split of the board, and what this
+# profile has for a backbone. New voices are those of notebook 11, which pools folds.
 KNOWN, FIVE_FOLDS, ONE_FOLD = "known", "new, five folds", "new, one fold"
 _SYSTEMS = (
     ("02", "{split}/no-ears", "no ears", KNOWN, "never listens, always says the same"),
@@ -107,7 +107,7 @@ _SYSTEMS = (
     ("06", "{split}/{hubert-xlarge}", "{hubert-xlarge}", KNOWN, "the same idea, the largest of the six"),
     ("07", "{split}/{unispeech-large}", "{unispeech-large}", KNOWN, "pre-trained with some labels of sounds"),
     ("08", "{split}/{unispeech-multilingual}", "{unispeech-multilingual}", KNOWN, "the same, in several languages"),
-    ("09", "{split}/vote", "vote chosen on validation", KNOWN, "no new network: some of the six vote"),
+    ("18", "{split}/vote", "vote chosen on validation", KNOWN, "no new network: some of the six vote"),
     ("10", "{split}/vote-of-5", "vote of the paper's five", KNOWN, "the jury that the paper chose"),
     ("10", "{split}/vote-of-3", "vote of the paper's three", KNOWN, "its smaller jury"),
     ("11", "prices/svm-new-voices", "SVM, new voices", FIVE_FOLDS, "nobody in the test was heard in training"),
@@ -334,7 +334,7 @@ class Lesson:
         return found
 
     def jury(self, split: Split) -> list[Run]:
-        """Return the fine-tuned runs of the six on a split, in the book's order: those that vote (09, 10).
+        """Return the fine-tuned runs of the six on a split, in the book's order: those that vote (09, 18, 10).
 
         Twins that were not trained yet are trained now, for it takes minutes.
 
@@ -399,7 +399,7 @@ class Lesson:
         raise SerlibError(f'There is no leaderboard of profile {self.profile}; ser.start("laptop") has one.')
 
     def keep(self, voter: AnyVoter, name: str, corpus: pd.DataFrame) -> None:
-        """Keep what a voter that is no run said, beside the runs: for the scoreboard, and for prices (02, 09 to 11).
+        """Keep what a voter that is no run said, beside the runs: for the scoreboard, and for prices (02, 18, 10, 11).
 
         ``make results`` copies it to results/, where ``committed`` finds it.
 
@@ -459,7 +459,7 @@ class Lesson:
         >>> split = ser.stratified_split(lesson.corpus())  # doctest: +SKIP
         >>> lesson.scoreboard(split, through="04")  # doctest: +SKIP
         """
-        notebooks = sorted({notebook for notebook, *_ in _SYSTEMS})
+        notebooks = list(dict.fromkeys(notebook for notebook, *_ in _SYSTEMS))
         if through not in notebooks:
             raise SerlibError(
                 f"No notebook {through!r:.20} adds to the scoreboard; those that do are {', '.join(notebooks)}."
@@ -469,7 +469,8 @@ class Lesson:
         folders = {"split": safe_name(split.name)} | {key: safe_name(one.key) for key, one in used.items()}
         titles = {key: one.title for key, one in used.items()}
         found, missing, strange = [], list[str](), list[str]()
-        for notebook, folder, title, voices, changed in (row for row in _SYSTEMS if row[0] <= through):
+        read = set(notebooks[: notebooks.index(through) + 1])
+        for notebook, folder, title, voices, changed in (row for row in _SYSTEMS if row[0] in read):
             name, known = title.format(**titles), voices == KNOWN
             there = self._voters_in(folder.format(**folders))
             fitting = [voter for voter in there if _heard_sounds_of(voter, split, whole=not known)]

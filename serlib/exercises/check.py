@@ -36,6 +36,7 @@ from serlib.exercises.judging import (
     dictator,
     heard_before,
     holm,
+    lopsided,
     majority,
     one_sided_clips,
     soften,

@@ -2,10 +2,7 @@
 
 import math
 import statistics
-from typing import Any
-
-import numpy as np
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from serlib.exercises.verdicts import (
     NotYet,
@@ -20,7 +17,9 @@ from serlib.exercises.verdicts import (
     sequence,
     settle,
 )
-from serlib.judge import paper
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # --- notebook 03 ---
 
@@ -73,6 +72,8 @@ def field(answer: Any) -> str:
 @exercise("give your function itself; it takes a history and returns the step to keep.")
 def best_step(answer: Any) -> str:
     """Check a student's choice of a step on two hand-made histories, one with a draw (04)."""
+    import pandas as pd
+
     columns = ["step", "eval_loss", "eval_accuracy"]
     plain = pd.DataFrame([(100, 1.2, 0.5), (200, 0.6, 0.7), (300, 0.9, 0.8), (400, 1.1, 0.75)], columns=columns)
     draw = pd.DataFrame([(50, 1.0, 0.6), (100, 0.8, 0.9), (150, 0.7, 0.85), (200, 0.9, 0.9)], columns=columns)
@@ -97,18 +98,22 @@ def best_step(answer: Any) -> str:
 @exercise("give two numbers: the mean loss early, when 8 of 10 are right, and late, when 9 of 10 are.")
 def losses(answer: Any) -> str:
     """Check the mean cross-entropy of two hand-made sets of ten clips (04)."""
-    sets = np.array([[0.7] * 8 + [0.25] * 2, [0.99] * 9 + [0.001]])
-    truth = early, late = -np.log(sets).mean(axis=1)
+    sets = [0.7] * 8 + [0.25] * 2, [0.99] * 9 + [0.001]
+    truth = early, late = [-statistics.mean(map(math.log, clips)) for clips in sets]
+    means = [statistics.mean(clips) for clips in sets]
     right = f"{early:.2f} early and {late:.2f} late: one more clip is right, and yet the loss rose."
     otherwise = "take -math.log of the probability of the truth for each of the ten clips, then the mean."
     mistakes = [
         ((late, early), "the two are swapped; early comes first."),
-        (-truth, "a loss is positive: the minus sign is missing."),
-        (10 * truth, "that is the sum over the ten clips; take the mean."),
-        (truth / math.log(2), "that is the logarithm to base 2; the loss takes the natural one."),
-        (truth / math.log(10), "that is the logarithm to base 10; the loss takes the natural one."),
-        (sets.mean(axis=1), "that is the mean probability; take -log of each one first."),
-        (-np.log(sets.mean(axis=1)), "take the logarithm of each clip first, then the mean."),
+        ((-early, -late), "a loss is positive: the minus sign is missing."),
+        ((10 * early, 10 * late), "that is the sum over the ten clips; take the mean."),
+        ((early / math.log(2), late / math.log(2)), "that is the logarithm to base 2; the loss takes the natural one."),
+        (
+            (early / math.log(10), late / math.log(10)),
+            "that is the logarithm to base 10; the loss takes the natural one.",
+        ),
+        (means, "that is the mean probability; take -log of each one first."),
+        ([-math.log(mean) for mean in means], "take the logarithm of each clip first, then the mean."),
     ]
     return settle(
         numbers(answer, 2, "two numbers are wanted, early and late"), truth, right, mistakes, otherwise, tolerance=0.006
@@ -138,6 +143,8 @@ def padding_share(answer: Any) -> str:
 @exercise("give your function itself; it takes frames (n x d) and a mask (n), and returns d numbers.")
 def masked_mean(answer: Any) -> str:
     """Check a student's mean over the frames that are not padding (05)."""
+    import numpy as np
+
     table = np.array([[1.0, 10.0], [3.0, 20.0], [100.0, 100.0]])
     for mask in ([1, 1, 0], [1, 1, 1], [1, 0, 0]):
         given = array_of(answer, table.copy(), np.array(mask))
@@ -215,7 +222,9 @@ def spread(answer: Any) -> str:
 # --- notebook 07 ---
 
 
-def _xlarge_counts() -> pd.DataFrame:
+def _xlarge_counts() -> "pd.DataFrame":
+    from serlib.judge import paper
+
     table = paper.per_class()
     return table[table["system"] == "hubert-xlarge"].set_index("emotion")
 
@@ -353,6 +362,9 @@ def collapse(answer: Any) -> str:
 @exercise("give your function itself; it takes an array of phones and one of groups, and returns a share.")
 def purity(answer: Any) -> str:
     """Check a student's cluster purity on three small tables (13)."""
+    import numpy as np
+    import pandas as pd
+
     for phones, groups in (("aabb", [0, 0, 1, 1]), ("aabbb", [0, 0, 0, 1, 1]), ("abcaab", [0, 0, 0, 1, 1, 1])):
         phone, group = np.array(list(phones)), np.array(groups)
         table = pd.crosstab(phone, group)

@@ -1,9 +1,7 @@
-"""Checks of the exercises of the part "Judging": notebooks 09 to 11."""
+"""Checks of the exercises of the part "Judging": notebooks 09, 18, 10 and 11."""
 
 import math
 from typing import Any
-
-import pandas as pd
 
 from serlib.exercises.verdicts import (
     NotYet,
@@ -17,7 +15,6 @@ from serlib.exercises.verdicts import (
     result_of,
     settle,
 )
-from serlib.judge.metrics import wilson_interval
 
 # --- notebook 09 ---
 
@@ -81,21 +78,6 @@ def condorcet(answer: Any) -> str:
     return settle(number(answer), 0.648, right, mistakes, otherwise, tolerance=0.0015, share=0.003)
 
 
-@exercise("give one whole number: the fewest votes with which the first of five jurors always wins.")
-def dictator(answer: Any) -> str:
-    """Check the smallest whole weight with which one of five voters overrules four others of weight 1 (09)."""
-    votes = number(answer, "one whole number is wanted")
-    if votes > 5:
-        raise NotYet(f"{votes:g} votes do it, but fewer do too; how many can stand against the first?")
-    right = "with 5 votes against 4 nobody can outvote the first juror: no longer a jury."
-    otherwise = f"with {votes:g} votes the others can still outvote the first; think of all four agreeing."
-    mistakes = [
-        (4, "with 4 votes against 4 there is a tie when all others agree; one more is needed."),
-        (3, "with 3 votes the four others win whenever they agree."),
-    ]
-    return settle(votes, 5, right, mistakes, otherwise, tolerance=0)
-
-
 @exercise("give your function itself, soften, not soften(...); it takes probabilities and a temperature.")
 def soften(answer: Any) -> str:
     """Check a student's function: probabilities at another temperature, p ** (1 / T), summing to 1 (09)."""
@@ -117,14 +99,56 @@ def soften(answer: Any) -> str:
     return "above 1 a temperature takes confidence away, below 1 it adds some; the order stays."
 
 
+# --- notebook 18 ---
+
+
+@exercise("give one whole number: the fewest votes with which the first of five jurors always wins.")
+def dictator(answer: Any) -> str:
+    """Check the smallest whole weight with which one of five voters overrules four others of weight 1 (18)."""
+    votes = number(answer, "one whole number is wanted")
+    if votes > 5:
+        raise NotYet(f"{votes:g} votes do it, but fewer do too; how many can stand against the first?")
+    right = "with 5 votes against 4 nobody can outvote the first juror: no longer a jury."
+    otherwise = f"with {votes:g} votes the others can still outvote the first; think of all four agreeing."
+    mistakes = [
+        (4, "with 4 votes against 4 there is a tie when all others agree; one more is needed."),
+        (3, "with 3 votes the four others win whenever they agree."),
+    ]
+    return settle(votes, 5, right, mistakes, otherwise, tolerance=0)
+
+
+@exercise("give one share between 0 and 1: how often twelve fair coins fall at least as lopsided as 9 to 3.")
+def lopsided(answer: Any) -> str:
+    """Check the exact two-sided p-value of McNemar's test for 9 clips against 3 (18)."""
+    right = "0.146: once in seven tries a fair coin is as lopsided as 9 against 3."
+    otherwise = "add the ways to have 9, 10, 11 or 12 heads, double them for tails, and divide by 4,096."
+    mistakes = [
+        (14.6, "this is a percentage; divide by 100, then you are right."),
+        (0.0730, "this is one direction only; 3 to 9 would surprise as much, so double it."),
+        (0.1074, "this is exactly 9 to 3 or 3 to 9; add what is more lopsided still."),
+        (0.0537, "this is exactly 9 heads; add 10, 11 and 12, then double for tails."),
+        (0.0833, "this is the approximation by chi square, too kind to so few clips; count the coins."),
+        (0.1489, "this is the approximation by chi square with its correction; near, but count the coins."),
+        (0.75, "this is the share that A has won, and says nothing about luck."),
+    ]
+    return settle(number(answer), 0.1460, right, mistakes, otherwise, tolerance=0.001, share=0.007)
+
+
 # --- notebook 10 ---
+
+
+def _wilson(k: int, n: int, z: float = 1.959964) -> tuple[float, float]:
+    """Return Wilson's interval in plain Python: metrics has it too, and needs numpy."""
+    p = k / n
+    center, half = p + z**2 / (2 * n), z * math.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
+    return (center - half) / (1 + z**2 / n), (center + half) / (1 + z**2 / n)
 
 
 @exercise("give the lower and the upper end for 279 correct of 288, as a pair of shares between 0 and 1.")
 def wilson(answer: Any) -> str:
     """Check the Wilson 95 % interval of 279 correct of 288 clips, a pair of shares (10)."""
     k, n = 279, 288
-    truth, p = wilson_interval(k, n), k / n
+    truth, p = _wilson(k, n), k / n
     low, high = pair = numbers(answer, 2, "a pair (lower, upper) of numbers is wanted")
     if low > high:
         raise NotYet("the ends are swapped; the lower one comes first.")
@@ -141,9 +165,9 @@ def wilson(answer: Any) -> str:
     right = f"from {truth[0]:.1%} to {truth[1]:.1%}: one clip more or less ({1 / n:.1%}) is far inside it."
     mistakes = [
         (simple, "that is the simple interval p +- 1.96 sqrt(p (1 - p) / n), too high so near to 100 %."),
-        (wilson_interval(k, n, confidence=0.90), "that is the 90 % interval; use z = 1.96 for 95 %."),
-        (wilson_interval(k, n, confidence=0.99), "that is the 99 % interval; use z = 1.96 for 95 %."),
-        (wilson_interval(n - k, n), "that is the interval of the 9 mistakes; count the correct clips."),
+        (_wilson(k, n, z=1.644854), "that is the 90 % interval; use z = 1.96 for 95 %."),
+        (_wilson(k, n, z=2.575829), "that is the 99 % interval; use z = 1.96 for 95 %."),
+        (_wilson(n - k, n), "that is the interval of the 9 mistakes; count the correct clips."),
     ]
     return settle(pair, truth, right, mistakes, otherwise)
 
@@ -209,6 +233,8 @@ def whole_actors(answer: Any) -> str:
 @exercise("give your function itself, heard_before, not heard_before(...); it takes train and test.")
 def heard_before(answer: Any) -> str:
     """Check a student's function: the share of test clips whose actor is in train, on three tiny splits (11)."""
+    import pandas as pd
+
     for known, judged in (
         (["01", "02"], ["03", "04"]),
         (["01", "02", "03"], ["01", "02", "02"]),

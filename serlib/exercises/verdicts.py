@@ -2,16 +2,19 @@
 
 A check wears ``@exercise(hint)``, returns the sentence of a right answer, and raises ``NotYet`` with the sentence of
 any other. It may trust nothing about its answer but that there is one.
+
+Many checks run in a page of the site too, where there is Python and nothing else. So what needs numpy or pandas imports
+them itself, here and in the files of the checks.
 """
 
 import functools
 import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import pandas as pd
+if TYPE_CHECKING:
+    import numpy as np
 
 TOLERANCE = 0.00075  # an answer with three decimals is right, also where something was rounded on the way
 Mistakes = Iterable[tuple[Any, str]]
@@ -159,7 +162,7 @@ def numbers(answer: Any, n: int, wanted: str, giver: str = "you") -> tuple[float
     if len(found) < n:
         odd = list(answer)[values.index(None)]
         what = kind_of(odd)
-        if isinstance(odd, (float, np.floating)):
+        if "float" in type(odd).__name__:
             what = "not finite"
         raise NotYet(f"{wanted}; one of them is {what}.")
     return found
@@ -187,10 +190,10 @@ def sequence(answer: Any, n: int, wanted: str, giver: str = "you") -> list[Any]:
 
 
 def _number(answer: Any) -> float | None:
-    if isinstance(answer, (bool, np.bool_, str, bytes)):
+    if getattr(answer, "size", None) == 1:  # an array of one, a number or a truth value of numpy, a Series of one
+        answer = answer.item()
+    if isinstance(answer, (bool, str, bytes)):
         return None
-    if isinstance(answer, (np.ndarray, pd.Series)) and answer.size == 1:
-        return _number(answer.item())
     try:
         value = float(answer)
     except (TypeError, ValueError, OverflowError):
@@ -263,7 +266,7 @@ def result_of(function: Any, *arguments: Any, where: str = "") -> Any:
     return given
 
 
-def array_of(function: Any, *arguments: Any) -> np.ndarray:
+def array_of(function: Any, *arguments: Any) -> "np.ndarray":
     """Return what a student's function gives as an array of numbers.
 
     Raises
@@ -277,6 +280,8 @@ def array_of(function: Any, *arguments: Any) -> np.ndarray:
     >>> array_of(sorted, [3, 1])
     array([1., 3.])
     """
+    import numpy as np
+
     given = result_of(function, *arguments)
     try:
         return np.asarray(given, dtype=float)
@@ -287,8 +292,17 @@ def array_of(function: Any, *arguments: Any) -> np.ndarray:
 # --- what is wrong with it ---
 
 
-def near(given: Any, value: Any, tolerance: float = TOLERANCE) -> bool:
+def _plain(value: Any) -> Any:
+    """Return a number as a float, and an array, a Series, a list or a tuple as a list of such."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    return list(map(_plain, value)) if isinstance(value, (list, tuple)) else float(value)
+
+
+def near(given: Any, value: Any, tolerance: float = TOLERANCE, share: float | None = None) -> bool:
     """Return whether numbers, or all numbers of arrays of one shape, are within a tolerance of each other.
+
+    ``share`` is that tolerance as a share of each number of ``value``.
 
     Examples
     --------
@@ -296,8 +310,13 @@ def near(given: Any, value: Any, tolerance: float = TOLERANCE) -> bool:
     >>> near((0.97, 0.5), (0.9702, 0.5)), near(0.97, 97)
     (True, False)
     """
-    given, value = np.asarray(given, dtype=float), np.asarray(value, dtype=float)
-    return given.shape == value.shape and bool((np.abs(given - value) <= tolerance).all())
+    given, value = _plain(given), _plain(value)
+    if isinstance(given, list) and isinstance(value, list):
+        pairs = zip(given, value, strict=False)
+        return len(given) == len(value) and all(near(one, other, tolerance, share) for one, other in pairs)
+    if isinstance(given, list) or isinstance(value, list):
+        return False
+    return abs(given - value) <= (tolerance if share is None else share * abs(value))
 
 
 def reason(
@@ -325,7 +344,7 @@ def reason(
     'that is a percentage.'
     """
     for value, sentence in mistakes:
-        if near(given, value, tolerance if share is None else share * np.abs(value)):
+        if near(given, value, tolerance, share):
             return sentence
     return otherwise
 

@@ -2,14 +2,14 @@
 
 from typing import Any
 
-import pandas as pd
-
 from serlib.exercises.verdicts import NotYet, exercise, kind_of, number, result_of, settle, settle_letters
 
 
 @exercise("give your function itself, say; it takes a row of probabilities and a threshold and returns a word.")
 def unsure(answer: Any) -> str:
     """Check a student's classifier with a right to be silent: the top label, or "not sure" below a threshold (12)."""
+    import pandas as pd
+
     sure = pd.Series({"angry": 0.1, "calm": 0.7, "sad": 0.2})
     torn = pd.Series({"angry": 0.35, "calm": 0.25, "sad": 0.4})
     edge = pd.Series({"angry": 0.5, "calm": 0.2, "sad": 0.3})

@@ -519,7 +519,7 @@ def beside_listeners(voter: AnyVoter, listeners: pd.DataFrame, part: str = "test
 
 
 def compare(a: AnyVoter, b: AnyVoter, part: str = "test") -> pd.DataFrame:
-    """Return one row that says whether two voters differ on the same clips (02, 08, 09, 10).
+    """Return one row that says whether two voters differ on the same clips (02, 08, 18, 10).
 
     Parameters
     ----------

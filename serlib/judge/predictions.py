@@ -492,7 +492,7 @@ def _common_profile(frames: Sequence[pd.DataFrame], names: Sequence[str], parts:
 
 
 def verdicts(voters: Iterable[AnyVoter], part: str = "test") -> pd.DataFrame:
-    """Return what each voter predicted, clip by clip (09, 10).
+    """Return what each voter predicted, clip by clip (09, 18, 10).
 
     Rows go by the name of the clip, so that two such tables can be compared whatever wrote the predictions.
 

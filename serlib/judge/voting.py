@@ -1,4 +1,4 @@
-"""Votes of several voters on the same clips: hard, soft, weighted, stacked, and every subset (notebook 09).
+"""Votes of several voters on the same clips: hard, soft, weighted, stacked, and every subset (notebooks 09 and 18).
 
 The paper votes with the mode of the labels (section 3.5) and holds an odd number of voters to be safe from
 ties. With eight classes it is not: 1-1-1, 2-2-1 and 1-1-1-1-1 are ties. Here ties are counted, and broken by
@@ -460,7 +460,7 @@ def tie_costs(voters: Iterable[AnyVoter], sizes: Iterable[int] = (3, 5), part: s
 
 
 def diversity(voters: Iterable[AnyVoter], part: str = "test") -> pd.DataFrame:
-    """Return how differently every two voters judge, a row for each pair (09).
+    """Return how differently every two voters judge, a row for each pair (18).
 
     Parameters
     ----------
@@ -524,7 +524,7 @@ def diversity(voters: Iterable[AnyVoter], part: str = "test") -> pd.DataFrame:
 
 
 def disagreement(voters: Iterable[AnyVoter], part: str = "test") -> pd.DataFrame:
-    """Return the share of clips to which each two voters give different labels (09).
+    """Return the share of clips to which each two voters give different labels (18).
 
     Parameters
     ----------

@@ -13,7 +13,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
-from matplotlib import rc_params_from_file
+from matplotlib import font_manager, rc_params_from_file
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -46,6 +46,11 @@ OTHER_COLORS = (
     "#d87884", "#900054", "#6c4800", "#483030", "#c000c0", "#7860fc",
 )  # fmt: skip
 STYLE = rc_params_from_file(Path(__file__).with_name("book.mplstyle"), use_default_template=False)
+# The type of the book's pages. Set for good and not for our figures alone: matplotlib makes some words of a figure when
+# it draws it, and notebooks write titles of their own; two typefaces in one figure look like a fault.
+for _file in sorted(Path(__file__).with_name("fonts").glob("*.ttf")):
+    font_manager.fontManager.addfont(_file)
+plt.rcParams["font.family"] = STYLE["font.family"]
 PAGE = STYLE["figure.figsize"][0]  # inches: the text width of the book
 INK, GRAY, FAINT = STYLE["xtick.color"], "#5f6368", STYLE["grid.color"]
 ACCENT = "#0f4c5c"  # for what belongs to no emotion
@@ -657,9 +662,10 @@ def _probability_bars(series: pd.Series, truth: str | None, ax: Axes) -> Axes:
 
 
 def plot_votes(voters: Sequence[Any], vote: Any, part: str = "test", ax: Axes | None = None) -> Axes:
-    """Draw the recall of each class: every single model faint, the vote bold (09).
+    """Draw the recall of each class: a mark of its own for every single model, a bar for the vote (18).
 
-    The lines only guide the eye. After the bagging picture of INRIA's scikit-learn course.
+    Within a class the models stand side by side in the order of the legend, so that each can be followed; no line joins
+    the classes, which have no order.
 
     Parameters
     ----------
@@ -697,23 +703,17 @@ def plot_votes(voters: Sequence[Any], vote: Any, part: str = "test", ax: Axes | 
     recalls = [_recalls(voter, part, labels) for voter in voters]
     ax = _axes(ax, 3.4)
     places = np.arange(len(labels))
+    sides = np.linspace(-0.28, 0.28, len(voters)) if len(voters) > 1 else [0]
     keys = []
-    for voter, recall, marker in zip(voters, recalls, _cycled(MARKERS, len(voters)), strict=True):
-        keys += ax.plot(
-            places,
-            recall,
-            color=GRAY,
-            alpha=0.45,
-            linewidth=1,
-            marker=marker,
-            markersize=5,
-            markeredgewidth=0,
-            label=_as_text(predictions.name_of(voter)),
-        )
+    for voter, recall, side, marker, color in zip(
+        voters, recalls, sides, _cycled(MARKERS, len(voters)), _cycled(OTHER_COLORS, len(voters)), strict=True
+    ):
+        name = _as_text(predictions.name_of(voter))
+        keys += ax.plot(places + side, recall, linestyle="none", marker=marker, markersize=6, color=color, label=name)
     recall = _recalls(vote, part, labels)
-    ax.plot(places, recall, color=INK, linewidth=2.6, zorder=3)
-    ax.scatter(places, recall, s=64, c=[colors(labels)[x] for x in labels], edgecolors=INK, linewidths=1, zorder=4)
-    key = Line2D([], [], color=INK, linewidth=2.6, marker="o", markersize=7, label=_as_text(predictions.name_of(vote)))
+    hues = [colors(labels)[x] for x in labels]
+    ax.hlines(recall, places - 0.4, places + 0.4, colors=hues, linewidths=4, alpha=0.75, zorder=1)
+    key = Line2D([], [], color=INK, linewidth=4, label=_as_text(predictions.name_of(vote)))
     ax.set_xticks(places, map(_as_text, labels))
     ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     _grid(ax, "y")
@@ -723,7 +723,7 @@ def plot_votes(voters: Sequence[Any], vote: Any, part: str = "test", ax: Axes | 
 
 
 def plot_subsets(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """Draw the test accuracy of every vote by its number of voters; single models faint (09).
+    """Draw the test accuracy of every vote by its number of voters; single models faint (18).
 
     The ring is the vote that the validation part would have chosen; picking the highest dot instead is picking on the
     test part.
@@ -1090,7 +1090,7 @@ def _demand_ravdess(voters: list[Any]) -> None:
 
 
 def plot_agreement(voters: Sequence[Any], part: str = "test", ax: Axes | None = None) -> Axes:
-    """Draw the share of clips on which each two voters differ: what a vote can gain from (09).
+    """Draw the share of clips on which each two voters differ: what a vote can gain from (18).
 
     Parameters
     ----------
@@ -1413,7 +1413,7 @@ def _beeswarm(values: np.ndarray, step: float = 0.075) -> np.ndarray:
     return offsets
 
 
-def _cycled(marks: str, n: int) -> list[str]:
+def _cycled(marks: Sequence[str], n: int) -> list[str]:
     return [marks[i % len(marks)] for i in range(n)]
 
 

@@ -1,4 +1,4 @@
-"""A voter that is no run, such as an SVM or a vote, kept in a folder beside the runs (02, 09, 10, 11).
+"""A voter that is no run, such as an SVM or a vote, kept in a folder beside the runs (02, 18, 10, 11).
 
 Its folder holds predictions.csv and voter.json, which knows by content what the voter heard, as a run's record does.
 """

@@ -3,7 +3,9 @@
 The objectives themselves stand in the notebook. A frame is 20 ms, as in the six backbones.
 """
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,9 +14,11 @@ from torch import nn
 
 from serlib.data.synth import RATE, Utterance
 from serlib.errors import SerlibError
+from serlib.files import atomic_path, cache_dir, key_of
 
 HOP, WINDOW, BANDS = 320, 800, 80  # samples: a frame every 20 ms, 50 ms wide, so that the bands show the pitch too
 CROP, BATCH = 64, 16  # frames of a crop (1.28 s), crops of a batch
+TRIED = 20  # steps that are taken before what was kept may be loaded
 
 
 def mel(samples: np.ndarray) -> torch.Tensor:
@@ -118,6 +122,10 @@ def pretrain(
 
     AdamW, a learning rate that warms up to 0.003 and fades, gradients clipped at 5.
 
+    The outcome is kept in the cache. Nobody can read off an objective whether it is the one of last time, but its first
+    steps can tell: they are always taken, and where they end at the same weights bit for bit, from the same material,
+    the rest would be the same too and is loaded. It then says so.
+
     Parameters
     ----------
     objective
@@ -168,7 +176,7 @@ def pretrain(
     weights = [weight for module in modules for weight in module.parameters()]
     optimizer = torch.optim.AdamW(weights, lr=3e-3, betas=(0.9, 0.98), weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps, pct_start=0.1)
-    history = []
+    history, kept = list[dict[str, float]](), None
     for step in trange(1, steps + 1, desc="listening", leave=False):
         chosen = rng.integers(0, len(lengths), BATCH)
         starts = [int(rng.integers(0, min(lengths[i]) - CROP + 1)) for i in chosen]
@@ -181,4 +189,36 @@ def pretrain(
         optimizer.step()
         schedule.step()
         history.append({"step": step, "loss": loss.item(), "hits": hits})
+        if step == TRIED < steps:
+            kept = _place(modules, material, steps, history)
+            if kept.is_file():
+                end = torch.load(kept, weights_only=True)
+                for module, state in zip(modules, end["modules"], strict=True):
+                    module.load_state_dict(state)
+                torch.set_rng_state(end["random"])
+                print(f"{steps} steps, kept from an earlier time; the first {TRIED}, taken again, were the same.")
+                return pd.DataFrame(end["history"])
+    if kept:
+        states = [module.state_dict() for module in modules]
+        with atomic_path(kept) as new:
+            torch.save({"modules": states, "random": torch.get_rng_state(), "history": history}, new)
     return pd.DataFrame(history)
+
+
+def _place(
+    modules: Sequence[nn.Module],
+    material: Mapping[str, Sequence[torch.Tensor]],
+    steps: int,
+    history: list[dict[str, float]],
+) -> Path:
+    """Return where the outcome of a pre-training is kept: by all that the steps to come depend on."""
+    digest = hashlib.sha256()
+    for tensor in (tensor for module in modules for tensor in module.state_dict().values()):
+        digest.update(tensor.numpy().tobytes())
+    for name, rows in material.items():
+        digest.update(name.encode())
+        for row in rows:
+            digest.update(row.numpy().tobytes())
+    digest.update(torch.get_rng_state().numpy().tobytes())
+    depends = {"state": digest.hexdigest(), "steps": steps, "history": history, "torch": torch.__version__}
+    return cache_dir() / "pretraining" / f"{key_of(depends)}.pt"

@@ -2,11 +2,13 @@
 
 import copy
 import importlib.util
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import nbformat
+import pandas as pd
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
@@ -90,6 +92,40 @@ def test_a_figure_may_be_missing_where_the_cell_has_printed_why(build_book, sour
     assert build_book.fault(source, executed) is None
     executed.cells[3].outputs = [new_output("display_data", data={"image/png": "", "text/plain": "Figure"})]
     assert build_book.fault(source, executed) is None
+
+
+def test_what_only_who_runs_a_page_needs_is_one_fold(build_book, source):
+    """In every notebook: nothing of the set-up is lost, and no code cell stands above the first of the lesson."""
+    notebooks = sorted((SCRIPT.parents[1] / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+    for notebook in (nbformat.read(path, as_version=4) for path in notebooks):
+        whole = [cell.source for cell in notebook.cells]
+        folded = build_book.fold_setup(notebook.cells)
+        page = next(cell.source for cell in folded if '<details class="setup">' in cell.source)
+        fold = page[page.index("<details") : page.index("</details>")]
+        assert all(word in fold for word in ("%pip install", 'PROFILE = "auto"', "nstalls"))
+        assert "**You will**" not in fold
+        assert "%pip" not in next(cell.source for cell in folded if cell.cell_type == "code")
+        shown = "\n\n".join(cell.source for cell in folded)
+        assert all(line in shown for text in whole for line in text.splitlines())
+    assert build_book.fold_setup(source.cells) == source.cells
+
+
+def test_a_table_has_one_row_of_heads(build_book):
+    """The name of the index stands over the index. What has two levels of heads keeps them."""
+
+    def rows(html: str) -> list[list[str]]:
+        cells = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.S) for row in re.findall(r"<tr.*?</tr>", html, re.S)]
+        return [[text.replace("&nbsp;", "").strip() for text in row] for row in cells]
+
+    named = pd.DataFrame({"actor": [1, 2], "seconds": ["x", "y"]}, index=pd.Index(["a", "b"], name="clip"))
+    body = [["a", "1", "x"], ["b", "2", "y"]]
+    for html in (named.to_html(), named.style.to_html()):
+        assert rows(html) == [["", "actor", "seconds"], ["clip", "", ""], *body]
+        assert rows(build_book.one_head(html)) == [["clip", "actor", "seconds"], *body]
+    plain = pd.DataFrame({"x": [1]})
+    double = named.set_axis(pd.MultiIndex.from_tuples([("p", "q"), ("p", "r")]), axis=1)
+    for html in (plain.to_html(), plain.style.to_html(), double.to_html(), double.rename_axis(None).to_html()):
+        assert build_book.one_head(html) == html
 
 
 def test_the_build_names_every_notebook_that_has_to_run_again(source, executed, tmp_path):

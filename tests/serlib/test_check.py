@@ -1,5 +1,6 @@
 """Exercise checks: right answers pass, each usual mistake gets its own sentence, and nothing ever raises."""
 
+import math
 import re
 from collections import Counter
 from statistics import mode
@@ -7,6 +8,7 @@ from statistics import mode
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.stats
 from sklearn.preprocessing import StandardScaler
 
 from serlib.exercises import check, finetuning, judging, sound, start, your_turn
@@ -37,7 +39,7 @@ KNOWN = {check.by_ear: (HEARD,), check.one_clip: (72,), check.slowest: (LENGTHS,
 
 def test_every_check_of_every_part_is_there_by_its_name():
     made = {name: one for part in PARTS for name, one in vars(part).items() if hasattr(one, "__wrapped__")}
-    assert made == {one.__name__: one for one in CHECKS} and len(made) == 37
+    assert made == {one.__name__: one for one in CHECKS} and len(made) == 38
 
 
 class Awkward:
@@ -386,6 +388,28 @@ def test_dictator(capsys, answer, said):
     ok, line = verdict(capsys, check.dictator, answer)
     assert not ok and said in line
     assert verdict(capsys, check.dictator, 5)[0]
+
+
+@pytest.mark.parametrize(
+    "answer, said",
+    [
+        (14.6, "percentage"),
+        (sum(math.comb(12, k) for k in range(9, 13)) / 2**12, "one direction"),
+        (2 * math.comb(12, 9) / 2**12, "exactly 9 to 3"),
+        (math.comb(12, 9) / 2**12, "exactly 9 heads"),
+        (scipy.stats.chi2.sf(36 / 12, 1), "approximation"),
+        (scipy.stats.chi2.sf(25 / 12, 1), "correction"),
+        (9 / 12, "share that A"),
+        (0.5, "4,096"),
+    ],
+)
+def test_lopsided_wrong(capsys, answer, said):
+    ok, line = verdict(capsys, check.lopsided, answer)
+    assert not ok and said in line
+
+
+def test_lopsided_right(capsys):
+    assert verdict(capsys, check.lopsided, scipy.stats.binomtest(9, 12).pvalue)[0]
 
 
 def softened(p, T):

@@ -375,12 +375,19 @@ def test_probabilities_of_nobody():
 # ---------------------------------------------------------------- votes and comparisons
 
 
-def test_votes_draw_singles_faint_and_the_vote_bold():
+def test_votes_draw_each_model_apart_and_the_vote_as_a_bar():
     ax = plots.plot_votes(RUNS, VOTE)
-    *singles, bold = [line for line in ax.lines if len(line.get_xdata()) == 8]
-    assert len(singles) == 6 and all(line.get_alpha() < 0.5 for line in singles)
-    assert bold.get_linewidth() > 2 * singles[0].get_linewidth()
-    np.testing.assert_allclose(bold.get_ydata(), metrics.report(VOTE).loc[list(EMOTIONS), "recall"].to_numpy(float))
+    singles = [line for line in ax.lines if len(line.get_xdata()) == 8]
+    assert len({(line.get_color(), line.get_marker()) for line in singles}) == len(RUNS)
+    assert {line.get_linestyle() for line in singles} == {"None"}  # emotions have no order that a line could show
+    for run, line in zip(RUNS, singles, strict=True):
+        np.testing.assert_allclose(line.get_ydata(), metrics.report(run).loc[list(EMOTIONS), "recall"].to_numpy(float))
+    # Side by side in one order, within the place of the emotion.
+    sides = np.array([line.get_xdata() - np.arange(8) for line in singles])
+    assert (np.diff(sides, axis=0) > 0.05).all() and (np.abs(sides) < 0.4).all()
+    (bars,) = ax.collections
+    heights = [segment[0, 1] for segment in bars.get_segments()]
+    np.testing.assert_allclose(heights, metrics.report(VOTE).loc[list(EMOTIONS), "recall"].to_numpy(float))
     assert {"vote of 5", *(run.name for run in RUNS)} <= set(shown(ax))
     assert_nothing_cut(ax)
 
@@ -677,7 +684,7 @@ def test_a_run_is_no_corpus_and_a_corpus_no_run():
 
 
 def test_voters_may_come_from_a_generator():
-    assert len(plots.plot_votes((run for run in RUNS[:3]), VOTE).lines) == 4
+    assert len(plots.plot_votes((run for run in RUNS[:3]), VOTE).lines) == 3
     assert plots.plot_agreement(run for run in RUNS[:2]).collections
 
 

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch.nn import functional as F
@@ -120,6 +121,31 @@ def test_the_loop_learns_and_repeats_itself():
     losses = run()
     assert losses == run()
     assert losses[-1] < losses[0]
+
+
+def test_what_was_learned_is_kept_for_the_same_beginning_only(capsys):
+    """Weights, history and the random numbers that follow are those of the whole training; another objective trains."""
+    rng = np.random.default_rng(0)
+    material = {"mel": [torch.from_numpy(rng.normal(size=(70, 4))).float() for _ in range(5)]}
+
+    def run(steps=40, power=2.0, start=0, scale=1.0):
+        torch.manual_seed(start)
+        model = torch.nn.Linear(4, 1)
+
+        def objective(batch):
+            return (model(batch["mel"]) - 1 + 0.01 * torch.rand(())).abs().pow(power).mean(), 0.0
+
+        rows = {"mel": [scale * row for row in material["mel"]]}
+        history = pretraining.pretrain(objective, [model], rows, steps=steps)
+        return history, model.weight.detach().clone(), torch.rand(3), "kept" in capsys.readouterr().out
+
+    first, again = run(), run()
+    assert not first[3] and again[3]
+    pd.testing.assert_frame_equal(first[0], again[0])
+    assert torch.equal(first[1], again[1]) and torch.equal(first[2], again[2])
+    for other in ({"steps": 41}, {"power": 1.5}, {"start": 1}, {"scale": 2.0}):
+        assert not run(**other)[3], other
+    assert run()[3]
 
 
 def test_material_of_unequal_lengths_is_refused():
