@@ -1,8 +1,8 @@
 """The federated lesson on real voices: `python scripts/federated.py`, with RAVDESS_DIR and SERLIB_MODELS.
 
-A frozen Whisper tiny.en, a linear head, and the actors of RAVDESS as clients: a minute of one core once the averages are
-in the cache, ten before. results/laptop/federated gets what each system said of the test clips: on the paper's random
-split, and on new voices, in the five folds of Luna-Jiménez. Notebook 17 draws them.
+A frozen Whisper tiny.en, a linear head, and the actors of RAVDESS as clients: a minute of one core once the averages
+are in the cache, ten before. results/laptop/federated gets what each system said of the test clips: on the paper's
+random split, and on new voices, in the five folds of Luna-Jiménez. Notebook 17 draws them.
 """
 
 from collections.abc import Sequence
