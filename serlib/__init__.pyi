@@ -90,6 +90,7 @@ from .show.plots import plot_subsets as plot_subsets
 from .show.plots import plot_votes as plot_votes
 from .show.plots import plot_waveform as plot_waveform
 from .train import backbones as backbones
+from .train import federated as federated
 from .train import model as model
 from .train import planner as planner
 from .train import pretraining as pretraining

@@ -1,8 +1,8 @@
-"""Checks of the exercises of the part "Your turn": notebook 12."""
+"""Checks of the exercises of the part "Your turn": notebooks 12 and 17."""
 
 from typing import Any
 
-from serlib.exercises.verdicts import NotYet, exercise, kind_of, result_of, settle_letters
+from serlib.exercises.verdicts import NotYet, exercise, kind_of, number, result_of, settle, settle_letters
 
 
 @exercise("give your function itself, say; it takes a row of probabilities and a threshold and returns a word.")
@@ -41,4 +41,43 @@ def defensible(answer: Any) -> str:
             "b": "b says what was compared with what, and no more",
             "d": "d is what the next recording will show you",
         },
+    )
+
+
+@exercise("give the weight that the server has after the round, one number.")
+def averaged(answer: Any) -> str:
+    """Check the average of 1, 2 and 4 from clients with 10, 30 and 60 clips: 3.1 (17)."""
+    return settle(
+        number(answer),
+        3.1,
+        "ten hundredths of 1, thirty of 2 and sixty of 4.",
+        [
+            (7 / 3, "that is the plain mean; FedAvg lets a client count by its clips."),
+            (310, "that is the sum over the clips; divide it by the 100 clips."),
+            (0.1 * 4 + 0.3 * 2 + 0.6 * 1, "the largest client sent 4.0, not 1.0; the order got mixed up."),
+        ],
+        "multiply each weight by the clips of its client, add up, and divide by all clips.",
+    )
+
+
+@exercise("give the gigabytes of all rounds together, a number.")
+def traffic(answer: Any) -> str:
+    """Check the gigabytes of 24 clients, 100 rounds, 94.4 million weights of 4 bytes, both ways: 1,812 (17)."""
+    one = 94.4e6 * 4 * 24 * 100 / 1e9
+    return settle(
+        number(answer),
+        2 * one,
+        "2,400 messages each way, of 378 MB each.",
+        [
+            (one, "that is one way only; the weights go out and come back."),
+            (2 * one / 4, "a weight has 4 bytes."),
+            (2 * one / 24, "that is one client; there are 24."),
+            (2 * one / 100, "that is one round; there are 100."),
+            (2 * one * 1e9, "those are bytes; divide by 1e9."),
+            (2 * one * 1000, "those are megabytes; divide by 1,000."),
+            (2 * one * 8, "those are gigabits; a byte has 8 bits."),
+        ],
+        "multiply weights, bytes, clients, rounds and the two ways, then divide by 1e9.",
+        tolerance=0.01 * 2 * one,
+        share=0.01,
     )

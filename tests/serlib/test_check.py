@@ -39,7 +39,7 @@ KNOWN = {check.by_ear: (HEARD,), check.one_clip: (72,), check.slowest: (LENGTHS,
 
 def test_every_check_of_every_part_is_there_by_its_name():
     made = {name: one for part in PARTS for name, one in vars(part).items() if hasattr(one, "__wrapped__")}
-    assert made == {one.__name__: one for one in CHECKS} and len(made) == 36
+    assert made == {one.__name__: one for one in CHECKS} and len(made) == 38
 
 
 class Awkward:
@@ -541,6 +541,31 @@ def test_unsure(capsys, function, said):
 def test_defensible(capsys, answer, said):
     assert verdict(capsys, check.defensible, {"b", "d"})[0]
     ok, line = verdict(capsys, check.defensible, answer)
+    assert not ok and said in line
+
+
+@pytest.mark.parametrize(
+    "answer, said",
+    [(2.333, "plain mean"), (310, "over the clips"), (1.6, "mixed up"), (3, "multiply"), ("3.1", "a str")],
+)
+def test_averaged(capsys, answer, said):
+    weights, clips = np.array([1, 2, 4]), np.array([10, 30, 60])
+    assert verdict(capsys, check.averaged, np.average(weights, weights=clips))[0]
+    ok, line = verdict(capsys, check.averaged, answer)
+    assert not ok and said in line
+
+
+@pytest.mark.parametrize(
+    "answer, said",
+    [
+        (906, "one way"), (453, "4 bytes"), (75.5, "24"), (18.1, "one round"), (1.812e12, "bytes"), (1.812e6, "mega"),
+        (14500, "bits"), (5, "multiply"), (None, "Not answered"),
+    ],
+)  # fmt: skip
+def test_traffic(capsys, answer, said):
+    for gigabytes in (94.4e6 * 4 * 24 * 100 * 2 / 1e9, 1800):
+        assert verdict(capsys, check.traffic, gigabytes)[0]
+    ok, line = verdict(capsys, check.traffic, answer)
     assert not ok and said in line
 
 

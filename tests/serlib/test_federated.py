@@ -1,0 +1,208 @@
+"""Federated learning by hand: against training in one place, against hand-worked maths, against other libraries."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import serlib as ser
+from serlib.data.splits import Split
+from serlib.errors import SerlibError
+from serlib.train import federated
+from serlib.train.federated import Client
+
+NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "17_federated.ipynb"
+LABELS = ("angry", "calm", "sad")
+
+
+@pytest.fixture
+def corpus() -> pd.DataFrame:
+    """Four actors with 15 clips each, five of an emotion."""
+    rows = [(f"{actor:02d}", emotion) for actor in range(1, 5) for emotion in LABELS for _ in range(5)]
+    table = pd.DataFrame(rows, columns=["actor", "emotion"])
+    return table.set_index(pd.Index([f"clip{i:02d}" for i in range(len(table))], name="clip"))
+
+
+@pytest.fixture
+def x(corpus) -> pd.DataFrame:
+    """Features in float64, so that only the maths differs."""
+    values = np.random.default_rng(0).normal(size=(len(corpus), 6))
+    values[:, 0] += corpus["emotion"].map(LABELS.index)
+    values[:, -1] = 1
+    return pd.DataFrame(values, index=corpus.index)
+
+
+@pytest.fixture(scope="module")
+def lesson() -> dict:
+    """What the notebook writes out: its averaging."""
+    names = {"np": np, "ser": ser, "federated": federated}
+    for cell in json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]:
+        source = "".join(cell["source"])
+        if cell["cell_type"] == "code" and source.startswith("def fed_avg("):
+            exec(source, names)
+    return names
+
+
+def zeros(x: pd.DataFrame) -> np.ndarray:
+    return np.zeros((x.shape[1], len(LABELS)), dtype=x.to_numpy().dtype)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_one_client_is_central_training_bit_for_bit(lesson, x, corpus, dtype):
+    x = x.astype(dtype)
+    [alone] = federated.clients(x, corpus, LABELS, by="one")
+    central = federated.local_steps(zeros(x), alone, steps=35)
+    for average in (federated.fed_avg, lesson["fed_avg"]):
+        history = average(zeros(x), [alone], 7, federated.local_steps)
+        assert len(history) == 8 and history[-1].dtype == dtype
+        assert np.array_equal(history[-1], central)
+
+
+@pytest.mark.parametrize("by", ["actor", "even", "unequal", "emotion"])
+def test_one_full_step_each_is_one_step_of_all_clips_together(lesson, x, corpus, by):
+    """The mean of means, each weighted by its clips, is the mean: so unequal clients are no exception."""
+
+    def step(weights, client):
+        return federated.local_steps(weights, client, steps=1, rate=0.4)
+
+    some = federated.clients(x, corpus, LABELS, by=by)
+    [everybody] = federated.clients(x, corpus, LABELS, by="one")
+    assert len(some) > 1 and sum(map(len, some)) == len(everybody) == len(corpus)
+    for average in (federated.fed_avg, lesson["fed_avg"]):
+        history = average(zeros(x), some, 3, step)
+        assert np.abs(history[-1] - federated.local_steps(zeros(x), everybody, steps=3, rate=0.4)).max() < 1e-6
+    more = federated.fed_avg(zeros(x), some, 3)
+    assert np.abs(more[-1] - federated.local_steps(zeros(x), everybody, steps=15)).max() > 1e-4
+
+
+def test_a_client_counts_by_its_clips(lesson):
+    three, one = Client("three", np.ones((3, 1)), np.zeros(3, int)), Client("one", np.ones((1, 1)), np.zeros(1, int))
+    for average in (federated.fed_avg, lesson["fed_avg"]):
+        history = average(np.zeros((1, 1)), [three, one], 2, lambda weights, client: weights + len(client))
+        assert [weights.item() for weights in history] == [0, 2.5, 5]
+
+
+def test_local_steps_are_those_of_torch(x, corpus):
+    import torch
+
+    [client] = federated.clients(x, corpus, LABELS, by="one")
+    sent = np.random.default_rng(1).normal(size=(x.shape[1], len(LABELS)))
+    weights = torch.tensor(sent, requires_grad=True)
+    optimizer = torch.optim.SGD([weights], lr=0.2)
+    for _ in range(4):
+        optimizer.zero_grad()
+        loss = torch.nn.functional.cross_entropy(torch.tensor(client.x) @ weights, torch.tensor(client.y))
+        (loss + 0.3 / 2 * ((weights - torch.tensor(sent)) ** 2).sum()).backward()  # the proximal term of FedProx
+        optimizer.step()
+    ours = federated.local_steps(sent, client, steps=4, rate=0.2, pull=0.3)
+    assert np.allclose(ours, weights.detach().numpy(), atol=1e-12)
+    assert not np.allclose(ours, federated.local_steps(sent, client, steps=4, rate=0.2))
+
+
+def test_gradients_of_clips_are_those_of_torch_and_average_to_a_step(x, corpus):
+    import torch
+
+    [client] = federated.clients(x, corpus[:7], LABELS, by="one")
+    weights = np.random.default_rng(1).normal(size=(x.shape[1], len(LABELS)))
+    rows = federated.clip_gradients(weights, client)
+    for row, own, y in zip(rows, client.x, client.y, strict=True):
+        asked = torch.tensor(weights, requires_grad=True)
+        torch.nn.functional.cross_entropy(torch.tensor(own) @ asked, torch.tensor(y)).backward()
+        assert np.allclose(row, asked.grad.numpy(), atol=1e-12)
+    assert np.allclose(weights - rows.mean(0), federated.local_steps(weights, client, steps=1, rate=1))
+    said = federated.shares(weights, client.x)[np.arange(7), client.y]
+    assert np.allclose(federated.losses(weights, client), -np.log(said))
+
+
+def test_clips_are_dealt_out_as_asked(x, corpus):
+    def dealt(by, seed=101):
+        return {client.name: client for client in federated.clients(x, corpus, LABELS, by, seed)}
+
+    assert {name: len(client) for name, client in dealt("actor").items()} == {f"actor 0{i}": 15 for i in range(1, 5)}
+    assert [len(client) for client in dealt("even").values()] == [15] * 4
+    sizes = [len(client) for client in dealt("unequal").values()]  # 60 in parts like 1, 1/2, 1/3, 1/4
+    assert sizes == [29, 14, 10, 7]
+    single = dealt("emotion")
+    assert list(single) == ["angry 1", "calm 1", "sad 1"]
+    assert all(set(client.y) == {LABELS.index(name[:-2])} for name, client in single.items())
+    own = dealt("actor")["actor 03"]
+    assert np.array_equal(own.x, x.loc[corpus["actor"] == "03"]) and own.y.tolist() == [0] * 5 + [1] * 5 + [2] * 5
+    assert not np.array_equal(dealt("even")["part 01"].x, dealt("even", seed=1)["part 01"].x)
+    assert np.array_equal(dealt("even")["part 01"].x, dealt("even")["part 01"].x)
+
+
+def test_bad_clients_get_a_sentence(x, corpus):
+    with pytest.raises(SerlibError, match="client actor 07 has no clips; leave it out"):
+        Client("actor 07", x.to_numpy()[:0], np.array([], int))
+    with pytest.raises(SerlibError, match="no clips to deal out"):
+        federated.clients(x, corpus[:0], LABELS, by="actor")
+    with pytest.raises(SerlibError, match="cannot be dealt out by 'actors'; did you mean actor"):
+        federated.clients(x, corpus, LABELS, by="actors")
+    with pytest.raises(SerlibError, match="sad is not among the labels angry, calm"):
+        federated.clients(x, corpus, LABELS[:2], by="actor")
+
+
+def test_own_averages_are_scikit_learns_of_each_actors_training_clips(x, corpus):
+    from sklearn.preprocessing import StandardScaler
+
+    clips = corpus.assign(path=corpus.index, seconds=2.0).sample(frac=1, random_state=1)
+    split = Split("toy", clips[:40], clips[40:45], clips[45:])
+    all_clips = federated.standardized(x, split)
+    scaler = StandardScaler().fit(x.loc[split.train.index])
+    expected = scaler.transform(x.loc[all_clips.index])
+    expected[:, -1] = 0  # a constant feature
+    assert np.allclose(all_clips.to_numpy()[:, :-1], expected, atol=1e-6) and set(all_clips.iloc[:, -1]) == {1}
+    own = federated.standardized(x, split, own=True)
+    taught, asked = (part.index[part["actor"] == "02"] for part in (split.train, split.test))
+    expected = StandardScaler().fit(x.loc[taught]).transform(x.loc[asked])
+    assert np.allclose(own.loc[asked].to_numpy()[:, :-2], expected[:, :-1], atol=1e-6)
+    strangers = clips["actor"] == "04"
+    with pytest.raises(SerlibError, match="actor 04 has no training clips to be measured from"):
+        federated.standardized(x, Split("new", clips[~strangers], clips[:0], clips[strangers]), own=True)
+
+
+def test_noise_has_the_size_that_was_asked_for_and_no_message_is_longer_than_the_bound():
+    rows = np.random.default_rng(0).normal(size=(5, 40, 50)).astype(np.float32)  # lengths about 45
+    quiet = federated.noisy_mean(rows, 1e9, 0, np.random.default_rng(0))
+    assert np.allclose(quiet, rows.mean(0), atol=1e-6) and quiet.dtype == np.float32
+    short = federated.noisy_mean(rows, 2, 0, np.random.default_rng(0))
+    unit = rows / np.linalg.norm(rows.reshape(5, -1), axis=1)[:, None, None]
+    assert np.allclose(short, 2 * unit.mean(0), atol=1e-6)
+    loud = federated.noisy_mean(rows, 2, 3, np.random.default_rng(0)) - short
+    assert loud.std() == pytest.approx(3 * 2 / 5, rel=0.05)
+
+
+def test_epsilon_is_exact_and_below_what_opacus_counts():
+    """delta of that epsilon, by integrating what the definition says; then Renyi's bound, which is a little looser."""
+    from scipy.integrate import quad
+    from scipy.stats import norm
+
+    for noise, rounds, delta in [(5, 25, 1e-5), (1, 10, 1e-3), (0.5, 40, 1e-2), (4, 3, 1e-2)]:
+        found, spread = federated.epsilon(noise, rounds, delta), noise / np.sqrt(rounds)
+        excess = lambda t: max(0, norm.pdf(t, 1, spread) - np.exp(found) * norm.pdf(t, 0, spread))  # noqa: E731, B023
+        edge = found * spread**2 + 0.5  # where the two densities are e^epsilon apart
+        assert quad(excess, edge, edge + 12 * spread)[0] == pytest.approx(delta, rel=1e-3)
+    assert federated.epsilon(0, 10, 1e-3) == np.inf
+    assert federated.epsilon(100, 1, 0.01) == 0
+    opacus = pytest.importorskip("opacus.accountants", reason="opacus is not installed")
+    for noise, rounds, delta in [(5, 25, 1e-5), (2, 10, 1e-3)]:
+        counted = opacus.RDPAccountant()
+        counted.history = [(noise, 1.0, rounds)]
+        ours = federated.epsilon(noise, rounds, delta)
+        assert 0.75 * counted.get_epsilon(delta) < ours <= counted.get_epsilon(delta)
+
+
+def test_membership_is_the_area_that_scikit_learn_and_scipy_find():
+    from scipy.stats import mannwhitneyu
+    from sklearn.metrics import roc_auc_score
+
+    random = np.random.default_rng(0)
+    inside, outside = random.normal(size=80).round(1), random.normal(0.5, 1, size=60).round(1)
+    auc, low, high = federated.membership(inside, outside)
+    assert auc == pytest.approx(roc_auc_score(np.r_[np.ones(80), np.zeros(60)], -np.r_[inside, outside]))
+    assert auc == pytest.approx(mannwhitneyu(outside, inside).statistic / (80 * 60))
+    drawn = [federated.membership(random.choice(inside, 80), random.choice(outside, 60))[0] for _ in range(2000)]
+    assert (low, high) == pytest.approx(tuple(np.quantile(drawn, (0.025, 0.975))), abs=0.015)
+    assert federated.membership(inside, inside)[0] == 0.5
