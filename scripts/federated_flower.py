@@ -6,7 +6,7 @@
     python scripts/federated_flower.py run SERVER:9092 --clients 24    # starts the rounds, shows how they go
 
 Options that none of these knows go to Flower's own program. Without a certificate among them, such as `server
---ssl-certfile` with `client --root-certificates`, the messages are not encrypted: right for one machine, and for no two.
+--ssl-certfile` with `client --root-certificates`, messages are not encrypted: right for one machine, not for two.
 """
 
 import argparse

@@ -73,7 +73,8 @@ def write_client(client: Client, path: Path | str) -> None:
     >>> import numpy as np
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as folder:
-    ...     ser.federated.write_client(ser.federated.Client("07", np.ones((3, 2)), np.zeros(3, int)), f"{folder}/07.npz")
+    ...     client = ser.federated.Client("actor 07", np.ones((3, 2)), np.zeros(3, int))
+    ...     ser.federated.write_client(client, f"{folder}/07.npz")
     ...     len(ser.federated.read_client(f"{folder}/07.npz"))
     3
     """
