@@ -147,7 +147,7 @@ test-quick: $(SETUP) ## run the tests that need no second each: two minutes, for
 	@$(VENV) -m pytest $(SIDE_BY_SIDE) -m "not slow"
 
 test-book: build/.book ## look at every page of the built book in headless Chromium, print weights and load times
-	@$(VENV) -m pytest tests/book/test_book_site.py tests/scripts/test_pdf.py
+	@$(VENV) -m pytest tests/book/test_book_site.py tests/book/test_speak.py tests/scripts/test_pdf.py
 
 lint: $(SETUP) ## check the code's style and types, and that the notebooks are valid and without outputs
 	@$(VENV) -m ruff check .

@@ -22,11 +22,11 @@ async function started() {
 let loading = null;
 export function loaded(voters, onShare) {
   loading ??= (async () => {
-    runtime = await started();
-    const sessions = [];
-    for (const voter of voters) {
-      const weights = new Uint8Array(await (await fetched(`live/${voter.file}`)).arrayBuffer());
-      sessions.push(await runtime.InferenceSession.create(weights, { graphOptimizationLevel: "all" }));
+    const files = Promise.all(voters.map(async ({ file }) => new Uint8Array(await (await fetched(`live/${file}`)).arrayBuffer())));
+    const [ort, weights] = await Promise.all([started(), files]), sessions = [];
+    runtime = ort;
+    for (const bytes of weights) {
+      sessions.push(await runtime.InferenceSession.create(bytes, { graphOptimizationLevel: "all" }));
       onShare(sessions.length);
     }
     return sessions;

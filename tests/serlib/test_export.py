@@ -72,6 +72,8 @@ def hundred(spoken, tmp_path) -> list[str]:
 
 @pytest.mark.slow
 def test_onnx_runtime_says_what_torch_says(run, hundred, tmp_path):
+    if run.info["kind"] == "probe":  # the head is new, its encoder is that of the two above
+        hundred = hundred[::5]
     truth = classify(run, hundred).to_numpy()
     path = run.export_onnx(tmp_path / "new folder" / "model.onnx")
     assert np.abs(answers(path, hundred) - truth).max() < 1e-3
@@ -91,7 +93,7 @@ def test_onnx_runtime_says_what_torch_says(run, hundred, tmp_path):
 @pytest.mark.slow
 def test_whisper_on_real_voices_says_the_same_of_clips_of_any_length(ravdess_dir, whisper_dir, tmp_path):
     corpus = ravdess(ravdess_dir).query("actor in ['01', '02'] and statement == 1")
-    split = stratified_split(corpus.groupby("emotion").head(4), test_size=0.25, validation_size=0.2)
+    split = stratified_split(corpus.groupby("emotion").head(4), test_size=0.25, validation_size=0.34)
     run = probe(backbone("whisper-tiny.en"), split, Probe(), tmp_path / "runs")
     path = run.export_onnx(tmp_path / "whisper.onnx")
     random = np.random.default_rng(1)
