@@ -3,6 +3,7 @@
 from .data import acoustics as acoustics
 from .data import audio as audio
 from .data import corpus as corpus
+from .data import distortions as distortions
 from .data import splits as splits
 from .data import synth as synth
 from .data.acoustics import acoustic_features as acoustic_features

@@ -186,8 +186,8 @@ def test_serlib_imports_what_it_declares_and_nothing_else():
     imported -= {*sys.stdlib_module_names, "google"}  # google.colab is Colab's own
     declared = {Requirement(line).name for line in PROJECT["dependencies"]}
     modules = {IMPORTED_AS.get(name, name) for name in declared}
-    trackers = {Requirement(line).name for line in PROJECT["optional-dependencies"]["track"]}
-    undeclared = imported - modules - trackers
+    extras = [line for extra in ("rooms", "track") for line in PROJECT["optional-dependencies"][extra]]
+    undeclared = imported - modules - {Requirement(line).name for line in extras}
     assert not undeclared
     notebooks = {name for name in modules if re.search(rf"^\s*(import|from) {name}\b", notebook_code(), re.M)}
     idle = modules - imported - notebooks
