@@ -14,6 +14,8 @@ from .data.audio import trim as trim
 from .data.audit import audit as audit
 from .data.corpus import from_csv as from_csv
 from .data.corpus import regroup_by_emotion as regroup_by_emotion
+from .data.distortions import distort as distort
+from .data.distortions import with_copies as with_copies
 from .data.listeners import listeners as listeners
 from .data.ravdess import EMOTIONS as EMOTIONS
 from .data.ravdess import STATEMENTS as STATEMENTS
@@ -100,6 +102,7 @@ from .train.backbones import SIX as SIX
 from .train.backbones import backbone as backbone
 from .train.classify import classify as classify
 from .train.finetuning import fine_tune as fine_tune
+from .train.hearing import hear as hear
 from .train.planner import plan as plan
 from .train.planner import plan_all as plan_all
 from .train.probing import layer_averages as layer_averages

@@ -6,16 +6,20 @@ from ``random_state`` and from the clip itself: the same clip gets the same nois
 
 import io
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import soundfile
 import soxr
 from scipy.signal import butter, fftconvolve, sosfiltfilt
 
 from serlib.data import audio
+from serlib.data.splits import Split
 from serlib.errors import SerlibError, demand, in_short, nearest
+from serlib.files import given_path
 
 KINDS = ("white", "babble")
 TALKERS = 6  # voices of babble: enough that none is understood, few enough that they sound like people
@@ -26,6 +30,114 @@ WALL = 0.5  # m that speaker and microphone keep from every wall
 REVERBERATIONS = (0.2, 1.0)  # s that such a room can have
 DISTANCES = (0.3, 4.0)  # m that fit between its walls
 OPUS = (6, 256)  # kbit/s that an Opus stream of one channel may have
+
+
+def distort(clips: pd.DataFrame, distortion: Callable[[np.ndarray], np.ndarray]) -> dict[str, np.ndarray]:
+    """Return what a distortion makes of every clip of a table, for ``ser.hear`` (14).
+
+    Parameters
+    ----------
+    clips
+        Rows of a corpus, whose files are there.
+    distortion
+        A function that takes a clip, mono float32 at 16 kHz of shape (n,), and returns one: those of this module with
+        their settings filled in, or any of your own.
+
+    Returns
+    -------
+    dict
+        Name of the clip -> samples, in the order of the rows.
+
+    Raises
+    ------
+    SerlibError
+        For files that cannot be read, and as the distortion does; it names the clip.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np, pandas as pd, soundfile
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> soundfile.write(f"{folder.name}/one.wav", np.zeros(16_000), ser.RATE)
+    >>> clips = pd.DataFrame({"path": [f"{folder.name}/one.wav"], "emotion": ["calm"]}, index=["one"])
+    >>> ser.distort(clips, lambda samples: samples[::2])["one"].shape
+    (8000,)
+    >>> ser.distort(clips, lambda samples: ser.distortions.add_noise(samples, 10))
+    Traceback (most recent call last):
+    serlib.errors.SerlibError: Clip one: This clip is silent, so noise has no ratio to its voice; leave the clip out.
+    >>> folder.cleanup()
+    """
+    if not callable(distortion):
+        raise SerlibError(f"a distortion is a function of one clip, and this is {in_short(distortion)}.")
+    sounds, heard = audio.clips(clips), {}
+    for name in clips.index:
+        try:
+            heard[name] = _clip_of(distortion(np.array(sounds[name])))
+        except SerlibError as error:
+            raise SerlibError(f"Clip {name}: {error}") from error
+    return heard
+
+
+def with_copies(
+    split: Split, distortions: Mapping[str, Callable[[np.ndarray], np.ndarray]], folder: Path | str
+) -> Split:
+    """Return a split whose training clips are joined by distorted copies of themselves (14).
+
+    Validation and test stay as they were, so nothing of them is learned.
+
+    Parameters
+    ----------
+    split
+        Whose training part is copied.
+    distortions
+        A name, which the copies get, and a function of one clip, for each set of copies.
+    folder
+        Where the copies are written, as WAV files in a folder for each name.
+
+    Returns
+    -------
+    Split
+        Named after the split and the distortions.
+
+    Raises
+    ------
+    SerlibError
+        As ``ser.distort`` does, and for a folder that cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np, pandas as pd, soundfile
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> soundfile.write(f"{folder.name}/one.wav", np.ones(16_000), ser.RATE)
+    >>> clips = pd.DataFrame({"path": [f"{folder.name}/one.wav"], "emotion": ["calm"]}, index=["one"])
+    >>> softer = {"softer": lambda samples: ser.distortions.level(samples, -12)}
+    >>> both = ser.with_copies(ser.splits.Split("mine", clips, clips[:0], clips[:0]), softer, folder.name)
+    >>> both.name, both.train.index.to_list()
+    ('mine-softer', ['one', 'softer-one'])
+    >>> folder.cleanup()
+    """
+    demand(split, Split, "split", "make one with ser.stratified_split")
+    demand(distortions, Mapping, "table of distortions", "give a name and a function for each")
+    folder = given_path(folder)
+    copies = [_copies(split.train, distort(split.train, how), folder / name) for name, how in distortions.items()]
+    train = pd.concat([split.train, *copies])
+    train.attrs = dict(split.train.attrs)  # which pandas drops
+    return Split("-".join([split.name, *distortions]), train, split.validation, split.test)
+
+
+def _copies(clips: pd.DataFrame, sounds: Mapping[str, np.ndarray], folder: Path) -> pd.DataFrame:
+    """Write sounds as files, and return the rows of the clips with these paths and with the folder in their names."""
+    names = [f"{folder.name}-{name}" for name in clips.index]
+    paths = [str(folder / f"{name}.wav") for name in names]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for samples, path in zip(sounds.values(), paths, strict=True):
+            soundfile.write(path, samples, audio.RATE, subtype="FLOAT")
+    except (OSError, soundfile.SoundFileError) as error:
+        raise SerlibError(f"The copies cannot be written to {folder} ({error}); give another folder.") from error
+    seconds = [len(samples) / audio.RATE for samples in sounds.values()]
+    return clips.assign(path=paths, seconds=seconds).set_axis(pd.Index(names, name=clips.index.name))
 
 
 def add_noise(
