@@ -7,7 +7,7 @@ from ``random_state`` and from the clip itself: the same clip gets the same nois
 import io
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +76,43 @@ def distort(clips: pd.DataFrame, distortion: Callable[[np.ndarray], np.ndarray])
         except SerlibError as error:
             raise SerlibError(f"Clip {name}: {error}") from error
     return heard
+
+
+def everyday(voices: Sequence[np.ndarray]) -> dict[str, dict[str, Callable[[np.ndarray], np.ndarray]]]:
+    """Return the distortions that notebook 14 measures, the mildest of a family first.
+
+    Parameters
+    ----------
+    voices
+        Of whom babble is made: clips at 16 kHz.
+
+    Returns
+    -------
+    dict
+        Family -> setting -> a function of one clip.
+
+    Examples
+    --------
+    >>> {family: list(settings) for family, settings in ser.distortions.everyday([]).items()}["room"]
+    ['0.2 s, 0.5 m', '0.4 s, 2 m', '0.8 s, 3 m']
+    """
+    ratios, rooms = (20, 10, 0), ((0.2, 0.5), (0.4, 2), (0.8, 3))
+    return {
+        "white noise": {f"{ratio} dB": partial(add_noise, snr_db=ratio) for ratio in ratios},
+        "babble": {f"{ratio} dB": partial(add_noise, snr_db=ratio, kind="babble", voices=voices) for ratio in ratios},
+        "room": {f"{rt60} s, {far} m": partial(in_room, rt60=rt60, distance=far) for rt60, far in rooms},
+        "line": {
+            "Opus, 16 kbit/s": partial(opus, kbit_s=16),
+            "Opus, 8 kbit/s": partial(opus, kbit_s=8),
+            "telephone": telephone,
+        },
+        "recorder": {
+            "12 dB softer": partial(level, db=-12),
+            "tanh, 20 dB over": partial(tanh, over_db=20),
+            "clipped, 20 dB over": partial(clip, over_db=20),
+        },
+        "speed": {"0.9": partial(speed, factor=0.9), "1.1": partial(speed, factor=1.1)},
+    }
 
 
 def with_copies(

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
 
@@ -74,7 +75,7 @@ def hear(model: Any, clips: pd.DataFrame, sounds: Mapping[str, np.ndarray], name
     heard = {str(clip): np.ascontiguousarray(sounds[clip], dtype=np.float32) for clip in clips.index}
     if isinstance(model, Run):
         labels, profile = model.info["labels"], str(model.info.get("profile") or "")
-        table = _made_once(_content_of(model), heard, partial(_of_run, model))
+        table = _of_run(model, heard)
     elif hasattr(model, "predict_proba"):
         labels, profile = list(model.classes_), ""
         table = _of_classifier(model, heard)
@@ -105,14 +106,6 @@ def _made_once(
     return table
 
 
-def _content_of(run: Run) -> dict[str, str]:
-    """Return what a run's answers depend on: the checksum of each file of its checkpoint."""
-    checkpoint = run.folder / "checkpoint"
-    if not checkpoint.is_dir():
-        raise SerlibError(f"The run of {run.name} holds predictions but no checkpoint; run its notebook to train one.")
-    return {path.name: checksum(path) for path in sorted(checkpoint.iterdir()) if path.is_file()}
-
-
 def _of_classifier(model: Any, sounds: Mapping[str, np.ndarray]) -> np.ndarray:
     """Return the probabilities of a classifier of hand-made features, (clips, classes)."""
     measured = _made_once({"acoustics": acoustics.VERSION}, sounds, _measured)
@@ -133,20 +126,39 @@ def _measured(sounds: Mapping[str, np.ndarray]) -> np.ndarray:
 
 def _of_run(run: Run, sounds: Mapping[str, np.ndarray]) -> np.ndarray:
     """Return the probabilities of a run's model, (clips, classes)."""
-    from serlib.train import backbones, probing
-    from serlib.train import model as models
-
     checkpoint, recipe = run.folder / "checkpoint", recipe_from(run.info)
+    if not checkpoint.is_dir():
+        raise SerlibError(f"The run of {run.name} holds predictions but no checkpoint; run its notebook to train one.")
     heard = {clip: audio.trim(samples) if recipe.trim else samples for clip, samples in sounds.items()}
     if short := [clip for clip, samples in heard.items() if len(samples) < audio.SHORTEST * audio.RATE]:
         raise SerlibError(f"Clip {short[0]} has less than {audio.SHORTEST} s of sound; leave it out.")
-    model, extractor = models.load_trained(checkpoint), backbones.extractor_from(checkpoint)
+    files = {path.name: checksum(path) for path in sorted(checkpoint.iterdir()) if path.is_file()}
     if isinstance(recipe, Probe):
-        features = probing.averages_of((model, extractor), list(heard.values()), recipe)
-        return recipe.head.read(checkpoint / "probe.npz").probabilities(features)
+        del files["probe.npz"]  # probes of one encoder share what it makes of a sound
+        averages = _made_once(files | recipe.measures, heard, partial(_averages, checkpoint, recipe))
+        return recipe.head.read(checkpoint / "probe.npz").probabilities(averages)
+    return _made_once(files, heard, partial(_of_tuned, run, recipe))
+
+
+def _averages(checkpoint: Path, recipe: Probe, sounds: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Return what a frozen encoder makes of each sound, (clips, features)."""
+    from serlib.train import backbones, probing
+    from serlib.train import model as models
+
+    encoder = models.load_trained(checkpoint), backbones.extractor_from(checkpoint)
+    return probing.averages_of(encoder, list(sounds.values()), recipe)
+
+
+def _of_tuned(run: Run, recipe: Recipe, sounds: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Return the probabilities of a fine-tuned model, (clips, classes)."""
+    from serlib.train import backbones
+    from serlib.train import model as models
+
+    checkpoint = run.folder / "checkpoint"
+    model, extractor = models.load_trained(checkpoint), backbones.extractor_from(checkpoint)
     if not models.takes_waveforms(model):
-        return np.stack([probabilities_of(model, extractor, samples) for samples in heard.values()])
-    return _in_batches(model, extractor, run, recipe, heard)
+        return np.stack([probabilities_of(model, extractor, samples) for samples in sounds.values()])
+    return _in_batches(model, extractor, run, recipe, sounds)
 
 
 def _in_batches(model: Any, extractor: Any, run: Run, recipe: Recipe, sounds: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -18,7 +18,7 @@ from serlib.data.splits import Split, stratified_split
 from serlib.errors import SerlibError
 from serlib.files import cache_dir
 from serlib.judge import predictions, voting
-from serlib.train import hearing
+from serlib.train import probing
 from serlib.train.backbones import backbone
 from serlib.train.finetuning import fine_tune
 from serlib.train.hearing import hear
@@ -99,8 +99,8 @@ def test_answers_are_kept_and_a_cut_file_is_made_again(runs, split, monkeypatch)
     few = split.test.iloc[:3]
     sounds = distort(few, same)
     asked = []
-    real = hearing._of_run
-    monkeypatch.setattr(hearing, "_of_run", lambda *given: asked.append(1) or real(*given))
+    real = probing.averages_of
+    monkeypatch.setattr(probing, "averages_of", lambda *given: asked.append(1) or real(*given))
     first = hear(runs["probe"], few, sounds)
     assert hear(runs["probe"], few, sounds).equals(first) and len(asked) == 1
     newest = max((cache_dir() / "heard").iterdir(), key=lambda path: path.stat().st_mtime_ns)
