@@ -168,7 +168,8 @@ def _in_batches(model: Any, extractor: Any, run: Run, recipe: Recipe, sounds: Ma
     from serlib.train import batches
     from serlib.train import model as models
 
-    encoder = models.freeze_convolutions(model)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    encoder = models.freeze_convolutions(model.to(device))
     model.base_model.feature_extractor = models.CachedFeatures()
     order = sorted(sounds, key=lambda clip: len(sounds[clip]))
     size = max(int(run.info.get("clips_at_once") or recipe.batch_size), EVALUATED)
@@ -184,8 +185,7 @@ def _in_batches(model: Any, extractor: Any, run: Run, recipe: Recipe, sounds: Ma
             bool(extractor.return_attention_mask),
             model.config.mask_time_length,
         )
-        batch.pop("labels")
         with torch.inference_mode():
-            logits = model(**batch).logits.float().numpy()
+            logits = model(**{name: values.to(device) for name, values in batch.items()}).logits.float().cpu().numpy()
         answers |= dict(zip(chosen, softmax_of(logits), strict=True))
     return np.stack([answers[clip] for clip in sounds])
