@@ -79,6 +79,7 @@ from .show.plots import plot_against_paper as plot_against_paper
 from .show.plots import plot_agreement as plot_agreement
 from .show.plots import plot_balance as plot_balance
 from .show.plots import plot_confusion as plot_confusion
+from .show.plots import plot_distortions as plot_distortions
 from .show.plots import plot_history as plot_history
 from .show.plots import plot_intervals as plot_intervals
 from .show.plots import plot_jury as plot_jury

@@ -45,4 +45,4 @@ from serlib.exercises.judging import (
 )
 from serlib.exercises.sound import clip_fields, constant_uar, leaks, normalize, slowest, standardize
 from serlib.exercises.start import by_ear, one_clip
-from serlib.exercises.your_turn import defensible, unsure
+from serlib.exercises.your_turn import defensible, snr, unnoticed, unsure

@@ -1327,6 +1327,72 @@ def plot_jury(curves: pd.DataFrame, goal: float | None = None, ax: Axes | None =
 # ---------------------------------------------------------------- shared
 
 
+def plot_distortions(table: pd.DataFrame) -> np.ndarray:
+    """Draw accuracy under distortion, a panel a family and a line a voter, each from the clean clips on (14).
+
+    Parameters
+    ----------
+    table
+        Has the columns voter, family, setting, accuracy, low and high, shares from 0 to 1, in the order in which they
+        are drawn. The family "clean" has one row a voter, with which every line begins. low and high may be missing
+        numbers, where there is no bar.
+
+    Returns
+    -------
+    ndarray
+        The Axes, a panel each.
+
+    Raises
+    ------
+    SerlibError
+        For a table without these columns, and without clean clips.
+
+    Examples
+    --------
+    >>> import matplotlib.pyplot as plt
+    >>> import pandas as pd
+    >>> rows = [("SVM", "clean", "clean", 0.9, 0.8, 1.0), ("SVM", "noise", "20 dB", 0.5, 0.4, 0.6)]
+    >>> columns = ["voter", "family", "setting", "accuracy", "low", "high"]
+    >>> axes = ser.plot_distortions(pd.DataFrame(rows, columns=columns))
+    >>> axes[0].get_title(loc="left"), [label.get_text() for label in axes[0].get_xticklabels()]
+    ('noise', ['clean', '20 dB'])
+    >>> plt.close(axes[0].figure)
+    """
+    table = table_of(
+        table,
+        ["voter", "family", "setting"],
+        "a row for each voter and distortion",
+        numeric=["accuracy", "low", "high"],
+    )
+    clean, families = table[table["family"] == "clean"], [name for name in table["family"].unique() if name != "clean"]
+    if clean.empty or not families:
+        raise SerlibError("the table has no clean clips, or nothing else; give rows of the family clean and of others.")
+    voters = list(table["voter"].unique())
+    columns = min(3, len(families))
+    figure, axes = _figure(-(-len(families) // columns), columns, 2.7, sharey=True, squeeze=False)
+    looks = [GRAY, ACCENT, *OTHER_COLORS]
+    for ax, family in zip(axes.flat, families, strict=False):
+        own = table[table["family"] == family]
+        settings = ["clean", *own["setting"].unique()]
+        for k, voter in enumerate(voters):
+            rows = pd.concat([clean[clean["voter"] == voter], own[own["voter"] == voter]]).set_index("setting")
+            rows = rows.reindex(settings)
+            place = np.arange(len(settings)) + 0.08 * (k - (len(voters) - 1) / 2)
+            bars = [(rows["accuracy"] - rows["low"]).clip(0), (rows["high"] - rows["accuracy"]).clip(0)]
+            look = {"color": looks[k % len(looks)], "marker": MARKERS[k % len(MARKERS)], "markersize": 4.5}
+            ax.errorbar(place, rows["accuracy"], bars, **look, linewidth=1.3, elinewidth=0.8, label=_as_text(voter))
+        ax.set_xticks(range(len(settings)), [_as_text(name).replace(", ", ",\n") for name in settings], fontsize=8)
+        _grid(ax, "y")
+        ax.set_ylim(0, 1.03)
+        ax.yaxis.set_major_formatter(PercentFormatter(1))
+        _finish(ax, family, "", "accuracy" if ax in axes[:, 0] else "")
+    for ax in axes.flat[len(families) :]:
+        ax.set_visible(False)
+    handles, names = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=min(4, len(voters)), frameon=False)
+    return axes.ravel()[: len(families)]
+
+
 def _axes(ax: Axes | None, height: float) -> Axes:
     """Return ``ax``, or the Axes of a new figure."""
     if ax is not None and not isinstance(ax, Axes):
