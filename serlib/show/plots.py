@@ -1358,18 +1358,15 @@ def plot_distortions(table: pd.DataFrame) -> np.ndarray:
     ('noise', ['clean', '20 dB'])
     >>> plt.close(axes[0].figure)
     """
-    table = table_of(
-        table,
-        ["voter", "family", "setting"],
-        "a row for each voter and distortion",
-        numeric=["accuracy", "low", "high"],
-    )
+    names, numbers = ["voter", "family", "setting"], ["accuracy", "low", "high"]
+    table = table_of(table, names, "a row for each voter and distortion", numeric=numbers)
     clean, families = table[table["family"] == "clean"], [name for name in table["family"].unique() if name != "clean"]
     if clean.empty or not families:
         raise SerlibError("the table has no clean clips, or nothing else; give rows of the family clean and of others.")
     voters = list(table["voter"].unique())
     columns = min(3, len(families))
-    figure, axes = _figure(-(-len(families) // columns), columns, 2.7, sharey=True, squeeze=False)
+    lines = -(-len(families) // columns)
+    figure, axes = _figure(lines, columns, 0.6 + 2.2 * lines, sharey=True, squeeze=False)
     looks = [GRAY, ACCENT, *OTHER_COLORS]
     for ax, family in zip(axes.flat, families, strict=False):
         own = table[table["family"] == family]
