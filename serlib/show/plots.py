@@ -7,6 +7,7 @@ the book. Those that need several panels return the array of Axes. Nothing is co
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import Any, Literal
 
 import matplotlib.pyplot as plt
@@ -1378,11 +1379,12 @@ def plot_distortions(table: pd.DataFrame) -> np.ndarray:
             bars = [(rows["accuracy"] - rows["low"]).clip(0), (rows["high"] - rows["accuracy"]).clip(0)]
             look = {"color": looks[k % len(looks)], "marker": MARKERS[k % len(MARKERS)], "markersize": 4.5}
             ax.errorbar(place, rows["accuracy"], bars, **look, linewidth=1.3, elinewidth=0.8, label=_as_text(voter))
-        ax.set_xticks(range(len(settings)), [_as_text(name).replace(", ", ",\n") for name in settings], fontsize=8)
+        ax.set_xticks(range(len(settings)), [_as_text(fill(str(name), 9)) for name in settings])
         _grid(ax, "y")
         ax.set_ylim(0, 1.03)
         ax.yaxis.set_major_formatter(PercentFormatter(1))
         _finish(ax, family, "", "accuracy" if ax in axes[:, 0] else "")
+        ax.tick_params(axis="x", labelsize=8)
     for ax in axes.flat[len(families) :]:
         ax.set_visible(False)
     handles, names = axes[0, 0].get_legend_handles_labels()
