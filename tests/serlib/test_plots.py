@@ -528,6 +528,26 @@ def test_intervals_draw_a_dot_and_its_ends_and_say_where_zero_lies():
     assert [text.get_text() for text in plots.plot_intervals(table / 10, "points", "x").texts] == ["20.0%", "-10.0%"]
 
 
+def test_distortions_draw_a_panel_a_family_and_every_line_begins_with_the_clean_clips():
+    rows = [
+        ("a", "clean", "clean", 0.9, 0.8, 1.0), ("b", "clean", "clean", 0.7, np.nan, np.nan),
+        ("a", "noise", "20 dB", 0.5, 0.4, 0.6), ("b", "noise", "20 dB", 0.6, np.nan, np.nan),
+        ("a", "noise", "0 dB", 0.2, 0.1, 0.3), ("b", "noise", "0 dB", 0.1, np.nan, np.nan),
+        ("a", "line", "telephone", 0.4, 0.3, 0.5), ("b", "line", "telephone", 0.3, np.nan, np.nan),
+    ]  # fmt: skip
+    table = pd.DataFrame(rows, columns=["voter", "family", "setting", "accuracy", "low", "high"])
+    axes = plots.plot_distortions(table)
+    assert [ax.get_title(loc="left") for ax in axes] == ["noise", "line"]
+    assert shown_ticks(axes[0]) and [t.get_text() for t in axes[1].get_xticklabels()] == ["clean", "telephone"]
+    drawn = [[line.lines[0].get_ydata().tolist() for line in ax.containers] for ax in axes]
+    assert drawn == [[[0.9, 0.5, 0.2], [0.7, 0.6, 0.1]], [[0.9, 0.4], [0.7, 0.3]]]
+    ends = axes[0].containers[0].lines[2][0].get_segments()[1][:, 1]
+    np.testing.assert_allclose(ends, [0.4, 0.6])
+    assert [text.get_text() for text in axes[0].figure.legends[0].get_texts()] == ["a", "b"]
+    with pytest.raises(SerlibError, match="no clean clips"):
+        plots.plot_distortions(table[table["family"] != "clean"])
+
+
 def test_reliability_draws_one_panel_each_with_a_diagonal():
     table = metrics.reliability(voter("v", 0.6, 0))
     axes = plots.plot_reliability({"before": table, "after": table})
