@@ -72,18 +72,18 @@ def snr(answer: Any) -> str:
     return "at 0 dB voice and noise are equally strong, and each 10 dB are a factor of ten in power."
 
 
-@exercise('give the letters of the changes that a twin cannot notice, like {"c", "d"}.')
+@exercise('give the letters of the changes that a mini twin cannot notice, like {"c", "e"}.')
 def unnoticed(answer: Any) -> str:
-    """Check which changes vanish where each clip is brought to mean 0 and variance 1: a and b (14)."""
+    """Check which changes vanish where each clip is brought to mean 0 and variance 1: a and d (14)."""
     return settle_letters(
         answer,
-        "ab",
+        "ad",
         "what multiplies every sample alike is divided away again.",
         {
             "a": "a multiplies every sample by the same number, and the normalization divides by it",
-            "b": "b multiplies every sample by the same number, and the normalization divides by it",
-            "c": "c cuts peaks off, which changes the shape of the wave and not only its size",
-            "d": "d takes frequencies away, and no division brings them back",
+            "d": "d multiplies every sample by the same number, and the normalization divides by it",
+            "b": "b cuts peaks off, which changes the shape of the wave and not only its size",
+            "c": "c takes frequencies away, and no division brings them back",
             "e": "e adds echoes, which last longer than the voice",
         },
     )

@@ -1378,7 +1378,7 @@ def plot_distortions(table: pd.DataFrame) -> np.ndarray:
             place = np.arange(len(settings)) + 0.08 * (k - (len(voters) - 1) / 2)
             bars = [(rows["accuracy"] - rows["low"]).clip(0), (rows["high"] - rows["accuracy"]).clip(0)]
             look = {"color": looks[k % len(looks)], "marker": MARKERS[k % len(MARKERS)], "markersize": 4.5}
-            ax.errorbar(place, rows["accuracy"], bars, **look, linewidth=1.3, elinewidth=0.8, label=_as_text(voter))
+            ax.errorbar(place, rows["accuracy"], bars, **look, linewidth=1.3, elinewidth=0.8)
         ax.set_xticks(range(len(settings)), [_as_text(fill(str(name), 9)) for name in settings])
         _grid(ax, "y")
         ax.set_ylim(0, 1.03)
@@ -1387,8 +1387,13 @@ def plot_distortions(table: pd.DataFrame) -> np.ndarray:
         ax.tick_params(axis="x", labelsize=8)
     for ax in axes.flat[len(families) :]:
         ax.set_visible(False)
-    handles, names = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=min(4, len(voters)), frameon=False)
+    figure.legend(
+        axes[0, 0].containers,
+        map(_as_text, voters),
+        loc="outside lower center",
+        ncols=min(4, len(voters)),
+        frameon=False,
+    )
     return axes.ravel()[: len(families)]
 
 

@@ -588,6 +588,10 @@ ODD = [voter_named(name, i) for i, name in enumerate(NAMES)]
 ODD_CORPUS = corpus().replace({"emotion": dict(zip(EMOTIONS, NAMES, strict=True))})
 INTERVALS = pd.DataFrame({"points": 0.1, "low": 0.0, "high": 0.2}, index=NAMES)
 HEARD = pd.DataFrame({"share": 0.5}, corpus().index)
+DISTORTED = pd.concat(
+    pd.DataFrame({"voter": NAMES, "family": name, "setting": name, "accuracy": 0.5, "low": 0.4, "high": 0.6})
+    for name in ("clean", NAMES[0])
+)
 ROW = PAPER.iloc[[0]].assign(title=NAMES[0])
 
 
@@ -617,6 +621,7 @@ FIGURES = {
     "plot_agreement": (lambda: plots.plot_agreement(ODD), NAMES),
     "plot_intervals": (lambda: plots.plot_intervals(INTERVALS, "points", NAMES[1]), NAMES),
     "plot_reliability": (lambda: plots.plot_reliability({NAMES[1]: metrics.reliability(ODD[0])}), NAMES[1:2]),
+    "plot_distortions": (lambda: plots.plot_distortions(DISTORTED), NAMES),
     "plot_jury": (lambda: plots.plot_jury(pd.DataFrame(0.5, index=[0.0, 1.0], columns=NAMES)), NAMES),
 }
 
@@ -653,6 +658,7 @@ DOORS = {
     "plot_intervals": lambda odd: plots.plot_intervals(odd, "points", "points"),
     "plot_reliability": plots.plot_reliability,
     "plot_jury": plots.plot_jury,
+    "plot_distortions": plots.plot_distortions,
 }
 NONSENSE = {
     "nothing": lambda: None, "a text": lambda: "abc", "a number": lambda: 3, "a truth": lambda: True,
