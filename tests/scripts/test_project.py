@@ -188,7 +188,7 @@ def test_serlib_imports_what_it_declares_and_nothing_else():
     imported -= {*sys.stdlib_module_names, "google"}  # google.colab is Colab's own
     declared = {Requirement(line).name for line in PROJECT["dependencies"]}
     modules = {IMPORTED_AS.get(name, name) for name in declared}
-    extras = [line for extra in ("onnx", "track") for line in PROJECT["optional-dependencies"][extra]]
+    extras = [line for extra in ("onnx", "rooms", "track") for line in PROJECT["optional-dependencies"][extra]]
     on_demand = {IMPORTED_AS.get(name, name) for name in (Requirement(line).name for line in extras)}
     undeclared = imported - modules - on_demand
     assert not undeclared
