@@ -21,7 +21,8 @@ import nbformat
 IN_PAGE = {
     "averaged", "collapse", "condorcet", "constant_uar", "defensible", "field",
     "leaks", "lopsided", "majority", "mcnemar", "padding_share", "said_twice",
-    "soften", "traffic", "training_memory", "two_averages", "whole_actors", "wilson",
+    "soften", "traffic", "training_memory", "two_averages", "unnoticed", "whole_actors",
+    "wilson",
 }  # fmt: skip
 SOURCE, BUILT, SITE = Path("build/book-src"), Path("build/book"), Path("build/site")
 

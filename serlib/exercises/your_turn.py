@@ -70,10 +70,10 @@ def averaged(answer: Any) -> str:
     )
 
 
-@exercise("give the gigabytes of all rounds together, a number.")
+@exercise("give the terabytes of all rounds together, a number.")
 def traffic(answer: Any) -> str:
-    """Check the gigabytes of 24 clients, 100 rounds, 94.4 million weights of 4 bytes, both ways: 1,812 (17)."""
-    one = 94.4e6 * 4 * 24 * 100 / 1e9
+    """Check the terabytes of 24 clients, 100 rounds, 94.4 million weights of 4 bytes, both ways: 1.81 (17)."""
+    one = 94.4e6 * 4 * 24 * 100 / 1e12
     return settle(
         number(answer),
         2 * one,
@@ -83,12 +83,12 @@ def traffic(answer: Any) -> str:
             (2 * one / 4, "a weight has 4 bytes."),
             (2 * one / 24, "that is one client; there are 24."),
             (2 * one / 100, "that is one round; there are 100."),
-            (2 * one * 1e9, "those are bytes; divide by 1e9."),
-            (2 * one * 1000, "those are megabytes; divide by 1,000."),
-            (2 * one * 8, "those are gigabits; a byte has 8 bits."),
+            (2 * one * 1e12, "those are bytes; divide by 1e12."),
+            (2 * one * 1000, "those are gigabytes; divide by 1,000."),
+            (2 * one * 8, "those are terabits; a byte has 8 bits."),
         ],
-        "multiply weights, bytes, clients, rounds and the two ways, then divide by 1e9.",
-        tolerance=0.6,
+        "multiply weights, bytes, clients, rounds and the two ways, then divide by 1e12.",
+        tolerance=0.01 * 2 * one,
         share=0.01,
     )
 

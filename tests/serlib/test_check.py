@@ -558,13 +558,13 @@ def test_averaged(capsys, answer, said):
 @pytest.mark.parametrize(
     "answer, said",
     [
-        (906, "one way"), (453, "4 bytes"), (75.5, "24"), (18.1, "one round"), (1.812e12, "bytes"), (1.812e6, "mega"),
-        (14500, "bits"), (5, "multiply"), (None, "Not answered"),
+        (0.906, "one way"), (0.453, "4 bytes"), (0.0755, "24"), (0.0181, "one round"), (1.812e12, "bytes"),
+        (1812, "giga"), (14.5, "bits"), (5, "multiply"), (None, "Not answered"),
     ],
 )  # fmt: skip
 def test_traffic(capsys, answer, said):
-    for gigabytes in (94.4e6 * 4 * 24 * 100 * 2 / 1e9, 1800):
-        assert verdict(capsys, check.traffic, gigabytes)[0]
+    for terabytes in (94.4e6 * 4 * 24 * 100 * 2 / 1e12, 1.8):
+        assert verdict(capsys, check.traffic, terabytes)[0]
     ok, line = verdict(capsys, check.traffic, answer)
     assert not ok and said in line
 
