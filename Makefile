@@ -123,7 +123,7 @@ build/inputs/book: FORCE
 	@echo "$(PROFILE) $(WITH) $(PAGES)" | $(keep)
 
 build/.book: $(EVERY) $(PAGES) $(wildcard $(WITH_DONE:%=%/[0-9][0-9]_*.ipynb)) build/inputs/book \
-  scripts/build_book.py scripts/offline.py scripts/reference.py scripts/slides.py | $(SETUP)
+  scripts/build_book.py scripts/live.py scripts/offline.py scripts/reference.py scripts/slides.py | $(SETUP)
 	@$(VENV) scripts/build_book.py $(DONE) $(WITH_DONE)
 	@touch $@
 
@@ -147,7 +147,7 @@ test-quick: $(SETUP) ## run the tests that need no second each: two minutes, for
 	@$(VENV) -m pytest $(SIDE_BY_SIDE) -m "not slow"
 
 test-book: build/.book ## look at every page of the built book in headless Chromium, print weights and load times
-	@$(VENV) -m pytest tests/book/test_book_site.py tests/scripts/test_pdf.py
+	@$(VENV) -m pytest tests/book/test_book_site.py tests/book/test_speak.py tests/scripts/test_pdf.py
 
 lint: $(SETUP) ## check the code's style and types, and that the notebooks are valid and without outputs
 	@$(VENV) -m ruff check .

@@ -6,6 +6,7 @@ The site appears in build/site only when it was built whole and without a warnin
 """
 
 import ast
+import json
 import re
 import shutil
 import subprocess
@@ -15,6 +16,13 @@ from pathlib import Path
 
 import nbformat
 
+# Checks whose exercise needs Python alone, so that it is answered in the page; the others say "on Colab".
+# tests/scripts/test_build_book.py gives each its solution in a Python without any package.
+IN_PAGE = {
+    "averaged", "collapse", "condorcet", "constant_uar", "defensible", "field",
+    "leaks", "lopsided", "majority", "mcnemar", "padding_share", "said_twice",
+    "soften", "traffic", "training_memory", "two_averages", "whole_actors", "wilson",
+}  # fmt: skip
 SOURCE, BUILT, SITE = Path("build/book-src"), Path("build/book"), Path("build/site")
 
 
@@ -82,6 +90,25 @@ def one_head(html: str) -> str:
     return re.sub(row, joined, html, count=1, flags=re.DOTALL)
 
 
+def mark_exercises(cells: list[nbformat.NotebookNode]) -> None:
+    """Tag the cells that check an answer: whether the page itself can, as `_static/python/try.mjs` wants to know."""
+    for cell in cells:
+        if cell.cell_type == "code" and (check := re.search(r"ser\.check\.(\w+)", cell.source)):
+            where = "answer-here" if check[1] in IN_PAGE else "answer-on-colab"
+            cell.metadata.tags = [*cell.metadata.get("tags", []), where]
+
+
+def checks() -> dict[str, str]:
+    """Return the checks of exercises for a Python without packages: from the path of a file to its text."""
+    folder = Path(__file__).resolve().parents[1] / "serlib"
+    files = {
+        f"serlib/exercises/{path.name}": path.read_text(encoding="utf-8") for path in folder.glob("exercises/*.py")
+    }
+    files["serlib/exercises/__init__.py"] = ""
+    files["serlib/__init__.py"] = "from serlib.exercises import check\n"
+    return files
+
+
 def stage(executed: Path) -> str | None:
     """Copy an executed notebook without the cell that papermill put in: the page shows what the reader opens.
 
@@ -93,6 +120,7 @@ def stage(executed: Path) -> str | None:
     if why := fault(nbformat.read(Path("notebooks", executed.name), as_version=4), notebook):
         return f"notebooks/{executed.name}: {why}; `make execute ONLY={executed.stem[:2]}` runs it again"
     notebook.cells = fold_setup([cell for cell in notebook.cells if not injected(cell)])
+    mark_exercises(notebook.cells)
     for output in (output for cell in notebook.cells for output in cell.get("outputs", [])):
         if "text/markdown" in output.get("data", {}):
             # Names of runs and clips may stand in it: the page shows their letters, and makes no tag of them.
@@ -110,6 +138,7 @@ def main() -> None:
         shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree("book", SOURCE / "book")
     shutil.copytree("_static", SOURCE / "_static")
+    (SOURCE / "_static" / "python" / "checks.json").write_text(json.dumps(checks()), encoding="utf-8")
     shutil.copytree("serlib/show/explorables", SOURCE / "serlib" / "show" / "explorables")
     (SOURCE / "notebooks").mkdir()
     names = [path.name for path in sorted(Path("notebooks").glob("[0-9][0-9]_*.ipynb"))]
@@ -120,12 +149,24 @@ def main() -> None:
     for file in ("_config.yml", "_toc.yml", "scripts/offline.py", "scripts/reference.py"):
         shutil.copy(file, SOURCE / file)
 
+    # What "Speak to the book" listens with is made meanwhile: beside the pages, it costs no minute of its own.
+    live = BUILT.with_name("live")
+    make_live = [sys.executable, str(Path(__file__).with_name("live.py")), str(live)]
+    voters = subprocess.Popen(make_live, stdout=subprocess.DEVNULL)
+
     jupyter_book = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
     options = ["--path-output", str(BUILT), "-W", "-n", "--keep-going", "--quiet"]
     result = subprocess.run([*jupyter_book, "build", str(SOURCE), *options])
     if result.returncode:
+        voters.terminate()
         sys.exit("The book has the faults above, so build/site is as it was.")
+    if voters.wait():
+        sys.exit("The voters of book/speak.md could not be written, so build/site is as it was.")
     html = BUILT / "_build" / "html"
+    speak = html / "_static" / "speak"
+    shutil.copytree(live, speak / "live")
+    player = Path("serlib/show/explorables/sound.js").read_text(encoding="utf-8")
+    (speak / "player.mjs").write_text(f"{player}export {{ sound }};\n", encoding="utf-8")
     decks = [sys.executable, str(Path(__file__).with_name("slides.py")), str(html / "slides")]
     subprocess.run([*decks, *map(str, notebooks)], check=True, stdout=subprocess.DEVNULL)
     shutil.rmtree(SITE, ignore_errors=True)

@@ -43,8 +43,8 @@ def local_badge(app: Sphinx, page: str, source: list[str]) -> None:
     source[0] = source[0].replace(COLAB_BADGE, f"{up}book/images/colab-badge.svg")
 
 
-def leave_out(app: Sphinx, page: str, template: str, context: dict, doctree: nodes.document | None) -> None:
-    """Leave out the scripts that a page has no use for: Thebe always, MathJax where there is no formula."""
+def fit_scripts(app: Sphinx, page: str, template: str, context: dict, doctree: nodes.document | None) -> None:
+    """Give a page the scripts that it has use for: no Thebe, MathJax for formulas, an editor for exercises."""
     context["default_mode"] = "auto"
     idle = ["thebe"] if 'class="math' in context.get("body", "") else ["thebe", "mathjax"]
 
@@ -52,6 +52,9 @@ def leave_out(app: Sphinx, page: str, template: str, context: dict, doctree: nod
         text = f"{script.filename or ''} {script.attributes.get('body', '')}".lower()
         return not any(name in text for name in idle)
 
+    if re.search(r'class="cell[^"]* tag_answer-', context.get("body", "")):
+        # Where an exercise can be answered in the page; Python itself is fetched when the first one is tried.
+        app.add_js_file("python/try.mjs", type="module")
     context["script_files"] = list(filter(used, context["script_files"]))
 
 
@@ -81,6 +84,6 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_js_file(None, body=EARLY_THEME, priority=100)
     app.add_js_file(None, body=REACHABLE)
     app.connect("source-read", local_badge)
-    app.connect("html-page-context", leave_out, priority=900)
+    app.connect("html-page-context", fit_scripts, priority=900)
     app.connect("build-finished", finish)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

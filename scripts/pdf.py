@@ -25,7 +25,7 @@ body { background: #fff; }
 .chapter { break-before: page; }
 .cover { height: 230mm; display: flex; flex-direction: column; justify-content: center; }
 .cover h1 { font-size: 4em; }
-.copybtn, .toggle-button, audio, .ser-browse .menus, .ser-ear { display: none !important; }
+.copybtn, .toggle-button, audio, .ser-browse .menus, .ser-ear, .ser-speak { display: none !important; }
 .sound { display: block; font-style: italic; }
 figure, img, tr, .verdict { break-inside: avoid; }
 /* A heading's bookmark would lose the space at which the heading breaks into two lines, were it not kept; and it would

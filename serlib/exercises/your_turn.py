@@ -78,6 +78,6 @@ def traffic(answer: Any) -> str:
             (2 * one * 8, "those are gigabits; a byte has 8 bits."),
         ],
         "multiply weights, bytes, clients, rounds and the two ways, then divide by 1e9.",
-        tolerance=0.01 * 2 * one,
+        tolerance=0.6,
         share=0.01,
     )

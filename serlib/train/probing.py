@@ -16,11 +16,10 @@ from serlib.errors import SerlibError, demand
 from serlib.files import atomic_path, cache_dir, key_of
 from serlib.judge import predictions
 from serlib.train.backbones import Backbone, extractor_of
-from serlib.train.recipes import Probe
+from serlib.train.recipes import QUIET, Probe
 from serlib.train.run import Result, Run, Runs, Work, found_or_made, processes, work_on
 
 CODE = 1  # raise it when the same clip would give other averages, or they another head
-QUIET = 6  # seconds to which Whisper's clips are padded at least
 
 Encoder: TypeAlias = tuple[Any, Any]  # transformers' model and its feature extractor
 

@@ -12,6 +12,8 @@ from serlib.data.splits import Split
 from serlib.errors import SerlibError, in_short, nearest
 from serlib.train.heads import Fitted, Logistic
 
+QUIET = 6  # seconds to which a probe pads Whisper's clips at least
+
 
 def setting(default: Any, rule: str, **bounds: Any) -> Any:
     """Return a dataclass field that knows what may stand in it: a rule of ``_RULES``, and its bounds or choices."""

@@ -103,6 +103,45 @@ class Run:
 
         return sharing.push_to_hub(self, repo, private)
 
+    def export_onnx(self, path: Path | str, precision: str = "float32") -> Path:
+        """Write the model as one ONNX file that hears a clip and answers with probabilities (12).
+
+        Its input ``samples`` is one clip as float32 of shape (1, n) at 16 kHz, of any length from 0.1 s up (Whisper: to
+        30 s), its output ``probabilities`` has shape (1, classes). What comes before the network is in the graph, but
+        for resampling and trimming: the file's metadata say whether and how silence is to be cut, and labels, corpus
+        and license. Sums are done in float32, whatever the precision of the file.
+
+        Parameters
+        ----------
+        path
+            The file to write, such as "model.onnx".
+        precision
+            Of the weights in the file: "float32", "float16" in half of the bytes, or "int8" in a quarter.
+
+        Returns
+        -------
+        Path
+            Where the file is.
+
+        Raises
+        ------
+        SerlibError
+            For a run without a checkpoint, another precision, a path that cannot be written, a model that is larger
+            than one file may be, and where a package that it needs is not installed (``pip install "serlib[onnx]"``).
+
+        References
+        ----------
+        ONNX, an open format for models: https://onnx.ai.
+
+        Examples
+        --------
+        >>> run = ser.load_run("results/laptop/stratified/whisper-tiny.en")
+        >>> run.export_onnx("whisper.onnx", precision="int8")  # of a run that you have trained  # doctest: +SKIP
+        """
+        from serlib.train import export
+
+        return export.export_onnx(self, path, precision)
+
     def __repr__(self) -> str:
         return (
             f"{self.name} on {self.info['corpus']}, split {self.info['split']}: "

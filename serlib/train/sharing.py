@@ -75,12 +75,11 @@ def model_card(run: Any) -> str:  # a Run, whose own module asks this one
         EvalResult("audio-classification", corpus, corpus, kind, round(value, 4), dataset_split=split)
         for kind, value in (("accuracy", right), ("recall", uar))
     ]
-    # No name of a license is better than a wrong one.
     data = ModelCardData(
         model_name=_one_line(run.name),
         library_name="transformers",
         pipeline_tag="audio-classification",
-        license=LICENSES.get(known or "", "other"),
+        license=license_of(run),
         tags=["speech-emotion-recognition"],
         eval_results=results,
         **({"base_model": place} if on_hub else {}),
@@ -122,6 +121,11 @@ def model_card(run: Any) -> str:  # a Run, whose own module asks this one
 
 Start: {_as_markdown(start)}. Versions: {versions}.
 """
+
+
+def license_of(run: Any) -> str:
+    """Return the license that a run's corpus asks for, "other" where nobody knows: better than a wrong one."""
+    return LICENSES.get(_known_corpus(run) or "", "other")
 
 
 def _license_of(checkpoint: str) -> str:

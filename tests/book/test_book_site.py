@@ -405,3 +405,57 @@ def test_the_confusion_matrix_plays_the_cell_that_is_pressed(browser, origin):
     assert 0.5 < box.locator("audio").evaluate(PLAY) < 10
     assert visit.faults == [] and visit.abroad == []
     visit.close()
+
+
+@pytest.fixture(scope="module")
+def exercise(browser, origin):
+    """The exercise "write the vote" of notebook 09, with its editor open."""
+    visit = Visit(browser, origin, "notebooks/09_ensemble_voting.html")
+    asked: list[str] = []
+    visit.page.on("request", lambda request: asked.append(request.url.rpartition("/")[2]))
+    cell = visit.page.locator(".cell.tag_answer-here", has_text="majority")
+    visit.early = [name for name in asked if "pyodide" in name or "stdlib" in name]
+    cell.get_by_role("button", name="Try it here").click()
+    visit.asked, visit.cell = asked, cell
+    yield visit
+    visit.close()
+
+
+def answered(exercise, code: str) -> str:
+    """What the page says of an answer."""
+    exercise.cell.get_by_role("textbox").fill(code)
+    exercise.cell.get_by_role("button", name="Check").click()
+    done = re.compile(r"^(?!Python is coming|Running)(?=.)", re.DOTALL)
+    status = exercise.cell.get_by_role("status")
+    status.filter(has_text=done).wait_for()
+    return status.inner_text()
+
+
+def test_an_exercise_is_answered_in_the_page(exercise):
+    """By the check of the notebook, in a Python that the site itself holds and that nobody has loaded before."""
+    assert exercise.early == []
+    wrong = "def majority(labels):\n    return labels[0]\n\n\nser.check.majority(majority);"
+    assert answered(exercise, wrong).startswith("Not yet: for the jury sad, happy, happy happy has most votes")
+    right = wrong.replace("labels[0]", "max(sorted(set(labels)), key=labels.count)")
+    assert answered(exercise, right).startswith("Right: all 7 juries")
+    assert answered(exercise, "ser.check.nothing()\n").startswith("AttributeError") and exercise.abroad == []
+    assert "pyodide.asm.wasm.gz" in exercise.asked and exercise.faults == []
+
+
+def test_a_loop_without_an_end_is_stopped_and_the_next_answer_is_heard(exercise):
+    assert "never ends" in answered(exercise, "while True:\n    pass")
+    assert answered(exercise, "print(6 * 7)") == "42"
+
+
+def test_the_editor_of_an_exercise_is_accessible(exercise):
+    faults = exercise.axe()
+    assert not faults, "\n".join(faults)
+
+
+def test_every_exercise_says_where_it_is_answered():
+    """A button, or a word that it takes Colab; the exercises of both kinds are many."""
+    tags = [
+        cell["class"] for page in CHAPTERS for cell in soup(page).select(".cell") if "ser.check." in cell.get_text()
+    ]
+    here, colab = (sum(f"tag_answer-{where}" in tag for tag in tags) for where in ("here", "on-colab"))
+    assert here + colab == len(tags) and here >= 16 and colab >= 10

@@ -15,12 +15,17 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 SCRIPT = Path(__file__).parents[2] / "scripts" / "build_book.py"
 
 
-@pytest.fixture(scope="module")
-def build_book():
-    spec = importlib.util.spec_from_file_location("build_book", SCRIPT)
+def load(name: str):
+    """A script as a module; scripts import each other."""
+    spec = importlib.util.spec_from_file_location(name, SCRIPT.with_name(f"{name}.py"))
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def build_book():
+    return load("build_book")
 
 
 @pytest.fixture
@@ -128,8 +133,31 @@ def test_a_table_has_one_row_of_heads(build_book):
         assert build_book.one_head(html) == html
 
 
+def test_the_page_checks_what_needs_python_alone(build_book, tmp_path, monkeypatch):
+    """The solution of each such exercise passes in a Python without packages, and that of no other does."""
+    monkeypatch.syspath_prepend(SCRIPT.parent)
+    edition = load("editions").edition
+    for path, text in build_book.checks().items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text, encoding="utf-8")
+    begin = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import serlib as ser\n"
+    passed, tagged = set(), {}
+    for path in sorted((SCRIPT.parents[1] / "notebooks").glob("[0-9][0-9]_*.ipynb")):
+        cells = edition(nbformat.read(path, as_version=4), "instructor").cells
+        build_book.mark_exercises(cells)
+        for cell in cells:
+            if cell.cell_type == "code" and (check := re.search(r"ser\.check\.(\w+)", cell.source)):
+                command = [sys.executable, "-I", "-S", "-c", begin + cell.source]
+                result = subprocess.run(command, capture_output=True, text=True)
+                passed |= {check[1]} if result.stdout.startswith("Right: ") and not result.returncode else set()
+                tagged[check[1]] = cell.metadata.tags
+    assert passed == build_book.IN_PAGE
+    assert {name for name, tags in tagged.items() if "answer-here" in tags} == passed
+    assert all(("answer-here" in tags) != ("answer-on-colab" in tags) for tags in tagged.values()) and len(tagged) > 30
+
+
 def test_the_build_names_every_notebook_that_has_to_run_again(source, executed, tmp_path):
-    for folder in ("book", "_static", "serlib/show/explorables", "notebooks", "executed", "scripts"):
+    for folder in ("book", "_static/python", "serlib/show/explorables", "notebooks", "executed", "scripts"):
         (tmp_path / folder).mkdir(parents=True)
     for name in ("00_first", "05_fifth", "09_ninth"):
         nbformat.write(source, tmp_path / "notebooks" / f"{name}.ipynb")
