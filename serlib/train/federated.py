@@ -102,9 +102,13 @@ def read_client(path: Path | str) -> Client:
 
     Examples
     --------
-    >>> ser.federated.read_client("nowhere.npz")
-    Traceback (most recent call last):
-    serlib.errors.SerlibError: nowhere.npz holds no clips of a client; write them with federated.write_client.
+    >>> import numpy as np
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     client = ser.federated.Client("actor 07", np.ones((3, 2)), np.zeros(3, int))
+    ...     ser.federated.write_client(client, f"{folder}/07.npz")
+    ...     ser.federated.read_client(f"{folder}/07.npz").name
+    'actor 07'
     """
     path = given_path(path)
     try:

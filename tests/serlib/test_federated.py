@@ -144,6 +144,18 @@ def test_bad_clients_get_a_sentence(x, corpus):
         federated.clients(x, corpus, LABELS[:2], by="actor")
 
 
+def test_a_client_comes_back_out_of_its_file_and_another_file_is_none(x, corpus, tmp_path):
+    [client] = federated.clients(x, corpus, LABELS, by="one")
+    federated.write_client(client, tmp_path / "all.npz")
+    back = federated.read_client(tmp_path / "all.npz")
+    assert back.name == "all" and np.array_equal(back.x, client.x) and np.array_equal(back.y, client.y)
+    np.savez(tmp_path / "other.npz", x=client.x)
+    (tmp_path / "cut.npz").write_bytes((tmp_path / "all.npz").read_bytes()[:200])
+    for name in ("other.npz", "cut.npz", "nowhere.npz"):
+        with pytest.raises(SerlibError, match=f"{name} holds no clips of a client"):
+            federated.read_client(tmp_path / name)
+
+
 def test_own_averages_are_scikit_learns_of_each_actors_training_clips(x, corpus):
     from sklearn.preprocessing import StandardScaler
 
