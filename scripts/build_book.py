@@ -19,8 +19,9 @@ import nbformat
 # Checks whose exercise needs Python alone, so that it is answered in the page; the others say "on Colab".
 # tests/scripts/test_build_book.py gives each its solution in a Python without any package.
 IN_PAGE = {
-    "collapse", "condorcet", "constant_uar", "defensible", "field", "leaks", "lopsided", "majority",
-    "mcnemar", "padding_share", "said_twice", "soften", "training_memory", "two_averages", "whole_actors", "wilson",
+    "averaged", "collapse", "condorcet", "constant_uar", "defensible", "field",
+    "leaks", "lopsided", "majority", "mcnemar", "padding_share", "said_twice",
+    "soften", "traffic", "training_memory", "two_averages", "whole_actors", "wilson",
 }  # fmt: skip
 SOURCE, BUILT, SITE = Path("build/book-src"), Path("build/book"), Path("build/site")
 

@@ -9,7 +9,7 @@ for candidate in "${1:-python3.13}" "$HOME"/.pyenv/versions/3.13*/bin/python3.13
 done
 "$python" --version
 "$python" -m venv --clear build/colab
-build/colab/bin/python -m pip install -qq --disable-pip-version-check -c requirements-colab.txt '.[execute]'
+build/colab/bin/python -m pip install -qq --disable-pip-version-check -c requirements-colab.txt '.[execute,rooms]'
 
 # A home of its own: runs of the other environment would be loaded instead of trained. That is what four of the six are
 # for, where `make execute` has trained them: other versions must read its runs. One of each kind of norm is trained here.

@@ -92,7 +92,8 @@ def tables(table: pd.DataFrame) -> str:
     # The best voter is the one of the best validation accuracy, split by split.
     best = shares.loc["validation", list(SHORT.values())].idxmax(axis=1)
     gain, low, high = mean_difference(test, "vote", pd.Series([row[best[row["seed"]]] for _, row in test.iterrows()]))
-    lines.append(f"\nvote minus its best voter: {100 * gain:+.1f} points ({100 * low:+.1f} to {100 * high:+.1f})")
+    ends = f"{100 * low:+.1f} to {100 * high:+.1f}"
+    lines.append(f"\nThe vote minus its best voter: {100 * gain:+.1f} points ({ends}).")
     return "\n".join(lines)
 
 

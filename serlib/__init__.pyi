@@ -3,6 +3,7 @@
 from .data import acoustics as acoustics
 from .data import audio as audio
 from .data import corpus as corpus
+from .data import distortions as distortions
 from .data import splits as splits
 from .data import synth as synth
 from .data.acoustics import acoustic_features as acoustic_features
@@ -13,6 +14,8 @@ from .data.audio import trim as trim
 from .data.audit import audit as audit
 from .data.corpus import from_csv as from_csv
 from .data.corpus import regroup_by_emotion as regroup_by_emotion
+from .data.distortions import distort as distort
+from .data.distortions import with_copies as with_copies
 from .data.listeners import listeners as listeners
 from .data.ravdess import EMOTIONS as EMOTIONS
 from .data.ravdess import STATEMENTS as STATEMENTS
@@ -76,6 +79,7 @@ from .show.plots import plot_against_paper as plot_against_paper
 from .show.plots import plot_agreement as plot_agreement
 from .show.plots import plot_balance as plot_balance
 from .show.plots import plot_confusion as plot_confusion
+from .show.plots import plot_distortions as plot_distortions
 from .show.plots import plot_history as plot_history
 from .show.plots import plot_intervals as plot_intervals
 from .show.plots import plot_jury as plot_jury
@@ -100,6 +104,7 @@ from .train.backbones import SIX as SIX
 from .train.backbones import backbone as backbone
 from .train.classify import classify as classify
 from .train.finetuning import fine_tune as fine_tune
+from .train.hearing import hear as hear
 from .train.planner import plan as plan
 from .train.planner import plan_all as plan_all
 from .train.probing import layer_averages as layer_averages

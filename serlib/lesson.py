@@ -514,12 +514,13 @@ class Lesson:
         return predictions.read(self._in_results(f"{name}/predictions.csv"))
 
     def answers(self, name: str) -> pd.DataFrame:
-        """Return what `make leaderboard` committed of systems that were asked many times, answers alone (11).
+        """Return what is committed of systems that were asked many times, answers alone (11, 14).
 
         Parameters
         ----------
         name
-            "luck" for thirty random splits, "enrolled" for clips of the tested voice enrolled.
+            "luck" for thirty random splits, "enrolled" for clips of the tested voice enrolled, "rooms-known" and
+            "rooms-new" for distorted clips of known voices and of new ones, as scripts/rooms.py asked (14).
 
         Returns
         -------
@@ -543,8 +544,8 @@ class Lesson:
         if (path := self._in_results(f"answers/{safe_name(name)}.csv")).is_file():
             return pd.read_csv(path, index_col="clip", dtype=str)
         raise SerlibError(
-            f'There are no answers called {name!r:.60} of profile {self.profile}; ser.start("laptop") has luck and '
-            "enrolled."
+            f'There are no answers called {name!r:.60} of profile {self.profile}; ser.start("laptop") has luck, '
+            "enrolled, rooms-known and rooms-new."
         )
 
     def listeners(self, name: str) -> pd.DataFrame:

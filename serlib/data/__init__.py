@@ -3,5 +3,5 @@
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
-    __name__, ["acoustics", "audio", "audit", "corpus", "ravdess", "splits", "synth"]
+    __name__, ["acoustics", "audio", "audit", "corpus", "distortions", "ravdess", "splits", "synth"]
 )

@@ -1,8 +1,18 @@
-"""Checks of the exercises of the part "Your turn": notebooks 12 and 17."""
+"""Checks of the exercises of the part "Your turn": notebooks 12, 14 and 17."""
 
 from typing import Any
 
-from serlib.exercises.verdicts import NotYet, exercise, kind_of, number, result_of, settle, settle_letters
+from serlib.exercises.verdicts import (
+    NotYet,
+    exercise,
+    kind_of,
+    near,
+    number,
+    reason,
+    result_of,
+    settle,
+    settle_letters,
+)
 
 
 @exercise("give your function itself, say; it takes a row of probabilities and a threshold and returns a word.")
@@ -78,6 +88,52 @@ def traffic(answer: Any) -> str:
             (2 * one * 8, "those are gigabits; a byte has 8 bits."),
         ],
         "multiply weights, bytes, clients, rounds and the two ways, then divide by 1e9.",
-        tolerance=0.01 * 2 * one,
+        tolerance=0.6,
         share=0.01,
+    )
+
+
+@exercise("give your function itself, snr; it takes the samples of a voice and of a noise, and returns dB.")
+def snr(answer: Any) -> str:
+    """Check a student's signal-to-noise ratio in dB: ten times the logarithm of the ratio of mean powers (14)."""
+    import numpy as np
+
+    random = np.random.default_rng(14)
+    noise = random.standard_normal(4000)
+    for voice, hiss in ((0.5 * noise, 0.05 * random.standard_normal(8000)), (noise, noise), (0.1 * noise, noise)):
+        ratio = np.mean(voice**2) / np.mean(hiss**2)
+        given = number(result_of(answer, voice.copy(), hiss.copy()), "one number of dB is wanted", "your function")
+        if not near(given, 10 * np.log10(ratio), 0.01):
+            mistakes = [
+                (-10 * np.log10(ratio), "that is the noise over the voice; the voice comes first."),
+                (
+                    5 * np.log10(ratio),
+                    "that is ten times the logarithm of amplitudes; take powers, which are squared.",
+                ),
+                (20 * np.log10(ratio), "20 goes with amplitudes; a ratio of powers takes 10."),
+                (10 * np.log(ratio), "that is the natural logarithm; dB take the one to base 10."),
+                (ratio, "that is the ratio itself; ten times its logarithm to base 10 makes it dB."),
+                (
+                    10 * np.log10(np.sum(voice**2) / np.sum(hiss**2)),
+                    "sums grow with the length of a clip; compare mean powers.",
+                ),
+            ]
+            raise NotYet(reason(given, mistakes, "divide the mean of the squares of both, then 10 log10.", 0.01))
+    return "at 0 dB voice and noise are equally strong, and each 10 dB are a factor of ten in power."
+
+
+@exercise('give the letters of the changes that a mini twin cannot notice, like {"c", "e"}.')
+def unnoticed(answer: Any) -> str:
+    """Check which changes vanish where each clip is brought to mean 0 and variance 1: a and d (14)."""
+    return settle_letters(
+        answer,
+        "ad",
+        "what multiplies every sample alike is divided away again.",
+        {
+            "a": "a multiplies every sample by the same number, and the normalization divides by it",
+            "d": "d multiplies every sample by the same number, and the normalization divides by it",
+            "b": "b cuts peaks off, which changes the shape of the wave and not only its size",
+            "c": "c takes frequencies away, and no division brings them back",
+            "e": "e adds echoes, which last longer than the voice",
+        },
     )

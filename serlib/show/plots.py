@@ -7,6 +7,7 @@ the book. Those that need several panels return the array of Axes. Nothing is co
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import Any, Literal
 
 import matplotlib.pyplot as plt
@@ -1325,6 +1326,75 @@ def plot_jury(curves: pd.DataFrame, goal: float | None = None, ax: Axes | None =
 
 
 # ---------------------------------------------------------------- shared
+
+
+def plot_distortions(table: pd.DataFrame) -> np.ndarray:
+    """Draw accuracy under distortion, a panel a family and a line a voter, each from the clean clips on (14).
+
+    Parameters
+    ----------
+    table
+        Has the columns voter, family, setting, accuracy, low and high, shares from 0 to 1, in the order in which they
+        are drawn. The family "clean" has one row a voter, with which every line begins. low and high may be missing
+        numbers, where there is no bar.
+
+    Returns
+    -------
+    ndarray
+        The Axes, a panel each.
+
+    Raises
+    ------
+    SerlibError
+        For a table without these columns, and without clean clips.
+
+    Examples
+    --------
+    >>> import matplotlib.pyplot as plt
+    >>> import pandas as pd
+    >>> rows = [("SVM", "clean", "clean", 0.9, 0.8, 1.0), ("SVM", "noise", "20 dB", 0.5, 0.4, 0.6)]
+    >>> columns = ["voter", "family", "setting", "accuracy", "low", "high"]
+    >>> axes = ser.plot_distortions(pd.DataFrame(rows, columns=columns))
+    >>> axes[0].get_title(loc="left"), [label.get_text() for label in axes[0].get_xticklabels()]
+    ('noise', ['clean', '20 dB'])
+    >>> plt.close(axes[0].figure)
+    """
+    names, numbers = ["voter", "family", "setting"], ["accuracy", "low", "high"]
+    table = table_of(table, names, "a row for each voter and distortion", numeric=numbers)
+    clean, families = table[table["family"] == "clean"], [name for name in table["family"].unique() if name != "clean"]
+    if clean.empty or not families:
+        raise SerlibError("the table has no clean clips, or nothing else; give rows of the family clean and of others.")
+    voters = list(table["voter"].unique())
+    columns = min(3, len(families))
+    lines = -(-len(families) // columns)
+    figure, axes = _figure(lines, columns, 0.6 + 2.2 * lines, sharey=True, squeeze=False)
+    looks = [GRAY, ACCENT, *OTHER_COLORS]
+    for ax, family in zip(axes.flat, families, strict=False):
+        own = table[table["family"] == family]
+        settings = ["clean", *own["setting"].unique()]
+        for k, voter in enumerate(voters):
+            rows = pd.concat([clean[clean["voter"] == voter], own[own["voter"] == voter]]).set_index("setting")
+            rows = rows.reindex(settings)
+            place = np.arange(len(settings)) + 0.08 * (k - (len(voters) - 1) / 2)
+            bars = [(rows["accuracy"] - rows["low"]).clip(0), (rows["high"] - rows["accuracy"]).clip(0)]
+            look = {"color": looks[k % len(looks)], "marker": MARKERS[k % len(MARKERS)], "markersize": 4.5}
+            ax.errorbar(place, rows["accuracy"], bars, **look, linewidth=1.3, elinewidth=0.8)
+        ax.set_xticks(range(len(settings)), [_as_text(fill(str(name), 9)) for name in settings])
+        _grid(ax, "y")
+        ax.set_ylim(0, 1.03)
+        ax.yaxis.set_major_formatter(PercentFormatter(1))
+        _finish(ax, family, "", "accuracy" if ax in axes[:, 0] else "")
+        ax.tick_params(axis="x", labelsize=8)
+    for ax in axes.flat[len(families) :]:
+        ax.set_visible(False)
+    figure.legend(
+        axes[0, 0].containers,
+        map(_as_text, voters),
+        loc="outside lower center",
+        ncols=min(4, len(voters)),
+        frameon=False,
+    )
+    return axes.ravel()[: len(families)]
 
 
 def _axes(ax: Axes | None, height: float) -> Axes:

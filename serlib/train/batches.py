@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -111,7 +111,7 @@ def features_of(work: Work[Recipe], encoder: Any, extractor: Any) -> dict[str, A
     folder = cache_dir() / "features" / key_of(depends)
     if not _is_whole(folder):
         shutil.rmtree(folder, ignore_errors=True)
-        make = partial(_encoded, sounds=sounds, encoder=encoder, extractor=extractor)
+        make = partial(encoded, sounds=sounds, encoder=encoder, extractor=extractor)
         with atomic_path(folder, folder=True) as fresh:
             columns = datasets.Features(
                 clip=datasets.Value("string"),
@@ -147,7 +147,7 @@ def _is_whole(folder: Path) -> bool:
         return False
 
 
-def _encoded(sounds: audio.Clips, encoder: Any, extractor: Any) -> Iterator[dict[str, Any]]:
+def encoded(sounds: Mapping[str, np.ndarray], encoder: Any, extractor: Any) -> Iterator[dict[str, Any]]:
     """Yield each clip normalized on its own, through the frozen encoder: (channels x frames,) float32, flat."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     if encoder is not None:

@@ -79,7 +79,7 @@ def classify(run: Run, paths: Sequence[Path | str], enrolled: Sequence[Path | st
             head = head.enrolled(features[len(paths) :])
         table = head.probabilities(features[: len(paths)])
     else:
-        table = np.stack([_probabilities(model, extractor, samples) for samples in sounds])
+        table = np.stack([probabilities_of(model, extractor, samples) for samples in sounds])
     return pd.DataFrame(table, index=[given_path(path).stem for path in paths], columns=run.info["labels"])
 
 
@@ -91,7 +91,7 @@ def _listed(paths: Sequence[Path | str]) -> list[Path | str]:
     return list(paths)
 
 
-def _probabilities(model: Any, extractor: Any, samples: np.ndarray) -> np.ndarray:
+def probabilities_of(model: Any, extractor: Any, samples: np.ndarray) -> np.ndarray:
     """Return the probabilities of one clip, (classes,)."""
     import torch
 

@@ -6,12 +6,16 @@ regression on what ``standardized`` returns, whose last feature is 1, so that th
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
 
 from serlib.data.splits import Split
 from serlib.errors import SerlibError, nearest
+from serlib.files import atomic_path, given_path
 from serlib.train.heads import softmax_of
 
 CUTS = ("one", "actor", "even", "unequal", "emotion")  # how clips can be dealt out to clients
@@ -52,6 +56,64 @@ class Client:
 
     def __len__(self) -> int:
         return len(self.y)
+
+
+def write_client(client: Client, path: Path | str) -> None:
+    """Write a client's clips into one .npz file, for the telephone that they belong to.
+
+    Parameters
+    ----------
+    client
+        Its name, features and class numbers.
+    path
+        The file.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     client = ser.federated.Client("actor 07", np.ones((3, 2)), np.zeros(3, int))
+    ...     ser.federated.write_client(client, f"{folder}/07.npz")
+    ...     len(ser.federated.read_client(f"{folder}/07.npz"))
+    3
+    """
+    with atomic_path(path) as fresh:
+        np.savez(fresh, name=client.name, x=client.x, y=client.y)
+
+
+def read_client(path: Path | str) -> Client:
+    """Return what ``write_client`` wrote.
+
+    Parameters
+    ----------
+    path
+        The file.
+
+    Returns
+    -------
+    Client
+        With its clips.
+
+    Raises
+    ------
+    SerlibError
+        For a file that is not there or holds no clips of a client.
+
+    Examples
+    --------
+    >>> ser.federated.read_client("nowhere.npz")
+    Traceback (most recent call last):
+    serlib.errors.SerlibError: nowhere.npz holds no clips of a client; write them with federated.write_client.
+    """
+    path = given_path(path)
+    try:
+        with open(path, "rb") as file, np.load(BytesIO(file.read()), allow_pickle=False) as kept:
+            return Client(str(kept["name"]), kept["x"], kept["y"])
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+        if isinstance(error, SerlibError):  # a client without clips
+            raise
+        raise SerlibError(f"{path} holds no clips of a client; write them with federated.write_client.") from error
 
 
 def standardized(features: pd.DataFrame, split: Split, own: bool = False) -> pd.DataFrame:

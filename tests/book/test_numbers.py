@@ -6,6 +6,8 @@ fold, and pools the folds.
 """
 
 import re
+import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -24,6 +26,8 @@ PAGES = [
 INVENTED = re.compile(
     r"^( *)(`{3,}|~{3,}).*?^\1\2|<details.*?</details>|^#+ Exercise.*?(?=^#|\Z)", re.MULTILINE | re.DOTALL
 )
+# What a command prints from committed answers stands between two comments, as it was printed.
+PRINTED = re.compile(r"<!-- printed by (scripts/\S+\.py.*?) -->\n(.*?)\n<!-- until here -->", re.DOTALL)
 MEASURES = {"accuracy": metrics.accuracy, "UAR": metrics.unweighted_average_recall}
 CLAIM = re.compile(r"(\d+(?:\.\d+)?)(?: %)?(?: accuracy| UAR)? ?<!-- results/(\S+) (accuracy|UAR) -->")
 NUMBER = re.compile(r"\d(?: ?%| points?\b)")
@@ -72,7 +76,15 @@ def faults(text: str) -> list[str]:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: f"{page.parent.name}/{page.stem}")
 def test_numbers_in_prose_agree_with_the_committed_results(page, markdown):
-    assert faults(INVENTED.sub("", markdown(page))) == []
+    assert faults(PRINTED.sub("", INVENTED.sub("", markdown(page)))) == []
+
+
+def test_what_a_command_printed_it_prints_today(markdown):
+    blocks = [block for page in PAGES for block in PRINTED.findall(markdown(page))]
+    assert blocks
+    for command, text in blocks:
+        run = subprocess.run([sys.executable, *command.split()], cwd=ROOT, capture_output=True, text=True, check=True)
+        assert run.stdout.strip() == text
 
 
 def test_results_are_claimed_somewhere(markdown):

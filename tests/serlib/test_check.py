@@ -39,7 +39,7 @@ KNOWN = {check.by_ear: (HEARD,), check.one_clip: (72,), check.slowest: (LENGTHS,
 
 def test_every_check_of_every_part_is_there_by_its_name():
     made = {name: one for part in PARTS for name, one in vars(part).items() if hasattr(one, "__wrapped__")}
-    assert made == {one.__name__: one for one in CHECKS} and len(made) == 38
+    assert made == {one.__name__: one for one in CHECKS} and len(made) == 40
 
 
 class Awkward:
@@ -734,4 +734,37 @@ def test_collapse(capsys, function, said):
 def test_purity(capsys, function, said):
     assert verdict(capsys, check.purity, lambda phone, group: pd.crosstab(phone, group).max().sum() / len(phone))[0]
     ok, line = verdict(capsys, check.purity, function)
+    assert not ok and said in line
+
+
+def ratio_of(voice: np.ndarray, noise: np.ndarray) -> float:
+    return np.mean(voice**2) / np.mean(noise**2)
+
+
+@pytest.mark.parametrize(
+    "function, said",
+    [
+        (lambda voice, noise: 10 * np.log10(ratio_of(noise, voice)), "the voice comes first"),
+        (lambda voice, noise: 5 * np.log10(ratio_of(voice, noise)), "take powers"),
+        (lambda voice, noise: 20 * np.log10(ratio_of(voice, noise)), "20 goes with amplitudes"),
+        (lambda voice, noise: 10 * np.log(ratio_of(voice, noise)), "natural logarithm"),
+        (ratio_of, "the ratio itself"),
+        (lambda voice, noise: 10 * np.log10(np.sum(voice**2) / np.sum(noise**2)), "sums grow"),
+        (lambda voice, noise: 3.0, "divide the mean"),
+        (lambda voice, noise: "loud", "one number of dB"),
+        (7, "without calling it"),
+    ],
+)
+def test_snr(capsys, function, said):
+    assert verdict(capsys, check.snr, lambda voice, noise: 10 * np.log10(ratio_of(voice, noise)))[0]
+    ok, line = verdict(capsys, check.snr, function)
+    assert not ok and said in line
+
+
+@pytest.mark.parametrize(
+    "answer, said", [("a", "d multiplies"), ("abd", "b cuts"), ("acd", "c takes"), ("ade", "e adds"), (2, "an int")]
+)
+def test_unnoticed(capsys, answer, said):
+    assert verdict(capsys, check.unnoticed, {"a", "d"})[0]
+    ok, line = verdict(capsys, check.unnoticed, answer)
     assert not ok and said in line

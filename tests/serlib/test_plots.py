@@ -535,6 +535,26 @@ def test_intervals_draw_a_dot_and_its_ends_and_say_where_zero_lies():
     assert [text.get_text() for text in plots.plot_intervals(table / 10, "points", "x").texts] == ["20.0%", "-10.0%"]
 
 
+def test_distortions_draw_a_panel_a_family_and_every_line_begins_with_the_clean_clips():
+    rows = [
+        ("a", "clean", "clean", 0.9, 0.8, 1.0), ("b", "clean", "clean", 0.7, np.nan, np.nan),
+        ("a", "noise", "20 dB", 0.5, 0.4, 0.6), ("b", "noise", "20 dB", 0.6, np.nan, np.nan),
+        ("a", "noise", "0 dB", 0.2, 0.1, 0.3), ("b", "noise", "0 dB", 0.1, np.nan, np.nan),
+        ("a", "line", "telephone", 0.4, 0.3, 0.5), ("b", "line", "telephone", 0.3, np.nan, np.nan),
+    ]  # fmt: skip
+    table = pd.DataFrame(rows, columns=["voter", "family", "setting", "accuracy", "low", "high"])
+    axes = plots.plot_distortions(table)
+    assert [ax.get_title(loc="left") for ax in axes] == ["noise", "line"]
+    assert shown_ticks(axes[0]) and [t.get_text() for t in axes[1].get_xticklabels()] == ["clean", "telephone"]
+    drawn = [[line.lines[0].get_ydata().tolist() for line in ax.containers] for ax in axes]
+    assert drawn == [[[0.9, 0.5, 0.2], [0.7, 0.6, 0.1]], [[0.9, 0.4], [0.7, 0.3]]]
+    ends = axes[0].containers[0].lines[2][0].get_segments()[1][:, 1]
+    np.testing.assert_allclose(ends, [0.4, 0.6])
+    assert [text.get_text() for text in axes[0].figure.legends[0].get_texts()] == ["a", "b"]
+    with pytest.raises(SerlibError, match="no clean clips"):
+        plots.plot_distortions(table[table["family"] != "clean"])
+
+
 def test_reliability_draws_one_panel_each_with_a_diagonal():
     table = metrics.reliability(voter("v", 0.6, 0))
     axes = plots.plot_reliability({"before": table, "after": table})
@@ -575,6 +595,10 @@ ODD = [voter_named(name, i) for i, name in enumerate(NAMES)]
 ODD_CORPUS = corpus().replace({"emotion": dict(zip(EMOTIONS, NAMES, strict=True))})
 INTERVALS = pd.DataFrame({"points": 0.1, "low": 0.0, "high": 0.2}, index=NAMES)
 HEARD = pd.DataFrame({"share": 0.5}, corpus().index)
+DISTORTED = pd.concat(
+    pd.DataFrame({"voter": NAMES, "family": name, "setting": name, "accuracy": 0.5, "low": 0.4, "high": 0.6})
+    for name in ("clean", NAMES[0])
+)
 ROW = PAPER.iloc[[0]].assign(title=NAMES[0])
 
 
@@ -604,6 +628,7 @@ FIGURES = {
     "plot_agreement": (lambda: plots.plot_agreement(ODD), NAMES),
     "plot_intervals": (lambda: plots.plot_intervals(INTERVALS, "points", NAMES[1]), NAMES),
     "plot_reliability": (lambda: plots.plot_reliability({NAMES[1]: metrics.reliability(ODD[0])}), NAMES[1:2]),
+    "plot_distortions": (lambda: plots.plot_distortions(DISTORTED), NAMES),
     "plot_jury": (lambda: plots.plot_jury(pd.DataFrame(0.5, index=[0.0, 1.0], columns=NAMES)), NAMES),
 }
 
@@ -640,6 +665,7 @@ DOORS = {
     "plot_intervals": lambda odd: plots.plot_intervals(odd, "points", "points"),
     "plot_reliability": plots.plot_reliability,
     "plot_jury": plots.plot_jury,
+    "plot_distortions": plots.plot_distortions,
 }
 NONSENSE = {
     "nothing": lambda: None, "a text": lambda: "abc", "a number": lambda: 3, "a truth": lambda: True,

@@ -132,7 +132,7 @@ def batch_of(row: Backbone, lengths: list[int]) -> tuple[torch.nn.Module, dict, 
     rng = np.random.default_rng(0)
     # loudness differs, so that normalizing over clips or padding would show
     sounds = {str(i): (rng.standard_normal(n) * 10.0**-i).astype(np.float32) for i, n in enumerate(lengths)}
-    clips = list(batches._encoded(sounds, net.base_model.feature_extractor, extractor_of(row)))
+    clips = list(batches.encoded(sounds, net.base_model.feature_extractor, extractor_of(row)))
     batch = collated(clips, net, row.needs_mask)
     net.base_model.feature_extractor = model.CachedFeatures()
     return net, batch, clips
@@ -282,7 +282,7 @@ def test_clips_are_normalized_alone_before_they_are_padded():
 
     extractor = AutoFeatureExtractor.from_pretrained(TWINS / "wav2vec2-large")
     encoder = model.load(backbone("wav2vec2-large-mini"), ("a", "b")).base_model.feature_extractor
-    both = list(batches._encoded({"a": sound, "b": sound / 10}, encoder, extractor))
+    both = list(batches.encoded({"a": sound, "b": sound / 10}, encoder, extractor))
     np.testing.assert_allclose(both[0]["features"], both[1]["features"], atol=1e-3)
 
 

@@ -68,6 +68,8 @@ def right(corpus) -> dict[Callable, list]:
     subsets = pd.DataFrame({"size": [1, 1, 2], "validation_accuracy": 0.5, "test_accuracy": [0.4, 0.5, 0.6]})
     intervals = pd.DataFrame({"accuracy": [0.5], "low": [0.4], "high": [0.6]}, index=["one"])
     jury = pd.DataFrame({"three": [0.9, 0.8]}, index=[0.0, 1.0])
+    distorted = pd.DataFrame({"voter": "SVM", "family": ["clean", "noise"], "setting": ["clean", "20 dB"]})
+    distorted = distorted.assign(accuracy=0.5, low=0.4, high=0.6)
     return {
         plots.colors: [["sad"]],
         plots.plot_waveform: [TONE, RATE, "a tone", "sad", None],
@@ -75,6 +77,7 @@ def right(corpus) -> dict[Callable, list]:
         plots.plot_pitch: [TONE, RATE, "a tone", "sad", None],
         plots.plot_balance: [corpus, None],
         plots.plot_prosody: [corpus, "pitch", None],
+        plots.plot_distortions: [distorted],
         plots.plot_history: [runs[0]],
         plots.plot_confusion: [runs[0], "test"],
         plots.plot_probabilities: [pd.Series({"sad": 0.4, "calm": 0.6}), "sad", None],
