@@ -18,6 +18,7 @@ from serlib.files import atomic_path, cache_dir, key_of
 
 HOP, WINDOW, BANDS = 320, 800, 80  # samples: a frame every 20 ms, 50 ms wide, so that the bands show the pitch too
 CROP, BATCH = 64, 16  # frames of a crop (1.28 s), crops of a batch
+CODE = 1  # raise it when the same beginning would end elsewhere
 TRIED = 20  # steps that are taken before what was kept may be loaded
 
 
@@ -188,7 +189,7 @@ def pretrain(
         nn.utils.clip_grad_norm_(weights, 5.0)
         optimizer.step()
         schedule.step()
-        history.append({"step": step, "loss": loss.item(), "hits": hits})
+        history.append({"step": step, "loss": loss.item(), "hits": float(hits)})
         if step == TRIED < steps:
             kept = _place(modules, material, steps, history)
             if kept.is_file():
@@ -220,5 +221,11 @@ def _place(
         for row in rows:
             digest.update(row.numpy().tobytes())
     digest.update(torch.get_rng_state().numpy().tobytes())
-    depends = {"state": digest.hexdigest(), "steps": steps, "history": history, "torch": torch.__version__}
+    depends = {
+        "code": CODE,
+        "state": digest.hexdigest(),
+        "steps": steps,
+        "history": history,
+        "torch": torch.__version__,
+    }
     return cache_dir() / "pretraining" / f"{key_of(depends)}.pt"
