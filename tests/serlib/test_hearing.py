@@ -25,7 +25,7 @@ from serlib.train.hearing import hear
 from serlib.train.probing import probe
 from serlib.train.recipes import Probe, Recipe
 
-QUICK = Recipe(epochs=1, batch_size=8, accumulation=1, learning_rate=1e-3, eval_every=4, trim=True, precision="fp32")
+QUICK = Recipe(epochs=1, batch_size=8, accumulation=1, learning_rate=1e-3, eval_every=9, trim=True, precision="fp32")
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def own_cache(home, monkeypatch) -> Path:
 
 @pytest.fixture
 def split(spoken_dir) -> Split:
-    corpus = ravdess(spoken_dir)
+    corpus = ravdess(spoken_dir).query("statement == 1")  # half of the clips teach the same here, in half of the time
     corpus.attrs |= {"name": "mini", "synthetic": True}
     return stratified_split(corpus, test_size=0.25, validation_size=0.2)
 
