@@ -89,7 +89,7 @@ def run(server: str, settings: dict[str, object], more: Sequence[str]) -> None:
     )
     with TemporaryDirectory() as home:
         lines = ["[superlink]", 'default = "ours"', "[superlink.ours]", f'address = "{server}"', "insecure = true"]
-        Path(home, "config.toml").write_text("\n".join(lines) + "\n")
+        Path(home, "config.toml").write_text("\n".join(lines) + "\n", encoding="utf-8")
         if started("flwr", "run", str(APP), "ours", "--stream", "--run-config", told, more=more, FLWR_HOME=home):
             raise SerlibError(f"The server at {server} did not take the app; what Flower says stands above.")
 

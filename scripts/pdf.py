@@ -30,7 +30,7 @@ body { background: #fff; }
 figure, img, tr, .verdict { break-inside: avoid; }
 /* A heading's bookmark would lose the space at which the heading breaks into two lines, were it not kept; and it would
    have its words twice where letters stick out of a low line at the top of a page. */
-h1, h2, h3 { break-after: avoid; white-space: pre-wrap; line-height: 1.4; }
+h1, h2, h3 { break-after: avoid; white-space: break-spaces; line-height: 1.4; }
 img, svg { max-width: 100%; }
 pre, div.highlight pre { white-space: pre-wrap; overflow-wrap: anywhere; overflow: visible; }
 .scroll, .pst-scrollable-table-container, div[style*="overflow-x"] { overflow: visible !important; }

@@ -292,7 +292,7 @@ def test_committed_predictions_are_of_the_parts_that_their_splits_name(ravdess_n
             if plan.name != "stratified" and not plan.name.startswith("without-statement"):
                 assert not set(plan.test["actor"]) & {*plan.train["actor"], *plan.validation["actor"]}
     shelves = {folder.name for folder in (ROOT / "results" / "laptop").iterdir() if folder.is_dir()}
-    assert shelves == {plan.name for plan in plans} | {"prices", "answers", "listeners"}
+    assert shelves == {plan.name for plan in plans} | {"prices", "answers", "listeners", "federated"}
 
 
 @pytest.mark.slow
