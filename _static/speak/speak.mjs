@@ -184,6 +184,7 @@ function record() {
   return take("your voice", async () => {
     status.textContent = "Asking for the microphone …";
     live.hidden = false;
+    status.scrollIntoView({ block: "nearest" });
     try {
       return await recorded(SECONDS, (piece, rate, share) => {
         status.textContent = "Speak now.";

@@ -61,7 +61,10 @@ def exercise(hint: str) -> Callable[[Callable[..., str]], Callable[..., bool]]:
     def decorate(check: Callable[..., str]) -> Callable[..., bool]:
         @functools.wraps(check)
         def answered(answer: Any = None, *known: Any) -> bool:
-            if _is_nothing(answer) or _is_untouched(answer):
+            if _is_untouched(answer):
+                print("Not answered yet: your function returns nothing so far; write your code where ... stands.")
+                return False
+            if _is_nothing(answer):
                 print(f"Not answered yet: {hint}")
                 return False
             try:
