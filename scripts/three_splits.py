@@ -11,10 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from sklearn.calibration import CalibratedClassifierCV
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
-from sklearn.svm import SVC
+from rooms import svm_of
 
 import serlib as ser
 from serlib.files import atomic_path
@@ -28,16 +25,8 @@ SHORT = dict(zip(ser.SIX, NAMES, strict=True))
 
 
 def svm(split: ser.splits.Split, features: pd.DataFrame) -> pd.DataFrame:
-    """Return the SVM of notebook 02 as a voter: its C chosen on validation."""
-    x, y = features.loc[split.train.index], split.train["emotion"]
-    heard = features.loc[split.validation.index]
-
-    def fitted(C: float):
-        return make_pipeline(StandardScaler(), SVC(C=C)).fit(x, y)
-
-    scores = {C: fitted(C).score(heard, split.validation["emotion"]) for C in (0.03, 0.1, 0.3, 1, 3, 10, 30, 100)}
-    model = make_pipeline(StandardScaler(), SVC(C=max(scores, key=scores.__getitem__)))
-    model = CalibratedClassifierCV(model, ensemble=False).fit(x, y)
+    """Return the SVM of notebook 02 as a voter."""
+    model = svm_of(split, features)
     sheets = [
         ser.predictions.make(rows, model.predict_proba(features.loc[rows.index]), model.classes_, part)
         for part, rows in (("validation", split.validation), ("test", split.test))
