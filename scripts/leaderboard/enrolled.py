@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from ridge import KernelRidge, RidgeProbe, search, tune_temperature
+from ridge import KernelRidge, RidgeProbe, trials
 from sklearn.metrics import log_loss
 
 import serlib as ser
-from serlib.train.heads import REGULARIZATION, Logistic, softmax_of, voice_of
+from serlib.train.heads import REGULARIZATION, Logistic, voice_of
 
 SPEEDS = (0.9, 1.0, 1.1)
 AVERAGES = (RidgeProbe(trim=True, speeds=SPEEDS), RidgeProbe(trim=True, speeds=SPEEDS, pooling="loudness"))
@@ -88,11 +88,8 @@ def members(features: Features, clips: pd.DataFrame) -> list[Member]:
 
 def _ridge(x: np.ndarray, y: np.ndarray, actors: np.ndarray) -> KernelRidge:
     """Return the kernel ridge whose settings have the lowest loss on voices held out."""
-    tried = []
-    for gamma, alpha, _, scores in search(x, y, actors):
-        factor = tune_temperature(scores, y)
-        tried.append((log_loss(y, softmax_of(scores * factor)), gamma, alpha, factor))
-    return KernelRidge.fit(x, y, *min(tried)[1:])
+    settings, *_ = min(trials(x, y, actors), key=lambda tried: log_loss(y, tried[2]))
+    return KernelRidge.fit(x, y, **settings)
 
 
 def draws(own: pd.DataFrame, seed: int) -> Iterator[tuple[int, int, pd.Index]]:

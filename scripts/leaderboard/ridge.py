@@ -112,6 +112,19 @@ def tune_temperature(scores: np.ndarray, labels: np.ndarray) -> float:
     return 1 / temperature(scores, labels, bounds=(np.exp(-5), np.exp(2)))
 
 
+def trials(
+    features: np.ndarray, labels: np.ndarray, groups: np.ndarray, actors: np.ndarray | None = None
+) -> Iterator[tuple[dict[str, float], np.ndarray, np.ndarray]]:
+    """Yield what `search` does as settings and two tables of probabilities.
+
+    The first table is of the training clips as they were learned, the second held out. Both have one temperature.
+    """
+    for gamma, alpha, own, scores in search(features, labels, groups, actors):
+        factor = tune_temperature(scores, labels)
+        settings = {"gamma": gamma, "alpha": alpha, "temperature": factor}
+        yield settings, softmax_of(own * factor), softmax_of(scores * factor)
+
+
 def _prepared(features: np.ndarray, actors: np.ndarray | None) -> dict[str, np.ndarray]:
     """Return the clips as they go into the kernel, ``support``, and what leads there: the first fields of the class."""
     mean, scale = features.mean(0), features.std(0) + 1e-8
@@ -162,6 +175,14 @@ class RidgeProbe(Probe):
         if not self.speeds or min(self.speeds) <= 0:
             raise SerlibError(f"The probe's speeds are {self.speeds}; give at least one, each greater than 0.")
 
+    def __str__(self) -> str:
+        return (
+            f"frozen encoder, {self.pooling} of {self.layers} layers, kernel ridge regression"
+            + (f", at speeds {', '.join(f'{speed:g}' for speed in self.speeds)}" if len(self.speeds) > 1 else "")
+            + ", centered" * self.centered
+            + ", trimmed" * self.trim
+        )
+
     def averaged_layers(self, layers: int) -> list[int]:
         return [0] if self.layers == "first" else super().averaged_layers(layers)
 
@@ -186,11 +207,9 @@ class RidgeProbe(Probe):
         voices = actors if self.centered and known else None
         train, labels = x["train"].astype(float), y["train"]
         settings, rows = [], []
-        for step, (gamma, alpha, own, scores) in enumerate(search(train, labels, groups, voices), 1):
-            factor = tune_temperature(scores, labels)
-            own, scores = softmax_of(own * factor), softmax_of(scores * factor)
-            rows.append(history_row(step, step, own, labels, scores, labels))
-            settings.append({"gamma": gamma, "alpha": alpha, "temperature": factor})
+        for step, (tried, own, held_out) in enumerate(trials(train, labels, groups, voices), 1):
+            rows.append(history_row(step, step, own, labels, held_out, labels))
+            settings.append(tried)
         best = int(np.argmin([row["eval_loss"] for row in rows]))
         trial = KernelRidge.fit(train, labels, **settings[best], actors=voices)
         if voices is not None:

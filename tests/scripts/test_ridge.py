@@ -147,3 +147,9 @@ def test_unseen_voices_are_held_out_whole(spoken, tmp_path):
 def test_probe_refuses_what_has_no_meaning(change):
     with pytest.raises(SerlibError, match=next(iter(change))):
         RidgeProbe(**change)
+
+
+def test_a_ridge_probe_says_what_its_head_is():
+    assert str(RidgeProbe()) == "frozen encoder, mean+std of all layers, kernel ridge regression, centered"
+    tried = str(RidgeProbe(speeds=(0.9, 1.0, 1.1), centered=False, trim=True))
+    assert tried == "frozen encoder, mean+std of all layers, kernel ridge regression, at speeds 0.9, 1, 1.1, trimmed"
