@@ -2,6 +2,7 @@
 
 from .data import acoustics as acoustics
 from .data import audio as audio
+from .data import corpora as corpora
 from .data import corpus as corpus
 from .data import distortions as distortions
 from .data import splits as splits
@@ -12,6 +13,10 @@ from .data.audio import clips as clips
 from .data.audio import read as read
 from .data.audio import trim as trim
 from .data.audit import audit as audit
+from .data.corpora import CORPORA as CORPORA
+from .data.corpora import from_names as from_names
+from .data.corpora import join as join
+from .data.corpora import load_corpus as load_corpus
 from .data.corpus import from_csv as from_csv
 from .data.corpus import regroup_by_emotion as regroup_by_emotion
 from .data.distortions import distort as distort
@@ -24,6 +29,7 @@ from .data.ravdess import parse_name as parse_name
 from .data.ravdess import ravdess as ravdess
 from .data.splits import actor_folds as actor_folds
 from .data.splits import actor_split as actor_split
+from .data.splits import corpus_splits as corpus_splits
 from .data.splits import leakage as leakage
 from .data.splits import leave_one_actor_out as leave_one_actor_out
 from .data.splits import leave_one_statement_out as leave_one_statement_out
