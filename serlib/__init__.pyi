@@ -2,7 +2,6 @@
 
 from .data import acoustics as acoustics
 from .data import audio as audio
-from .data import corpora as corpora
 from .data import corpus as corpus
 from .data import distortions as distortions
 from .data import splits as splits
@@ -42,6 +41,9 @@ from .judge import metrics as metrics
 from .judge import paper as paper
 from .judge import predictions as predictions
 from .judge import voting as voting
+from .judge.dimensions import VALENCE_AROUSAL as VALENCE_AROUSAL
+from .judge.dimensions import concordance as concordance
+from .judge.dimensions import on_the_map as on_the_map
 from .judge.importing import import_predictions as import_predictions
 from .judge.metrics import accuracy as accuracy
 from .judge.metrics import beside_listeners as beside_listeners
@@ -97,6 +99,7 @@ from .show.plots import plot_prosody as plot_prosody
 from .show.plots import plot_reliability as plot_reliability
 from .show.plots import plot_spectrogram as plot_spectrogram
 from .show.plots import plot_subsets as plot_subsets
+from .show.plots import plot_through as plot_through
 from .show.plots import plot_votes as plot_votes
 from .show.plots import plot_waveform as plot_waveform
 from .train import backbones as backbones
@@ -111,6 +114,7 @@ from .train.backbones import backbone as backbone
 from .train.classify import classify as classify
 from .train.finetuning import fine_tune as fine_tune
 from .train.hearing import hear as hear
+from .train.hearing import listen_through as listen_through
 from .train.planner import plan as plan
 from .train.planner import plan_all as plan_all
 from .train.probing import layer_averages as layer_averages

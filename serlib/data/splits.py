@@ -561,7 +561,8 @@ def corpus_splits(corpus: pd.DataFrame, n_folds: int = 5, random_state: int = 10
     Raises
     ------
     SerlibError
-        For a corpus that was not joined, clips without an actor, and a part that would lack a class.
+        For a corpus that was not joined, clips without an actor, and a training part that would lack a class. A test
+        part may lack one: it is pooled with the others.
 
     Examples
     --------
@@ -590,7 +591,7 @@ def corpus_splits(corpus: pd.DataFrame, n_folds: int = 5, random_state: int = 10
 
     def split(title: str, taught: Iterable[str], test: pd.Index) -> Split:
         train, validation = (pd.Index([c for name in taught for c in whole[name][part]]) for part in (0, 1))
-        return _with_every_class(_split_of_clips(title, corpus, train, validation, test), **_BY_FOLD)
+        return _split_of_clips(title, corpus, train, validation, test)
 
     others = {name: [other for other in groups if other != name] for name in groups}
     elsewhere = {name: split(f"{name}-elsewhere", [name], corpus.index[corpus["corpus"] != name]) for name in groups}
@@ -606,8 +607,7 @@ def _folds_of_speakers(name: str, corpus: pd.DataFrame, n_folds: int, random_sta
     splits = []
     for number, test in enumerate(_dealt(corpus, n_folds, random_state), 1):
         train, validation = _taught(corpus.drop(test), random_state)
-        title = f"{name}-fold{number}"
-        splits.append(_with_every_class(_split_of_clips(title, corpus, train, validation, test), **_BY_FOLD))
+        splits.append(_split_of_clips(f"{name}-fold{number}", corpus, train, validation, test))
     return splits
 
 
