@@ -1437,10 +1437,12 @@ def plot_through(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     palette = colors(labels)
     ax = _axes(ax, 3.0)
     middles = ((table["start"] + table["end"]) / 2).to_numpy()
-    areas = ax.stackplot(
-        middles, table[columns].to_numpy(float).T, colors=list(palette.values()), labels=list(map(_as_text, labels))
-    )
-    edges = np.concatenate([[table["start"].iloc[0]], (middles[1:] + middles[:-1]) / 2, [table["end"].iloc[-1]]])
+    shares, names = table[columns].to_numpy(float).T, list(map(_as_text, labels))
+    ends = table["start"].iloc[0], table["end"].iloc[-1]
+    # The first and the last piece are all there is to say of the two ends.
+    times, shares = np.r_[ends[0], middles, ends[1]], np.c_[shares[:, :1], shares, shares[:, -1:]]
+    areas = ax.stackplot(times, shares, colors=list(palette.values()), labels=names)
+    edges = np.r_[ends[0], (middles[1:] + middles[:-1]) / 2, ends[1]]
     for heard, left, right in zip(table["heard"], edges[:-1], edges[1:], strict=True):
         if heard in palette or heard == "not sure":
             ax.axvspan(left, right, 0, 0.08, color=palette.get(heard, "#c4c7cc"), linewidth=0)
@@ -1449,7 +1451,7 @@ def plot_through(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     ax.yaxis.set_major_formatter(PercentFormatter(1))
     ax.set_yticks([0, 0.5, 1])
     _legend(ax, keys)
-    return _finish(ax, "", "time (s)", "probability", xlim=(edges[0], edges[-1]), ylim=(-0.09, 1))
+    return _finish(ax, "", "time (s)", "probability", xlim=ends, ylim=(-0.09, 1))
 
 
 # ---------------------------------------------------------------- shared
