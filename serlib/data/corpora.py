@@ -18,7 +18,7 @@ from serlib.data.corpus import NAMES, NUMBERS, as_corpus, from_folder
 from serlib.errors import SerlibError, demand, nearest
 from serlib.files import given_path, named_folder
 
-Codes = Mapping[str, Mapping[str, str]]
+Codes = Mapping[str, Mapping[str, str | None]]
 _GROUPS = (*NAMES, *NUMBERS)
 
 

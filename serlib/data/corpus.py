@@ -34,7 +34,7 @@ _SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab"}
 _EMBEDDED = re.compile(r"[/\\]mini-v\d+(-[a-z]+)?[/\\]Actor_")  # where the embedded corpus lies in the cache
 
 
-def seconds_of(path: str | Path) -> float:
+def _seconds_of(path: str | Path) -> float:
     """Return how long a sound file is, in seconds. Raises SerlibError as ``audio.header`` does."""
     header = audio.header(path)
     return header.frames / header.rate
@@ -109,7 +109,7 @@ def _readable(rows: dict[str, dict[str, Any]], folder: Path, misnamed: list[str]
     unreadable: dict[str, str] = {}
     for row in rows.values():
         try:
-            row["seconds"] = seconds_of(row["path"])
+            row["seconds"] = _seconds_of(row["path"])
         except SerlibError as error:
             unreadable[row["path"]] = str(error)
     if misnamed:
@@ -194,7 +194,7 @@ def as_corpus(frame: pd.DataFrame) -> pd.DataFrame:
         raise SerlibError(f"clip {clip} has no emotion; fill it in or leave the clip out.")
     if "seconds" not in corpus or not is_float_dtype(corpus["seconds"].dtype) or corpus["seconds"].hasnans:
         known = pd.to_numeric(corpus.get("seconds", pd.Series(None, corpus.index, float)), errors="coerce")
-        seconds = [seconds_of(path) if pd.isna(s) else s for path, s in zip(corpus["path"], known, strict=True)]
+        seconds = [_seconds_of(path) if pd.isna(s) else s for path, s in zip(corpus["path"], known, strict=True)]
         corpus = corpus.assign(seconds=pd.Series(seconds, corpus.index, float))
     attrs = {"name": "", "synthetic": None, "misnamed": [], "unreadable": {}} | frame.attrs
     attrs["name"] = str(attrs["name"] or "unnamed")
@@ -357,7 +357,7 @@ def from_csv(path: Path | str, labels: Sequence[str] | None = None) -> pd.DataFr
         seen.add(file)
         row["path"] = str(file)
         try:
-            row["seconds"] = seconds_of(file)
+            row["seconds"] = _seconds_of(file)
         except SerlibError as error:
             unreadable.append(f"line {line}: {error}")
     if unreadable:
