@@ -341,3 +341,10 @@ def test_joined_corpora_train_a_probe_and_a_network(two, tmp_path):
     for run in (probed, tuned):
         assert run.info["corpus"] == "ours and theirs" and set(run.predictions["clip"]) <= set(joined.index)
         assert ser.load_run(run.folder).predictions.equals(run.predictions)
+
+
+@pytest.mark.parametrize("place", ["mini-v2", "mini-v2-german"])
+def test_clips_that_serlib_spoke_say_so_in_any_language(place):
+    paths = [f"/cache/{place}/Actor_01/{name}.wav" for name in "ab"]
+    frame = pd.DataFrame({"path": paths, "emotion": ["sad", "calm"], "seconds": 2.0})
+    assert ser.corpus.as_corpus(frame).attrs["synthetic"] is True
