@@ -84,7 +84,7 @@ CORPORA = {
         "It is downloaded from Zenodo, https://doi.org/10.5281/zenodo.1188976.",
     ),
     "emodb": Source(
-        "EmoDB", "German", 10, 535, "actors", "CC BY 4.0 in the edition of 2024, before it free for research",
+        "EmoDB", "German", 10, 535, "actors", "CC BY 4.0 (edition of 2024)",
         "Get it from https://doi.org/10.5281/zenodo.17651657 (Burkhardt et al. 2005).",
         r"(?P<actor>\d\d)(?P<statement>[ab]\d\d)(?P<emotion>[WLEAFTN])(?P<repetition>[a-z])",
         {
