@@ -10,43 +10,15 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import pandas as pd
-
 import serlib as ser
-from serlib.errors import SerlibError
-from serlib.files import atomic_path, given_path
+from serlib.files import atomic_path
 from serlib.train.kept import keep_voter
 
 RESULTS = Path(__file__).parents[1] / "results" / "laptop" / "listeners" / "emodb"
-# The sixth letter of a name: the first of the German word. The labels are those of RAVDESS where it has the emotion.
-EMOTIONS = {
-    "W": "angry", "L": "bored", "E": "disgust", "A": "fearful", "F": "happy", "T": "sad", "N": "neutral",
-}  # fmt: skip
-WOMEN = {"08", "09", "13", "14", "16"}
-
-
-def emodb(folder: Path) -> pd.DataFrame:
-    """Return EmoDB as a corpus: ``03a01Fa`` is speaker 03, sentence a01, emotion F (Freude), version a."""
-    files = [
-        path for path in sorted(folder.rglob("*")) if path.suffix in (".wav", ".flac") and path.stem[5:6] in EMOTIONS
-    ]
-    if not files:
-        raise SerlibError(f"{folder} holds no clips of EmoDB, named like 03a01Fa.wav; give another folder.")
-    names = [path.stem for path in files]
-    rows = {
-        "path": list(map(str, files)),
-        "actor": [name[:2] for name in names],
-        "sex": ["female" if name[:2] in WOMEN else "male" for name in names],
-        "emotion": [EMOTIONS[name[5]] for name in names],
-        "seconds": [ser.corpus.seconds_of(path) for path in files],
-    }
-    corpus = pd.DataFrame(rows, index=pd.Index(names, name="clip"))
-    corpus.attrs = {"name": "emodb", "synthetic": False}
-    return corpus
 
 
 def main(folder: str) -> None:
-    corpus, lesson = emodb(given_path(folder)), ser.start("laptop")
+    corpus, lesson = ser.load_corpus("emodb", folder), ser.start("laptop")
     runs = replace(lesson.runs, folder=lesson.runs / "listeners")  # RAVDESS has splits of the same names
     splits = ser.leave_one_actor_out(corpus)
     folds = [ser.probe(lesson.backbone("frozen"), split, lesson.probe_recipe, runs) for split in splits]

@@ -12,6 +12,10 @@ from .data.audio import clips as clips
 from .data.audio import read as read
 from .data.audio import trim as trim
 from .data.audit import audit as audit
+from .data.corpora import CORPORA as CORPORA
+from .data.corpora import from_names as from_names
+from .data.corpora import join as join
+from .data.corpora import load_corpus as load_corpus
 from .data.corpus import from_csv as from_csv
 from .data.corpus import regroup_by_emotion as regroup_by_emotion
 from .data.distortions import distort as distort
@@ -24,6 +28,7 @@ from .data.ravdess import parse_name as parse_name
 from .data.ravdess import ravdess as ravdess
 from .data.splits import actor_folds as actor_folds
 from .data.splits import actor_split as actor_split
+from .data.splits import corpus_splits as corpus_splits
 from .data.splits import leakage as leakage
 from .data.splits import leave_one_actor_out as leave_one_actor_out
 from .data.splits import leave_one_statement_out as leave_one_statement_out
@@ -36,6 +41,9 @@ from .judge import metrics as metrics
 from .judge import paper as paper
 from .judge import predictions as predictions
 from .judge import voting as voting
+from .judge.dimensions import VALENCE_AROUSAL as VALENCE_AROUSAL
+from .judge.dimensions import concordance as concordance
+from .judge.dimensions import on_the_map as on_the_map
 from .judge.importing import import_predictions as import_predictions
 from .judge.metrics import accuracy as accuracy
 from .judge.metrics import beside_listeners as beside_listeners
@@ -91,6 +99,7 @@ from .show.plots import plot_prosody as plot_prosody
 from .show.plots import plot_reliability as plot_reliability
 from .show.plots import plot_spectrogram as plot_spectrogram
 from .show.plots import plot_subsets as plot_subsets
+from .show.plots import plot_through as plot_through
 from .show.plots import plot_votes as plot_votes
 from .show.plots import plot_waveform as plot_waveform
 from .train import backbones as backbones
@@ -105,6 +114,7 @@ from .train.backbones import backbone as backbone
 from .train.classify import classify as classify
 from .train.finetuning import fine_tune as fine_tune
 from .train.hearing import hear as hear
+from .train.hearing import listen_through as listen_through
 from .train.planner import plan as plan
 from .train.planner import plan_all as plan_all
 from .train.probing import layer_averages as layer_averages

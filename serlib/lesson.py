@@ -514,13 +514,14 @@ class Lesson:
         return predictions.read(self._in_results(f"{name}/predictions.csv"))
 
     def answers(self, name: str) -> pd.DataFrame:
-        """Return what is committed of systems that were asked many times, answers alone (11, 14).
+        """Return what is committed of systems that were asked many times, answers alone (11, 14, 16).
 
         Parameters
         ----------
         name
             "luck" for thirty random splits, "enrolled" for clips of the tested voice enrolled, "rooms-known" and
-            "rooms-new" for distorted clips of known voices and of new ones, as scripts/rooms.py asked (14).
+            "rooms-new" for distorted clips of known voices and of new ones, as scripts/rooms.py asked (14), "corpora"
+            for three corpora that were learned on and tested, as scripts/corpora.py asked (16).
 
         Returns
         -------
@@ -545,7 +546,7 @@ class Lesson:
             return pd.read_csv(path, index_col="clip", dtype=str)
         raise SerlibError(
             f'There are no answers called {name!r:.60} of profile {self.profile}; ser.start("laptop") has luck, '
-            "enrolled, rooms-known and rooms-new."
+            "enrolled, rooms-known, rooms-new and corpora."
         )
 
     def listeners(self, name: str) -> pd.DataFrame:

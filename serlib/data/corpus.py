@@ -14,7 +14,7 @@ import re
 import shutil
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +29,12 @@ COLUMNS = ("path", "actor", "sex", "emotion", "intensity", "statement", "repetit
 NAMES = ("actor", "sex", "emotion", "intensity")  # text, "" when unknown
 NUMBERS = ("statement", "repetition")  # whole, 0 when unknown
 BOOKS_OWN = ("mini", "ravdess")  # the names of the corpora of the book, which no table of anybody's takes
+SUFFIXES = (".wav", ".flac")  # of the files that a folder is searched for
 _SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab"}
-_EMBEDDED = re.compile(r"[/\\]mini-v\d+[/\\]Actor_")  # where the embedded corpus lies in the cache
+_EMBEDDED = re.compile(r"[/\\]mini-v\d+(-[a-z]+)?[/\\]Actor_")  # where the embedded corpus lies in the cache
 
 
-def seconds_of(path: str | Path) -> float:
+def _seconds_of(path: str | Path) -> float:
     """Return how long a sound file is, in seconds. Raises SerlibError as ``audio.header`` does."""
     header = audio.header(path)
     return header.frames / header.rate
@@ -45,6 +46,99 @@ def corpus_of(rows: Mapping[str, Mapping[str, Any]], attrs: dict[str, Any]) -> p
     frame = frame.sort_index()
     frame.attrs = attrs
     return frame
+
+
+# A folder of files whose names speak
+
+
+def from_folder(
+    folder: Path, named: Callable[[Path], tuple[str, dict[str, Any]] | None], what: str, remedy: str
+) -> pd.DataFrame:
+    """Return the clips below a folder as a corpus; misnamed and unreadable files are left out, with a warning.
+
+    Parameters
+    ----------
+    folder
+        Searched for .wav and .flac, however deep; a second copy of a clip further down is passed over.
+    named
+        Says of a file what its clip is called and what is in its row, None for what does not belong; it raises
+        SerlibError for a name that it cannot read.
+    what, remedy
+        What the folder should hold, and what helps where it holds none, for sentences.
+
+    Returns
+    -------
+    DataFrame
+        A row a clip; ``attrs`` has the ``misnamed`` and the ``unreadable``.
+
+    Raises
+    ------
+    SerlibError
+        For a folder that is not there, has no such clip or none that can be read, and for a clip that is there twice.
+    """
+    if not folder.is_dir():
+        raise SerlibError(f"there is no folder {folder}; {remedy}.")
+    rows: dict[str, dict[str, Any]] = {}
+    depths: dict[str, int] = {}
+    misnamed: list[str] = []
+    twice: list[tuple[str, Path]] = []
+    for depth, path in _sound_files(folder):
+        try:
+            found = named(path)
+        except SerlibError:
+            misnamed.append(str(path))
+            continue
+        if found is None:
+            continue
+        clip, row = found
+        if clip not in rows:
+            rows[clip], depths[clip] = {"path": str(path), **row}, depth
+        elif depth == depths[clip]:
+            twice.append((rows[clip]["path"], path))
+    if twice:
+        raise SerlibError(
+            f"{len(twice)} clip(s) are there twice, the first as {twice[0][0]} and {twice[0][1]}; keep one."
+        )
+    if not rows:
+        raise SerlibError(f"{folder} holds no {what}; {remedy}.")
+    return _readable(rows, folder, misnamed)
+
+
+def _readable(rows: dict[str, dict[str, Any]], folder: Path, misnamed: list[str]) -> pd.DataFrame:
+    """Return the corpus of those files that can be read, with their seconds; warn of the others."""
+    unreadable: dict[str, str] = {}
+    for row in rows.values():
+        try:
+            row["seconds"] = _seconds_of(row["path"])
+        except SerlibError as error:
+            unreadable[row["path"]] = str(error)
+    if misnamed:
+        warnings.warn(f"left out {len(misnamed)} misnamed file(s), the first: {misnamed[0]}", stacklevel=5)
+    if unreadable:
+        first = next(iter(unreadable.values()))
+        warnings.warn(f"left out {len(unreadable)} unreadable file(s), the first: {first}", stacklevel=5)
+    if len(unreadable) == len(rows):
+        raise SerlibError(f"none of the {len(rows)} clips in {folder} can be read; copy or download them again.")
+    readable = {clip: row for clip, row in rows.items() if "seconds" in row}
+    return corpus_of(readable, {"name": "", "synthetic": None, "misnamed": misnamed, "unreadable": unreadable})
+
+
+def _sound_files(folder: Path) -> list[tuple[int, Path]]:
+    """Return every .wav and .flac below a folder with its depth, by depth and name: some copies of RAVDESS hold more
+    actors, or themselves once more, in an inner folder."""
+    found: list[tuple[int, Path]] = []
+    been: set[str] = set()
+    for place, folders, files in os.walk(folder, followlinks=True):
+        if (real := os.path.realpath(place)) in been:  # a link that leads back up
+            folders.clear()
+            continue
+        been.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        depth = len(Path(place).relative_to(folder).parts)
+        for name in files:
+            if Path(name).suffix.lower() in SUFFIXES and not name.startswith("."):
+                found.append((depth, Path(place, name)))
+    return sorted(found)
 
 
 # Anybody's table
@@ -100,7 +194,7 @@ def as_corpus(frame: pd.DataFrame) -> pd.DataFrame:
         raise SerlibError(f"clip {clip} has no emotion; fill it in or leave the clip out.")
     if "seconds" not in corpus or not is_float_dtype(corpus["seconds"].dtype) or corpus["seconds"].hasnans:
         known = pd.to_numeric(corpus.get("seconds", pd.Series(None, corpus.index, float)), errors="coerce")
-        seconds = [seconds_of(path) if pd.isna(s) else s for path, s in zip(corpus["path"], known, strict=True)]
+        seconds = [_seconds_of(path) if pd.isna(s) else s for path, s in zip(corpus["path"], known, strict=True)]
         corpus = corpus.assign(seconds=pd.Series(seconds, corpus.index, float))
     attrs = {"name": "", "synthetic": None, "misnamed": [], "unreadable": {}} | frame.attrs
     attrs["name"] = str(attrs["name"] or "unnamed")
@@ -263,7 +357,7 @@ def from_csv(path: Path | str, labels: Sequence[str] | None = None) -> pd.DataFr
         seen.add(file)
         row["path"] = str(file)
         try:
-            row["seconds"] = seconds_of(file)
+            row["seconds"] = _seconds_of(file)
         except SerlibError as error:
             unreadable.append(f"line {line}: {error}")
     if unreadable:

@@ -19,8 +19,8 @@ import pandas as pd
 from filelock import FileLock
 from tqdm.auto import tqdm
 
-from serlib.data.corpus import corpus_of, seconds_of
-from serlib.errors import SerlibError
+from serlib.data.corpus import from_folder
+from serlib.errors import SerlibError, nearest
 from serlib.files import atomic_path, cache_dir, checksum, given_path, named_folder
 
 CLIPS = 1_440  # of speech in all of RAVDESS
@@ -30,6 +30,9 @@ STATEMENTS = ("Kids are talking by the door", "Dogs are sitting by the door")
 # Livingstone and Russo 2018, doi 10.5281/zenodo.1188976; 208 MB, Creative Commons BY-NC-SA 4.0.
 RAVDESS_URL = "https://zenodo.org/records/1188976/files/Audio_Speech_Actors_01-24.zip?download=1"
 RAVDESS_MD5 = "bc696df654c87fed845eb13823edef8a"
+# Its songs, of 23 of the actors: 226 MB, of the same record under the same license.
+SONG_URL = "https://zenodo.org/records/1188976/files/Audio_Song_Actors_01-24.zip?download=1"
+SONG_MD5 = "5411230427d67a21e18aa4d466e6d1b9"
 RETRY_SECONDS = (1, 4, 15)
 """Waits before a broken download goes on; after the last it gives up."""
 
@@ -39,8 +42,7 @@ _CODES = {
     "05": "angry", "06": "fearful", "07": "disgust", "08": "surprised",
 }  # fmt: skip
 _NAME = re.compile(r"(0[123]-0[12])-(0[1-8])-(0[12])-(0[12])-(0[12])-(0[1-9]|1\d|2[0-4])")
-_SPEECH = "03-01"  # audio only, spoken; the record also has videos (01, 02) and song (02)
-_SUFFIXES = {".wav", ".flac"}
+_SPEECH, _SONG = "03-01", "03-02"  # audio only; the record also has videos, whose names begin with 01 and 02
 
 
 class NameFields(TypedDict):
@@ -84,9 +86,14 @@ def parse_name(stem: str) -> NameFields:
     match = _NAME.fullmatch(stem) if isinstance(stem, str) else None
     if not match:
         raise SerlibError(f"{stem!s:.60} is not a RAVDESS name; it should look like 03-01-06-01-02-01-12.")
-    kind, emotion, intensity, statement, repetition, actor = match.groups()
-    if kind != _SPEECH:
+    if match[1] != _SPEECH:
         raise SerlibError(f"{stem} is not an audio-only speech clip; the names of those begin with 03-01.")
+    return _fields(stem, match)
+
+
+def _fields(stem: str, match: re.Match[str]) -> NameFields:
+    """Return what a name of speech or song says."""
+    _, emotion, intensity, statement, repetition, actor = match.groups()
     if _CODES[emotion] == "neutral" and intensity == "02":
         raise SerlibError(f"{stem} is not a RAVDESS name: neutral has no strong intensity.")
     return {
@@ -138,20 +145,47 @@ def ravdess(folder: Path | str | None = None) -> pd.DataFrame:
     return _from_folder(_download(cache_dir() / "ravdess"), "ravdess", "remove it to download RAVDESS again")
 
 
-def mini() -> pd.DataFrame:
+def song(folder: Path | None = None) -> pd.DataFrame:
+    """Return the 1,012 songs of RAVDESS from a folder, or downloaded to the cache (226 MB); ``ser.load_corpus`` asks.
+
+    Raises SerlibError as ``ravdess`` does.
+    """
+    folder = folder or _download(cache_dir() / "ravdess-song", song=True)
+    what = "songs of RAVDESS (.wav or .flac, named like 03-02-06-01-02-01-12)"
+    corpus = from_folder(folder, _sung, what, "give another folder")
+    corpus.attrs |= {"name": "ravdess-song", "synthetic": False}
+    return corpus
+
+
+def _sung(path: Path) -> tuple[str, dict[str, Any]] | None:
+    """Return clip and row of a song, None for speech and videos. SerlibError for another name."""
+    match = _NAME.fullmatch(path.stem)
+    if not match:
+        raise SerlibError(f"{path.stem} is not a RAVDESS name.")
+    return (path.stem, dict(_fields(path.stem, match))) if match[1] == _SONG else None
+
+
+def mini(language: str = "English") -> pd.DataFrame:
     """Return the embedded corpus: synthetic speech in RAVDESS's layout, spoken on first use (about a minute; 00).
 
-    Warns in one sentence where this machine speaks otherwise than the one that made the book's results.
+    Warns in one sentence where this machine speaks English otherwise than the one that made the book's results.
+
+    Parameters
+    ----------
+    language
+        "English", or "German" or "Spanish" for a smaller corpus in which twelve other actors say the same (16). The
+        rules of the emotions are those of English: nothing but language and voices differs.
 
     Returns
     -------
     DataFrame
-        1,440 clips with the columns of a corpus; ``attrs["as_in_the_book"]`` keeps how this machine speaks.
+        1,440 clips with the columns of a corpus, 360 in another language; ``attrs`` have the ``language``, and of
+        English ``as_in_the_book`` keeps how this machine speaks.
 
     Raises
     ------
     SerlibError
-        Where the clips cannot be written.
+        For a language that it does not speak, and where the clips cannot be written.
 
     Examples
     --------
@@ -167,6 +201,8 @@ def mini() -> pd.DataFrame:
     from serlib.data import synth
 
     clips = {name: parse_name(name) for name in _official_names()}
+    if language != "English":
+        return _in_another(str(language), clips)
     folder = synth.corpus_folder(clips, STATEMENTS)
     alike = synth.is_the_books(folder)
     if not alike:
@@ -176,7 +212,20 @@ def mini() -> pd.DataFrame:
             stacklevel=2,
         )
     corpus = _from_folder(folder, "mini", "remove it to speak it again", synthetic=True)
-    corpus.attrs["as_in_the_book"] = alike
+    corpus.attrs |= {"as_in_the_book": alike, "language": language}
+    return corpus
+
+
+def _in_another(language: str, clips: dict[str, NameFields]) -> pd.DataFrame:
+    """Return mini in another language: the first takes of actors 01 to 12, whose voices are no actor's of English."""
+    from serlib.data import synth
+
+    if language not in synth.LANGUAGES:
+        raise SerlibError(f"mini does not speak {language:.60}; {nearest(language, synth.LANGUAGES)}")
+    few = {name: row for name, row in clips.items() if row["actor"] <= "12" and row["repetition"] == 1}
+    folder = synth.corpus_folder(few, synth.STATEMENTS[language], language)
+    corpus = _from_folder(folder, f"mini-{language.lower()}", "remove it to speak it again", synthetic=True)
+    corpus.attrs["language"] = language
     return corpus
 
 
@@ -191,80 +240,33 @@ def _official_names() -> list[str]:
 
 def _from_folder(folder: Path, name: str, remedy: str, synthetic: bool = False) -> pd.DataFrame:
     """Read a folder in RAVDESS's naming; what is misnamed or unreadable is left out, with a warning."""
-    if not folder.is_dir():
-        raise SerlibError(f"there is no folder {folder}; {remedy}.")
-    rows: dict[str, dict[str, Any]] = {}
-    depths: dict[str, int] = {}
-    misnamed: list[str] = []
-    twice: list[tuple[str, Path]] = []
-    for depth, path in _sound_files(folder):
-        match = _NAME.fullmatch(path.stem)
-        if match and match.group(1) != _SPEECH:
-            continue
-        try:
-            row: dict[str, Any] = {"path": str(path), **parse_name(path.stem)}
-        except SerlibError:
-            misnamed.append(str(path))
-            continue
-        if path.stem not in rows:
-            rows[path.stem], depths[path.stem] = row, depth
-        elif depth == depths[path.stem]:
-            twice.append((rows[path.stem]["path"], path))
-    if twice:
-        raise SerlibError(
-            f"{len(twice)} clip(s) are there twice, the first as {twice[0][0]} and {twice[0][1]}; keep one."
-        )
-    if not rows:
-        raise SerlibError(
-            f"{folder} holds no speech clips of RAVDESS (.wav or .flac, named like 03-01-06-01-02-01-12); {remedy}."
-        )
-    unreadable: dict[str, str] = {}
-    for row in rows.values():
-        try:
-            row["seconds"] = seconds_of(row["path"])
-        except SerlibError as error:
-            unreadable[row["path"]] = str(error)
-    if misnamed:
-        warnings.warn(f"left out {len(misnamed)} misnamed file(s), the first: {misnamed[0]}", stacklevel=3)
-    if unreadable:
-        first = next(iter(unreadable.values()))
-        warnings.warn(f"left out {len(unreadable)} unreadable file(s), the first: {first}", stacklevel=3)
-    if len(unreadable) == len(rows):
-        raise SerlibError(f"none of the {len(rows)} clips in {folder} can be read; copy or download them again.")
-    readable = {clip: row for clip, row in rows.items() if "seconds" in row}
-    return corpus_of(readable, {"name": name, "synthetic": synthetic, "misnamed": misnamed, "unreadable": unreadable})
+    what = "speech clips of RAVDESS (.wav or .flac, named like 03-01-06-01-02-01-12)"
+    corpus = from_folder(folder, _named, what, remedy)
+    corpus.attrs |= {"name": name, "synthetic": synthetic}
+    return corpus
 
 
-def _sound_files(folder: Path) -> list[tuple[int, Path]]:
-    """Return every .wav and .flac below a folder with its depth, by depth and name: some copies of RAVDESS hold more
-    actors, or themselves once more, in an inner folder."""
-    found: list[tuple[int, Path]] = []
-    been: set[str] = set()
-    for place, folders, files in os.walk(folder, followlinks=True):
-        if (real := os.path.realpath(place)) in been:  # a link that leads back up
-            folders.clear()
-            continue
-        been.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        depth = len(Path(place).relative_to(folder).parts)
-        for name in files:
-            if Path(name).suffix.lower() in _SUFFIXES and not name.startswith("."):
-                found.append((depth, Path(place, name)))
-    return sorted(found)
+def _named(path: Path) -> tuple[str, dict[str, Any]] | None:
+    """Return clip and row of a file of speech, None for videos and songs. SerlibError for another name."""
+    match = _NAME.fullmatch(path.stem)
+    if match and match.group(1) != _SPEECH:
+        return None
+    return path.stem, dict(parse_name(path.stem))
 
 
 # Download
 
 
-def _download(folder: Path | str) -> Path:
-    """Bring the speech part of RAVDESS into ``folder`` and return it; nothing is done when it is there.
+def _download(folder: Path | str, song: bool = False) -> Path:
+    """Bring the speech of RAVDESS, or its songs, into ``folder`` and return it; nothing is done when it is there.
 
     A broken download goes on where it stopped, now or at the next call; only an archive with the published
     MD5 is unpacked, and the folder appears when all of it is there. Needs 800 MB of room for a moment. Raises
     SerlibError for no network, a record that moved, a wrong checksum, a full disk.
     """
     folder = Path(folder)
-    archive = folder.parent / "Audio_Speech_Actors_01-24.zip"
+    url, md5 = (SONG_URL, SONG_MD5) if song else (RAVDESS_URL, RAVDESS_MD5)
+    archive = folder.parent / f"Audio_{'Song' if song else 'Speech'}_Actors_01-24.zip"
     if any(folder.glob("Actor_*")):  # before the lock, which a cache that others may only read has no room for
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -273,14 +275,17 @@ def _download(folder: Path | str) -> Path:
             if not any(folder.glob("Actor_*")):
                 raise SerlibError(f"{folder} holds other files; name a new or empty folder for RAVDESS.")
             return folder
-        _fetch(RAVDESS_URL, archive, RAVDESS_MD5)
+        _fetch(url, archive, md5, "give ser.load_corpus the folder" if song else "set RAVDESS_DIR to the folder")
         _unzip(archive, folder)
         archive.unlink()
     return folder
 
 
-def _fetch(url: str, target: Path, md5: str) -> None:
-    """Download to ``target``, in pieces to ``target.partial`` first; whole and checked, or SerlibError."""
+def _fetch(url: str, target: Path, md5: str, by_hand: str) -> None:
+    """Download to ``target``, in pieces to ``target.partial`` first; whole and checked, or SerlibError.
+
+    ``by_hand`` says what to do with a copy that came another way.
+    """
     if target.exists():  # a kill came before it was unpacked; what else lies there under its name is not believed
         if checksum(target, "md5") == md5:
             return
@@ -300,7 +305,7 @@ def _fetch(url: str, target: Path, md5: str) -> None:
             elif error.code < 500 and error.code not in (408, 429):
                 raise SerlibError(
                     f"{place} answers {error.code} ({error.reason}) for {url}; get the archive from Zenodo "
-                    "record 1188976 by hand, unpack it and set RAVDESS_DIR to the folder."
+                    f"record 1188976 by hand, unpack it and {by_hand}."
                 ) from error
             reason: object = f"{error.code} {error.reason}"
         except (OSError, http.client.HTTPException) as error:
@@ -314,7 +319,7 @@ def _fetch(url: str, target: Path, md5: str) -> None:
         if not waits:
             raise SerlibError(
                 f"no connection to {place} ({reason}); check the network and run again, what has arrived is "
-                "kept; or set RAVDESS_DIR to the folder of a copy of RAVDESS."
+                f"kept; or {by_hand} of a copy of RAVDESS."
             )
         time.sleep(waits.pop(0))
     found = checksum(part, "md5")

@@ -2,6 +2,7 @@
 
 import math
 import numbers
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from html import escape
@@ -10,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.model_selection import train_test_split
+from sklearn.model_selection import StratifiedGroupKFold, train_test_split
 
 from serlib.data.corpus import as_corpus, write_csv
 from serlib.errors import SerlibError, nearest
@@ -533,6 +534,108 @@ def _with_validation(
             f"{len(rest)} that are not tested."
         )
     return _split_of_actors(name, corpus, test, _drawn_actors(rest, n_validation, random_state))
+
+
+def corpus_splits(corpus: pd.DataFrame, n_folds: int = 5, random_state: int = 101) -> dict[str, list[Split]]:
+    """Return all splits of joined corpora that ask what one corpus teaches about another, by what is learned (16).
+
+    Every clip of every corpus is in one test part of each entry, and no speaker of a test part is in its training: so
+    the pooled predictions of an entry are one row of the matrix "learned on, tested on".
+
+    Parameters
+    ----------
+    corpus
+        What ``ser.join`` returned.
+    n_folds
+        Within a corpus, into how many folds its speakers are dealt, with about the same share of each emotion; one in
+        eight of the others validate.
+    random_state
+        Seed of the deal.
+
+    Returns
+    -------
+    dict
+        For each corpus, by its name, its folds and a split that tests all other corpora; under "all" the folds of all
+        corpora together; under "all but the tested" one split a corpus, which only the others teach.
+
+    Raises
+    ------
+    SerlibError
+        For a corpus that was not joined, clips without an actor, and a training part that would lack a class. A test
+        part may lack one: it is pooled with the others.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> rows = [(who, emotion) for who in "abcdef" for emotion in ("happy", "sad")]
+    >>> ours = pd.DataFrame(rows, columns=["actor", "emotion"]).assign(seconds=2.0)
+    >>> ours["path"] = [f"{clip}.wav" for clip in ours.index]
+    >>> theirs = ours.copy()
+    >>> ours.attrs["name"], theirs.attrs["name"] = "ours", "theirs"
+    >>> splits = ser.corpus_splits(ser.join([ours, theirs]), n_folds=2)
+    ours and theirs share 2 emotions: happy, sad.
+    >>> splits["ours"]
+    [Split ours-fold1: 4 train, 2 validation, 6 test clips; 2 classes, Split ours-fold2: 4 train, 2 validation, 6 test
+    clips; 2 classes, Split ours-elsewhere: 10 train, 2 validation, 12 test clips; 2 classes]
+    >>> [split.name for split in splits["all but the tested"]]
+    ['all-but-ours', 'all-but-theirs']
+    """
+    corpus = as_corpus(corpus)
+    if "corpus" not in corpus or corpus["corpus"].nunique() < 2:
+        raise SerlibError("corpus_splits takes corpora that ser.join has made one.")
+    _check_seed(random_state)
+    _sex_by_actor(corpus)  # everybody has a name
+    groups = {name: corpus[corpus["corpus"] == name] for name in corpus["corpus"].unique()}
+    folds = {name: _folds_of_speakers(name, own, n_folds, random_state) for name, own in groups.items()}
+    whole = {name: _taught(own, random_state) for name, own in groups.items()}
+
+    def split(title: str, taught: Iterable[str], test: pd.Index) -> Split:
+        train, validation = (pd.Index([c for name in taught for c in whole[name][part]]) for part in (0, 1))
+        return _split_of_clips(title, corpus, train, validation, test)
+
+    others = {name: [other for other in groups if other != name] for name in groups}
+    elsewhere = {name: split(f"{name}-elsewhere", [name], corpus.index[corpus["corpus"] != name]) for name in groups}
+    return {
+        **{name: [*folds[name], elsewhere[name]] for name in groups},
+        "all": [_together(f"all-fold{k + 1}", [own[k] for own in folds.values()], corpus) for k in range(n_folds)],
+        "all but the tested": [split(f"all-but-{name}", others[name], own.index) for name, own in groups.items()],
+    }
+
+
+def _folds_of_speakers(name: str, corpus: pd.DataFrame, n_folds: int, random_state: int) -> list[Split]:
+    """Return splits whose test parts are the speakers dealt into folds, each with about the same share of emotions."""
+    splits = []
+    for number, test in enumerate(_dealt(corpus, n_folds, random_state), 1):
+        train, validation = _taught(corpus.drop(test), random_state)
+        splits.append(_split_of_clips(f"{name}-fold{number}", corpus, train, validation, test))
+    return splits
+
+
+def _dealt(corpus: pd.DataFrame, n_folds: int, random_state: int) -> list[pd.Index]:
+    """Return the clips of each fold of speakers. SerlibError for more folds than speakers."""
+    speakers = corpus["actor"].nunique()
+    if not _is_whole(n_folds) or not 2 <= n_folds <= speakers:
+        raise SerlibError(
+            f"n_folds is {n_folds!r:.60}; it is a whole number, from 2 to the {speakers} speakers of a corpus."
+        )
+    deal = StratifiedGroupKFold(n_folds, shuffle=True, random_state=random_state)
+    with warnings.catch_warnings():  # that a class is rarer than folds is said by the split that lacks it
+        warnings.simplefilter("ignore", UserWarning)
+        return [corpus.index[test] for _, test in deal.split(corpus, corpus["emotion"], corpus["actor"])]
+
+
+def _taught(corpus: pd.DataFrame, random_state: int) -> tuple[pd.Index, pd.Index]:
+    """Return the clips of train and validation: a fold of one in eight speakers that has every class, else any."""
+    folds = _dealt(corpus, min(8, corpus["actor"].nunique()), random_state)
+    classes = corpus["emotion"].nunique()
+    chosen = next((fold for fold in folds if corpus.loc[fold, "emotion"].nunique() == classes), folds[0])
+    return corpus.index.drop(chosen), chosen
+
+
+def _together(name: str, splits: list[Split], corpus: pd.DataFrame) -> Split:
+    """Return one split whose parts are those of several."""
+    parts = ([clip for split in splits for clip in getattr(split, part).index] for part in PARTS)
+    return _split_of_clips(name, corpus, *map(pd.Index, parts))
 
 
 def write_split_csvs(split: Split, folder: Path | str) -> Path:

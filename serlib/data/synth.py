@@ -175,6 +175,16 @@ What a thoughtful gift for a goldfish""".splitlines()
 )
 _Item = TypeVar("_Item")
 _Done = TypeVar("_Done")
+# Languages of espeak, as Praat calls them, and RAVDESS's two statements in them; the English ones are in ravdess.py.
+LANGUAGES = {
+    "English": "English (America)",
+    "German": "German",
+    "Spanish": "Spanish (Spain)",
+}
+STATEMENTS = {
+    "German": ("Kinder reden an der Tür", "Hunde sitzen an der Tür"),
+    "Spanish": ("Los niños hablan junto a la puerta", "Los perros esperan junto a la puerta"),
+}
 MALE_VOICES = ("Male1", "Male2", "Male3", "Male4", "Male5", "Male6", "Male7", "Michael")
 FEMALE_VOICES = ("Female1", "Female2", "Female3", "Female4", "Female5", "Annie", "Linda", "Steph")
 
@@ -232,9 +242,14 @@ class Voice:
         )
 
 
-def _actor_voice(actor: int) -> Voice:
+def _actor_voice(actor: int, language: str = "English") -> Voice:
     """Return the voice of actor 1 to 24; odd actors are male, even ones female, as in RAVDESS."""
-    return Voice.draw(np.random.default_rng([SEED, actor]), "female" if actor % 2 == 0 else "male")
+    return Voice.draw(np.random.default_rng([SEED, actor, *_own(language)]), "female" if actor % 2 == 0 else "male")
+
+
+def _own(language: str) -> list[int]:
+    """Return what keeps the random numbers of a language from those of English, which were there first."""
+    return [] if language == "English" else [zlib.crc32(language.encode())]
 
 
 def _take_of(emotion: str, strong: bool, voice: Voice, rng: np.random.Generator) -> Prosody:
@@ -469,12 +484,12 @@ class _Workers(_Kind):
     Process = _Worker
 
 
-def _speak_clip(clip: tuple[str, Mapping[str, Any]], statements: Sequence[str], folder: Path) -> None:
+def _speak_clip(clip: tuple[str, Mapping[str, Any]], statements: Sequence[str], folder: Path, language: str) -> None:
     name, row = clip
-    rng = np.random.default_rng([SEED, zlib.crc32(name.encode())])
-    voice = _actor_voice(int(row["actor"]))
+    rng = np.random.default_rng([SEED, zlib.crc32(name.encode()), *_own(language)])
+    voice = _actor_voice(int(row["actor"]), language)
     take = _take_of(row["emotion"], row["intensity"] == "strong", voice, rng)
-    samples = say(statements[row["statement"] - 1], voice, take, rng)
+    samples = say(statements[row["statement"] - 1], voice, take, rng, LANGUAGES[language])
     path = folder / f"Actor_{row['actor']}" / f"{name}.wav"
     try:
         sf.write(path, samples, RATE, subtype="PCM_16")
@@ -485,7 +500,7 @@ def _speak_clip(clip: tuple[str, Mapping[str, Any]], statements: Sequence[str], 
         ) from error
 
 
-def corpus_folder(clips: Mapping[str, Mapping[str, Any]], statements: Sequence[str]) -> Path:
+def corpus_folder(clips: Mapping[str, Mapping[str, Any]], statements: Sequence[str], language: str = "English") -> Path:
     """Return the folder of the mini corpus, spoken on first use (about a minute on two cores) and checked after.
 
     The layout is RAVDESS's, ``Actor_01/03-01-01-01-01-01-01.wav``, 16 kHz mono. ``manifest.json`` holds a SHA-256 over
@@ -498,18 +513,20 @@ def corpus_folder(clips: Mapping[str, Mapping[str, Any]], statements: Sequence[s
         Name -> its actor, emotion, intensity and statement; each sounds as its name says, whatever the others are.
     statements
         What is said, the first of which is statement 1.
+    language
+        In which language, a key of ``LANGUAGES``.
 
     Returns
     -------
     Path
-        The folder of the corpus.
+        The folder of the corpus, one for each language.
 
     Raises
     ------
     SerlibError
         Where it cannot be written; it names the place.
     """
-    folder = cache_dir() / f"mini-v{VERSION}"
+    folder = cache_dir() / f"mini-v{VERSION}{'' if language == 'English' else f'-{language.lower()}'}"
     if _is_whole(folder):
         return folder
     with sole_maker(folder):
@@ -517,7 +534,9 @@ def corpus_folder(clips: Mapping[str, Mapping[str, Any]], statements: Sequence[s
             with atomic_path(folder, folder=True) as fresh:
                 for actor in sorted({row["actor"] for row in clips.values()}):
                     (fresh / f"Actor_{actor}").mkdir()
-                _in_fresh_processes(partial(_speak_clip, statements=statements, folder=fresh), clips.items())
+                _in_fresh_processes(
+                    partial(_speak_clip, statements=statements, folder=fresh, language=language), clips.items()
+                )
                 manifest = {"clips": len(clips), "sha256": _digest(fresh)}
                 (fresh / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
     return folder

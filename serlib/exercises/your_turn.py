@@ -1,9 +1,10 @@
-"""Checks of the exercises of the part "Your turn": notebooks 12, 14 and 17."""
+"""Checks of the exercises of the part "Your turn": notebooks 12, 14, 16 and 17."""
 
 from typing import Any
 
 from serlib.exercises.verdicts import (
     NotYet,
+    array_of,
     exercise,
     kind_of,
     near,
@@ -137,3 +138,58 @@ def unnoticed(answer: Any) -> str:
             "e": "e adds echoes, which last longer than the voice",
         },
     )
+
+
+@exercise("give your function itself, reweighed; it takes three lists of shares and returns one.")
+def reweighed(answer: Any) -> str:
+    """Check a student's correction of probabilities for other shares of the classes (16).
+
+    Bayes' rule with the old prior divided out: Saerens, Latinne and Decaestecker (2002, section 2.2).
+    """
+    import numpy as np
+
+    for said, taught, there in (
+        ([0.6, 0.3, 0.1], [0.5, 0.25, 0.25], [0.2, 0.2, 0.6]),
+        ([0.5, 0.5], [0.5, 0.5], [0.8, 0.2]),
+        ([0.2, 0.8], [0.9, 0.1], [0.9, 0.1]),
+    ):
+        p, old, new = (np.array(shares) for shares in (said, taught, there))
+        given = array_of(answer, p.copy(), old.copy(), new.copy())
+        raw = p * new / old
+        if not near(given, raw / raw.sum(), 0.001):
+            mistakes = [
+                (raw, "the numbers no longer sum to 1; divide them by their sum."),
+                (p * new / (p * new).sum(), "the shares that were taught are still inside; divide by them."),
+                (
+                    p * old / new / (p * old / new).sum(),
+                    "that is upside down: the new shares multiply, the old divide.",
+                ),
+                (p / old / (p / old).sum(), "the old shares are gone, and the new ones are missing; multiply by them."),
+                (p, "nothing has changed yet; multiply by the new shares and divide by the old."),
+            ]
+            raise NotYet(reason(given, mistakes, "multiply by there, divide by taught, then by the sum.", 0.001))
+    return "what the model knows of the sound stays, and what it assumed of the corpus is replaced."
+
+
+@exercise("give your function itself, agreement; it takes what was said and what is true, and returns the CCC.")
+def agreement(answer: Any) -> str:
+    """Check a student's concordance correlation coefficient (16; Lin 1989)."""
+    import numpy as np
+
+    for said, true in (([0.1, 0.2, 0.2, 0.5], [0.0, 0.5, -0.5, 1.0]), ([2.0, 3.0, 4.0], [1.0, 2.0, 3.0])):
+        a, b = np.array(said), np.array(true)
+        covariance, gap = np.mean((a - a.mean()) * (b - b.mean())), a.mean() - b.mean()
+        given = number(result_of(answer, a.copy(), b.copy()), "one number is wanted", "your function")
+        ccc = 2 * covariance / (a.var() + b.var() + gap**2)
+        if not near(given, ccc, 0.001):
+            mistakes = [
+                (ccc / 2, "that is half of it: the covariance stands there twice."),
+                (2 * covariance / (a.var() + b.var()), "the distance of the means is missing; add its square below."),
+                (2 * covariance / (a.var() + b.var() + abs(gap)), "the distance of the means has to be squared."),
+                (2 * covariance / (a.std() + b.std() + gap**2), "those are standard deviations; take variances."),
+                (covariance / a.std() / b.std(), "that is correlation, which forgives a shift and a shrinking."),
+            ]
+            raise NotYet(
+                reason(given, mistakes, "twice the covariance, over both variances and the gap squared.", 0.001)
+            )
+    return "it forgives nothing: a shift, a shrinking and a wrong order all cost."

@@ -2,4 +2,6 @@
 
 import lazy_loader
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, ["importing", "metrics", "paper", "predictions", "voting"])
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__, ["dimensions", "importing", "metrics", "paper", "predictions", "voting"]
+)

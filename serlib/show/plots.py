@@ -1325,9 +1325,6 @@ def plot_jury(curves: pd.DataFrame, goal: float | None = None, ax: Axes | None =
     return _finish(ax, "", "correlation of two jurors' being right", "accuracy of the jury", xlim=(0, 1))
 
 
-# ---------------------------------------------------------------- shared
-
-
 def plot_distortions(table: pd.DataFrame) -> np.ndarray:
     """Draw accuracy under distortion, a panel a family and a line a voter, each from the clean clips on (14).
 
@@ -1398,6 +1395,66 @@ def plot_distortions(table: pd.DataFrame) -> np.ndarray:
         frameon=False,
     )
     return axes.ravel()[: len(families)]
+
+
+def plot_through(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """Draw the emotions that a model hears in a long recording over time, stacked to one (16).
+
+    Parameters
+    ----------
+    table
+        What ``ser.listen_through`` returned.
+    ax
+        The Axes to draw into; None makes a figure.
+
+    Returns
+    -------
+    Axes
+        What was drawn into: probabilities over time, white in silence; below them a strip that is gray where the model
+        was not sure, and else has the color of the emotion that it named.
+
+    Raises
+    ------
+    SerlibError
+        For another table.
+
+    Examples
+    --------
+    >>> import matplotlib.pyplot as plt
+    >>> import pandas as pd
+    >>> rows = [(0, 3, "sad", 0.2, 0.8), (1, 4, "not sure", 0.5, 0.5), (2, 5, "happy", 0.9, 0.1)]
+    >>> table = pd.DataFrame(rows, columns=["start", "end", "heard", "p_happy", "p_sad"])
+    >>> ax = ser.plot_through(table)
+    >>> ax.get_xlabel(), [text.get_text() for text in ax.get_legend().get_texts()]
+    ('time (s)', ['happy', 'sad', 'not sure'])
+    >>> plt.close(ax.figure)
+    """
+    columns = [column for column in getattr(table, "columns", ()) if str(column).startswith("p_")]
+    table = table_of(table, ["heard"], "a row for each piece of a recording", numeric=["start", "end", *columns])
+    if not columns:
+        raise SerlibError("the table has no probabilities; give what ser.listen_through returns.")
+    labels = [column[2:] for column in columns]
+    palette = colors(labels)
+    ax = _axes(ax, 3.0)
+    middles = ((table["start"] + table["end"]) / 2).to_numpy()
+    shares, names = table[columns].to_numpy(float).T, list(map(_as_text, labels))
+    ends = table["start"].iloc[0], table["end"].iloc[-1]
+    # The first and the last piece are all there is to say of the two ends.
+    times, shares = np.r_[ends[0], middles, ends[1]], np.c_[shares[:, :1], shares, shares[:, -1:]]
+    areas = ax.stackplot(times, shares, colors=list(palette.values()), labels=names)
+    edges = np.r_[ends[0], (middles[1:] + middles[:-1]) / 2, ends[1]]
+    for heard, left, right in zip(table["heard"], edges[:-1], edges[1:], strict=True):
+        if heard in palette or heard == "not sure":
+            ax.axvspan(left, right, 0, 0.08, color=palette.get(heard, "#c4c7cc"), linewidth=0)
+    ax.axhline(0, color="white", linewidth=2)
+    keys = [*areas, plt.Rectangle((0, 0), 1, 1, color="#c4c7cc", label="not sure")]
+    ax.yaxis.set_major_formatter(PercentFormatter(1))
+    ax.set_yticks([0, 0.5, 1])
+    _legend(ax, keys)
+    return _finish(ax, "", "time (s)", "probability", xlim=ends, ylim=(-0.09, 1))
+
+
+# ---------------------------------------------------------------- shared
 
 
 def _axes(ax: Axes | None, height: float) -> Axes:

@@ -1,6 +1,7 @@
-"""What a trained model says of sounds in memory, such as distorted clips: a predictions frame like any other (14)."""
+"""What a trained model says of sounds in memory, such as distorted clips (14), and through a long recording (16)."""
 
 import hashlib
+import os
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,8 @@ from serlib.train.recipes import Probe, Recipe, recipe_from
 from serlib.train.run import Run
 
 CODE = 1  # raise it when the same model would say something else of the same sounds
+UNSURE, SILENCE = "not sure", "silence"  # what is heard in a piece of a recording besides emotions
+QUIET_DB = 35  # how far below the loudest piece silence begins, as in ``audio.active_span``
 EVALUATED = 8  # clips that an evaluation hears at once at least, as while it was trained
 
 
@@ -189,3 +192,112 @@ def _in_batches(model: Any, extractor: Any, run: Run, recipe: Recipe, sounds: Ma
             logits = model(**{name: values.to(device) for name, values in batch.items()}).logits.float().cpu().numpy()
         answers |= dict(zip(chosen, softmax_of(logits), strict=True))
     return np.stack([answers[clip] for clip in sounds])
+
+
+# Emotion over time
+
+
+def listen_through(
+    run: Run, path: Path | str, window: float = 3.0, hop: float = 1.0, sure: float = 0.5
+) -> pd.DataFrame:
+    """Return what a trained model hears in a long recording, window by window (16).
+
+    The model was taught clips of one sentence, and is asked about pieces of like length. A piece may hold two emotions
+    or none: the model has no answer for that, but its highest probability falls, and ``sure`` makes a third answer.
+
+    Parameters
+    ----------
+    run
+        A run whose checkpoint is on this machine.
+    path
+        A sound file of any rate.
+    window, hop
+        How long a piece is, and how far the next one is from it, in seconds; with a hop below the window they overlap.
+    sure
+        The least probability with which an emotion is named, 0 to 1; choose it on validation.
+
+    Returns
+    -------
+    DataFrame
+        A row for each piece: start and end in seconds, heard (an emotion, "not sure" or "silence"), and a column
+        ``p_`` for each label, 0 to 1, empty in silence. The last piece ends with the recording.
+
+    Raises
+    ------
+    SerlibError
+        For a run without its checkpoint, a file that cannot be read or that memory cannot hold, and for pieces or a
+        probability that cannot be.
+
+    Examples
+    --------
+    >>> ser.listen_through(run, "talk.wav", sure=0.6).head(3)  # doctest: +SKIP
+       start  end     heard  p_angry  p_calm  ...
+    0    0.0  3.0      calm     0.02    0.91
+    1    1.0  4.0      calm     0.04    0.85
+    2    2.0  5.0  not sure     0.40    0.31
+    """
+    demand(run, Run, "model", "train or load a run")
+    _check_pieces(window, hop, sure)
+    _demand_memory(path)
+    samples = audio.heard(path)
+    width, step = round(window * audio.RATE), round(hop * audio.RATE)
+    last = max(0, len(samples) - width)
+    starts = [*range(0, last, step), last]
+    pieces = {f"{number:06d}": samples[start : start + width] for number, start in enumerate(starts)}
+    loud = _loud(pieces, bool(recipe_from(run.info).trim))
+    labels = run.info["labels"]
+    table = pd.DataFrame(np.nan, index=list(pieces), columns=[f"p_{label}" for label in labels])
+    if loud:
+        table.loc[loud] = _of_run(run, {name: np.ascontiguousarray(pieces[name]) for name in loud})
+    heard = [_named(row, sure, labels) for row in table.to_numpy()]
+    times = np.array(starts) / audio.RATE
+    ends = np.minimum(times + window, len(samples) / audio.RATE)
+    return pd.DataFrame({"start": times, "end": ends, "heard": heard}).join(table.reset_index(drop=True))
+
+
+def _check_pieces(window: Any, hop: Any, sure: Any) -> None:
+    for name, seconds in {"window": window, "hop": hop}.items():
+        if not isinstance(seconds, int | float) or isinstance(seconds, bool) or not seconds >= audio.SHORTEST:
+            raise SerlibError(f"{name} is {seconds!r:.60}; it is a number of seconds, {audio.SHORTEST} or more.")
+    if hop > window:
+        raise SerlibError(f"a hop of {hop} s leaves gaps between windows of {window} s; make it no longer than those.")
+    if not isinstance(sure, int | float) or isinstance(sure, bool) or not 0 <= sure <= 1:
+        raise SerlibError(f"sure is {sure!r:.60}; it is a probability, between 0 and 1.")
+
+
+def _demand_memory(path: Path | str) -> None:
+    """Raise SerlibError for a recording whose samples this machine's memory cannot hold twice, as decoding does."""
+    header = audio.header(path)
+    needed, there = 2 * 4 * header.frames * header.channels, _memory()
+    if needed > there:
+        hours = header.frames / header.rate / 3600
+        raise SerlibError(
+            f"{Path(path).name} is {hours:.1f} hours long and takes {needed / 1e9:.1f} GB of memory, of which this "
+            f"machine has {there / 1e9:.1f}; cut it into parts."
+        )
+
+
+def _memory() -> float:
+    """Return the memory of this machine in bytes, without end where the system does not say."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else np.inf
+
+
+def _loud(pieces: Mapping[str, np.ndarray], trimmed: bool) -> list[str]:
+    """Return which pieces hold sound: near the loudest one, and long enough for a model that hears them trimmed."""
+    power = {
+        name: float(np.square(samples - samples.mean(), dtype=np.float64).mean()) for name, samples in pieces.items()
+    }
+    least = max(power.values()) * 10 ** (-QUIET_DB / 10)
+    shortest = audio.SHORTEST * audio.RATE
+    return [
+        name
+        for name, samples in pieces.items()
+        if power[name] > 0 and power[name] >= least and (not trimmed or len(audio.trim(samples)) >= shortest)
+    ]
+
+
+def _named(probabilities: np.ndarray, sure: float, labels: list[str]) -> str:
+    """Return what is said of a piece with these probabilities."""
+    if np.isnan(probabilities).any():
+        return SILENCE
+    return labels[int(probabilities.argmax())] if probabilities.max() >= sure else UNSURE

@@ -12,6 +12,7 @@ import scipy.stats
 from sklearn.preprocessing import StandardScaler
 
 from serlib.exercises import check, finetuning, judging, sound, start, your_turn
+from serlib.judge.dimensions import concordance
 
 FIELDS = dict(emotion="angry", intensity="strong", statement=2, repetition=1, actor="12", sex="female")
 
@@ -39,7 +40,7 @@ KNOWN = {check.by_ear: (HEARD,), check.one_clip: (72,), check.slowest: (LENGTHS,
 
 def test_every_check_of_every_part_is_there_by_its_name():
     made = {name: one for part in PARTS for name, one in vars(part).items() if hasattr(one, "__wrapped__")}
-    assert made == {one.__name__: one for one in CHECKS} and len(made) == 40
+    assert made == {one.__name__: one for one in CHECKS} and len(made) == 42
 
 
 class Awkward:
@@ -758,6 +759,49 @@ def ratio_of(voice: np.ndarray, noise: np.ndarray) -> float:
 def test_snr(capsys, function, said):
     assert verdict(capsys, check.snr, lambda voice, noise: 10 * np.log10(ratio_of(voice, noise)))[0]
     ok, line = verdict(capsys, check.snr, function)
+    assert not ok and said in line
+
+
+def in_shares(p: np.ndarray) -> np.ndarray:
+    return p / p.sum()
+
+
+@pytest.mark.parametrize(
+    "function, said",
+    [
+        (lambda p, taught, there: p * there / taught, "no longer sum to 1"),
+        (lambda p, taught, there: in_shares(p * there), "still inside"),
+        (lambda p, taught, there: in_shares(p * taught / there), "upside down"),
+        (lambda p, taught, there: in_shares(p / taught), "the new ones are missing"),
+        (lambda p, taught, there: p, "nothing has changed"),
+        (lambda p, taught, there: in_shares(p + there), "multiply by there"),
+        (7, "without calling it"),
+    ],
+)
+def test_reweighed(capsys, function, said):
+    assert verdict(capsys, check.reweighed, lambda p, taught, there: in_shares(p * there / taught))[0]
+    ok, line = verdict(capsys, check.reweighed, function)
+    assert not ok and said in line
+
+
+def covariance(a: np.ndarray, b: np.ndarray) -> float:
+    return np.cov(a, b, bias=True)[0, 1]
+
+
+@pytest.mark.parametrize(
+    "function, said",
+    [
+        (lambda a, b: concordance(a, b) / 2, "twice"),
+        (lambda a, b: 2 * covariance(a, b) / (a.var() + b.var()), "means is missing"),
+        (lambda a, b: 2 * covariance(a, b) / (a.std() + b.std() + (a.mean() - b.mean()) ** 2), "take variances"),
+        (lambda a, b: np.corrcoef(a, b)[0, 1], "forgives a shift"),
+        (lambda a, b: 0.25, "twice the covariance"),
+        (lambda a, b: "high", "one number"),
+    ],
+)
+def test_agreement(capsys, function, said):
+    assert verdict(capsys, check.agreement, concordance)[0]
+    ok, line = verdict(capsys, check.agreement, function)
     assert not ok and said in line
 
 

@@ -330,7 +330,7 @@ def test_a_corpus_passes_at_once(ravdess_names):
     """Every verb asks again, so nothing may be looked at clip by clip: no file, no loop over rows."""
     corpus = as_corpus(ravdess_names)
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("seconds_of", "_as_name", "_as_whole", "given_path", "_clip_names"):
+        for name in ("_seconds_of", "_as_name", "_as_whole", "given_path", "_clip_names"):
             patch.setattr(f"serlib.data.corpus.{name}", lambda *_: pytest.fail("a corpus was taken for another table"))
         assert as_corpus(corpus) is corpus
 

@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from serlib.data import audio
 from serlib.data.acoustics import describe
 from serlib.data.distortions import add_noise, distort, with_copies
 from serlib.data.ravdess import ravdess
@@ -18,10 +20,11 @@ from serlib.data.splits import Split, stratified_split
 from serlib.errors import SerlibError
 from serlib.files import cache_dir
 from serlib.judge import predictions, voting
-from serlib.train import probing
+from serlib.train import hearing, probing
 from serlib.train.backbones import backbone
+from serlib.train.classify import classify
 from serlib.train.finetuning import fine_tune
-from serlib.train.hearing import hear
+from serlib.train.hearing import hear, listen_through
 from serlib.train.probing import probe
 from serlib.train.recipes import Probe, Recipe
 
@@ -148,3 +151,79 @@ def test_what_cannot_be_heard_is_said_in_a_sentence(runs, split, tmp_path):
     shutil.rmtree(tmp_path / "gone" / "checkpoint")
     with pytest.raises(SerlibError, match="no checkpoint"):
         hear(dataclasses.replace(gone, folder=tmp_path / "gone"), few, sounds)
+
+
+# Through a long recording
+
+
+@pytest.fixture
+def talk(split, tmp_path) -> Path:
+    """Three clips, one after the other, with two seconds of silence before the last, at 48 kHz in stereo."""
+    sounds = [audio.read(path) for path in split.test["path"].iloc[:3]]
+    samples = np.concatenate([*sounds[:2], np.zeros(32_000, np.float32), sounds[2]])
+    samples = np.repeat(samples, 3)  # a crude way to 48 kHz, which resampling takes back
+    soundfile.write(tmp_path / "talk.wav", np.stack([samples, samples], 1), 48_000)
+    return tmp_path / "talk.wav"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("key", ["hubert-base", "probe"])
+def test_each_piece_is_what_the_model_says_of_it_alone(runs, talk, tmp_path, key):
+    table = listen_through(runs[key], talk, window=1.0, hop=0.5, sure=0.0)
+    samples = audio.read(talk)
+    length = len(samples) / audio.RATE
+    assert table["start"].iloc[0] == 0 and table["end"].iloc[-1] == pytest.approx(length)
+    assert np.diff(table["start"])[:-1] == pytest.approx(0.5) and (table["end"] - table["start"]).round(3).eq(1).all()
+    row = table[table["heard"] != "silence"].iloc[2]
+    piece = samples[round(row["start"] * audio.RATE) :][: audio.RATE]
+    soundfile.write(tmp_path / "piece.wav", piece, audio.RATE, subtype="FLOAT")
+    alone = classify(runs[key], [tmp_path / "piece.wav"]).iloc[0]
+    assert row["heard"] == alone.idxmax()
+    assert row[[f"p_{label}" for label in alone.index]].to_numpy(float) == pytest.approx(alone.to_numpy(), abs=2e-3)
+
+
+@pytest.mark.slow
+def test_silence_and_doubt_are_answers_too(runs, talk):
+    table = listen_through(runs["probe"], talk, window=0.5, hop=0.5, sure=1.0)
+    shares = table.filter(regex="^p_")
+    assert set(table["heard"]) <= {"not sure", "silence", *(name[2:] for name in shares)}
+    silent = table["heard"] == "silence"
+    assert silent.sum() >= 3 and shares[silent].isna().all(axis=None) and shares[~silent].notna().all(axis=None)
+    assert (table["heard"] == "not sure").any()
+    assert shares[~silent].sum(axis=1).to_numpy() == pytest.approx(1)
+
+
+@pytest.mark.slow
+def test_a_recording_shorter_than_a_window_is_one_piece(runs, split):
+    table = listen_through(runs["probe"], split.test["path"].iloc[0], window=60)
+    assert len(table) == 1 and table.loc[0, "end"] == pytest.approx(split.test["seconds"].iloc[0], abs=1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        (dict(window=0.05, hop=0.05), "window is 0.05; it is a number of seconds, 0.1 or more"),
+        (dict(hop="1"), "hop is '1'"),
+        (dict(window=1.0, hop=2.0), "leaves gaps between windows of 1.0 s"),
+        (dict(sure=50), "sure is 50; it is a probability"),
+    ],
+)
+def test_pieces_that_cannot_be(runs, talk, settings, sentence):
+    with pytest.raises(SerlibError, match=sentence):
+        listen_through(runs["probe"], talk, **settings)
+
+
+@pytest.mark.slow
+def test_a_recording_that_memory_cannot_hold_is_refused_before_it_is_decoded(runs, talk, monkeypatch):
+    monkeypatch.setattr(hearing, "_memory", lambda: 1e6)
+    monkeypatch.setattr(audio, "heard", lambda path: pytest.fail("decoded"))
+    with pytest.raises(
+        SerlibError, match=r"talk.wav is 0.0 hours long and takes 0\.\d GB of memory, of which .* parts"
+    ):
+        listen_through(runs["probe"], talk)
+
+
+def test_only_a_run_listens_through(tmp_path):
+    with pytest.raises(SerlibError, match="The model is a str"):
+        listen_through("hubert", tmp_path / "talk.wav")

@@ -64,6 +64,7 @@ def good(folder: Path) -> dict:
         "confidence": 0.9, "unit": "actor", "n_resamples": 20, "random_state": 0, "n_bins": 5, "p_values": [0.1, 0.2],
         "tie": "first", "name": "mine", "weights": [1, 2, 3], "sizes": (2, 3), "k": 3, "p": 0.6, "correlation": 0.1,
         "n_classes": 8, "clips": {clip: clip for clip in corpus().index},
+        "said": [1, 2], "true": [1, 3],
         "scores": np.eye(3), "truth": [0, 1, 1], "predicted": [0, 1, 0], "bounds": (0.1, 10),
         "listeners": pd.DataFrame({"share": 0.5}, corpus().index),
         "table": pd.DataFrame(np.full((80, 8), 1 / 8), corpus().index, EMOTIONS),

@@ -555,6 +555,20 @@ def test_distortions_draw_a_panel_a_family_and_every_line_begins_with_the_clean_
         plots.plot_distortions(table[table["family"] != "clean"])
 
 
+def test_a_long_recording_is_stacked_to_one_with_a_gap_in_silence_and_a_strip_of_what_was_said():
+    rows = [(0, 2, "sad", 0.25, 0.75), (1, 3, "not sure", 0.5, 0.5), (2, 4, "silence", None, None)]
+    table = pd.DataFrame(rows, columns=["start", "end", "heard", "p_happy", "p_sad"])
+    ax = plots.plot_through(table)
+    happy, sad = (area.get_paths()[0].vertices for area in ax.collections[:2])
+    assert happy[:, 1].max() == 0.5 and sad[:, 1].max() == 1 and sad[:, 0].max() == 2, "nothing is drawn at 3 s"
+    strips = [(bar.get_x(), bar.get_x() + bar.get_width(), to_hex(bar.get_facecolor())) for bar in ax.patches]
+    assert strips == [(0, 1.5, plots.EMOTION_COLORS["sad"]), (1.5, 2.5, "#c4c7cc")]
+    assert ax.get_xlim() == (0, 4)
+    assert_nothing_cut(ax)
+    with pytest.raises(SerlibError, match="no probabilities"):
+        plots.plot_through(table[["start", "end", "heard"]])
+
+
 def test_reliability_draws_one_panel_each_with_a_diagonal():
     table = metrics.reliability(voter("v", 0.6, 0))
     axes = plots.plot_reliability({"before": table, "after": table})
@@ -599,6 +613,7 @@ DISTORTED = pd.concat(
     pd.DataFrame({"voter": NAMES, "family": name, "setting": name, "accuracy": 0.5, "low": 0.4, "high": 0.6})
     for name in ("clean", NAMES[0])
 )
+THROUGH = pd.DataFrame({"start": [0, 1], "end": [3, 4], "heard": NAMES[:2], **{f"p_{name}": 1 / 8 for name in NAMES}})
 ROW = PAPER.iloc[[0]].assign(title=NAMES[0])
 
 
@@ -629,6 +644,7 @@ FIGURES = {
     "plot_intervals": (lambda: plots.plot_intervals(INTERVALS, "points", NAMES[1]), NAMES),
     "plot_reliability": (lambda: plots.plot_reliability({NAMES[1]: metrics.reliability(ODD[0])}), NAMES[1:2]),
     "plot_distortions": (lambda: plots.plot_distortions(DISTORTED), NAMES),
+    "plot_through": (lambda: plots.plot_through(THROUGH), NAMES),
     "plot_jury": (lambda: plots.plot_jury(pd.DataFrame(0.5, index=[0.0, 1.0], columns=NAMES)), NAMES),
 }
 
@@ -666,6 +682,7 @@ DOORS = {
     "plot_reliability": plots.plot_reliability,
     "plot_jury": plots.plot_jury,
     "plot_distortions": plots.plot_distortions,
+    "plot_through": plots.plot_through,
 }
 NONSENSE = {
     "nothing": lambda: None, "a text": lambda: "abc", "a number": lambda: 3, "a truth": lambda: True,

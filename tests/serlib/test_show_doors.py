@@ -67,6 +67,7 @@ def right(corpus) -> dict[Callable, list]:
     vote = voting.majority_vote(runs, name="vote of 3")
     subsets = pd.DataFrame({"size": [1, 1, 2], "validation_accuracy": 0.5, "test_accuracy": [0.4, 0.5, 0.6]})
     intervals = pd.DataFrame({"accuracy": [0.5], "low": [0.4], "high": [0.6]}, index=["one"])
+    through = pd.DataFrame({"start": [0, 1], "end": [3, 4], "heard": "sad", "p_sad": 0.7, "p_calm": 0.3})
     jury = pd.DataFrame({"three": [0.9, 0.8]}, index=[0.0, 1.0])
     distorted = pd.DataFrame({"voter": "SVM", "family": ["clean", "noise"], "setting": ["clean", "20 dB"]})
     distorted = distorted.assign(accuracy=0.5, low=0.4, high=0.6)
@@ -78,6 +79,7 @@ def right(corpus) -> dict[Callable, list]:
         plots.plot_balance: [corpus, None],
         plots.plot_prosody: [corpus, "pitch", None],
         plots.plot_distortions: [distorted],
+        plots.plot_through: [through, None],
         plots.plot_history: [runs[0]],
         plots.plot_confusion: [runs[0], "test"],
         plots.plot_probabilities: [pd.Series({"sad": 0.4, "calm": 0.6}), "sad", None],

@@ -14,7 +14,7 @@ import pytest
 import soundfile
 
 from serlib.data import synth
-from serlib.data.ravdess import EMOTIONS, STATEMENTS, parse_name
+from serlib.data.ravdess import EMOTIONS, STATEMENTS, mini, parse_name
 from serlib.errors import SerlibError
 from serlib.files import cache_dir
 
@@ -55,6 +55,34 @@ def test_breath_depends_on_the_name_alone(monkeypatch, tmp_path):
     names = sorted(some_clips(actors=breathy[:2], emotions=(3, 4)))
     whole = spoken_in(names, 2, tmp_path / "two", monkeypatch)
     assert spoken_in(names[1::2] + names[::2], 1, tmp_path / "one", monkeypatch) == whole
+
+
+@pytest.mark.slow
+def test_another_language_has_a_folder_voices_and_words_of_its_own(monkeypatch, tmp_path):
+    monkeypatch.setenv("SERLIB_CACHE", str(tmp_path))
+    clips = some_clips(actors=(1,), emotions=(3, 4))
+    spoken = {}
+    for language in synth.LANGUAGES:
+        folder = synth.corpus_folder(clips, synth.STATEMENTS.get(language, STATEMENTS), language)
+        spoken[language] = {path.stem: path.read_bytes() for path in folder.glob("*/*.wav")}
+    assert {path.name for path in tmp_path.glob("mini-*")} == {
+        f"mini-v{synth.VERSION}", f"mini-v{synth.VERSION}-german", f"mini-v{synth.VERSION}-spanish",
+    }  # fmt: skip
+    assert all(set(files) == set(clips) for files in spoken.values())
+    assert len({data for files in spoken.values() for data in files.values()}) == 6, "no clip is another's"
+    voices = {synth._actor_voice(actor, language) for language in synth.LANGUAGES for actor in range(1, 13)}
+    assert len(voices) == 36, "nobody speaks two languages"
+    assert synth._actor_voice(7) == synth._actor_voice(7, "English")
+
+
+def test_the_sentences_of_another_language_are_as_many_as_those_of_english():
+    assert set(synth.STATEMENTS) == set(synth.LANGUAGES) - {"English"}
+    assert all(len(said) == len(STATEMENTS) for said in synth.STATEMENTS.values())
+
+
+def test_a_language_that_mini_does_not_speak():
+    with pytest.raises(SerlibError, match="mini does not speak Germam; did you mean German"):
+        mini("Germam")
 
 
 @pytest.mark.slow
