@@ -520,13 +520,15 @@ class Lesson:
         ----------
         name
             "luck" for thirty random splits, "enrolled" for clips of the tested voice enrolled, "rooms-known" and
-            "rooms-new" for distorted clips of known voices and of new ones, as scripts/rooms.py asked (14).
+            "rooms-new" for distorted clips of known voices and of new ones, as scripts/rooms.py asked (14);
+            "networks-known" and "networks-new" for other networks, as scripts/networks.py trained them, and
+            "networks-costs" for what each cost (15).
 
         Returns
         -------
         DataFrame
             Index the clip; columns actor and emotion, then one for each time: the emotion that was answered, NaN where
-            the clip was not judged.
+            the clip was not judged. Of costs: index what was measured, a column a network and protocol.
 
         Raises
         ------
@@ -542,10 +544,10 @@ class Lesson:
         288
         """
         if (path := self._in_results(f"answers/{safe_name(name)}.csv")).is_file():
-            return pd.read_csv(path, index_col="clip", dtype=str)
+            return pd.read_csv(path, index_col=0, dtype=str)
         raise SerlibError(
             f'There are no answers called {name!r:.60} of profile {self.profile}; ser.start("laptop") has luck, '
-            "enrolled, rooms-known and rooms-new."
+            "enrolled, rooms-known, rooms-new, networks-known, networks-new and networks-costs."
         )
 
     def listeners(self, name: str) -> pd.DataFrame:

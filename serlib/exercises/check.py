@@ -46,4 +46,13 @@ from serlib.exercises.judging import (
 )
 from serlib.exercises.sound import clip_fields, constant_uar, leaks, normalize, slowest, standardize
 from serlib.exercises.start import by_ear, one_clip
-from serlib.exercises.your_turn import averaged, defensible, snr, traffic, unnoticed, unsure
+from serlib.exercises.your_turn import (
+    averaged,
+    defensible,
+    ring_mean,
+    snr,
+    traffic,
+    unnoticed,
+    unsure,
+    weights,
+)

@@ -415,7 +415,7 @@ def network(name: str, on: Backbone | None = None) -> Backbone:
     ...
     serlib.errors.SerlibError: There is no network called 'mel-cn': did you mean mel-cnn?
     """
-    if name not in NETWORKS:
+    if not isinstance(name, str) or name not in NETWORKS:
         raise SerlibError(f"There is no network called {name!r}: {nearest(str(name), NETWORKS)}")
     row, front, title, key = NETWORKS[name], dict(NETWORKS[name].front), NETWORKS[name].title, name
     sizes = (front["bands"], row.frames)
@@ -536,7 +536,8 @@ def _take_audioset(network: nn.Module) -> None:
         raise SerlibError(f"{file.name} is no file of weights that torch can read; download it again.") from error
     if fault:
         raise SerlibError(f"{file.name} holds another network than CNN-14 for 16 kHz: {fault}; take that very file.")
-    network.load_state_dict({k: v for k, v in found.items() if k in network.state_dict()}, strict=False)
+    known = [key for key in network.state_dict() if key in found and not key.startswith("classifier")]
+    network.load_state_dict({key: found[key] for key in known}, strict=False)
 
 
 def _difference(own: dict[str, torch.Tensor], found: dict[str, torch.Tensor]) -> str:
