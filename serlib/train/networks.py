@@ -20,7 +20,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 from serlib.errors import SerlibError, demand, nearest
 from serlib.files import key_of, named_folder
-from serlib.train.backbones import NETWORK, Backbone, weights_key
+from serlib.train.backbones import NETWORK, Backbone, hush, weights_key
 from serlib.train.weights import digest
 
 CODE = 1  # raise it when the same network of the same name would give other numbers
@@ -451,8 +451,7 @@ class NetworkConfig(PreTrainedConfig):
     model_type = "serlib-network"
 
     def __init__(self, network: str = "mel-cnn", bands: int = 64, frames: int = 76, **other: Any):
-        self.network, self.num_mel_bins, self.frames = network, bands, frames
-        other.pop("num_mel_bins", None)
+        self.network, self.bands, self.frames = network, bands, frames
         super().__init__(**other)
 
 
@@ -466,7 +465,7 @@ class NetworkClassifier(PreTrainedModel):
     def __init__(self, config: NetworkConfig):
         super().__init__(config)
         row = NETWORKS[config.network]
-        self.network = row.build(config.num_mel_bins, config.frames, config.num_labels)
+        self.network = row.build(config.bands, config.frames, config.num_labels)
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
@@ -493,6 +492,7 @@ def load(backbone: Backbone, labels: Sequence[str], pretrained: bool) -> Network
 
     SerlibError where their file is not there, or holds another network.
     """
+    hush()
     name = backbone.checkpoint.removeprefix(NETWORK).split("/")[0]
     config = NetworkConfig(
         network=name,

@@ -4,10 +4,27 @@ import numpy as np
 import pytest
 import torch
 
+from serlib.data import audio
+from serlib.data.splits import Split, stratified_split
 from serlib.errors import SerlibError
-from serlib.train import networks
+from serlib.judge.metrics import accuracy
+from serlib.train import model, networks
 from serlib.train.backbones import backbone
+from serlib.train.classify import classify
+from serlib.train.finetuning import fine_tune
+from serlib.train.hearing import hear
 from serlib.train.networks import NETWORKS, network
+from serlib.train.probing import probe
+from serlib.train.recipes import Probe, Recipe
+
+
+QUICK = Recipe(epochs=12, batch_size=4, accumulation=1, learning_rate=3e-3, eval_every=6, precision="fp32")
+
+
+@pytest.fixture
+def split(tiny_corpus) -> Split:
+    """Tones and noises, which every network tells apart."""
+    return stratified_split(tiny_corpus, test_size=0.25, validation_size=0.2)
 
 
 def weights_of(module: torch.nn.Module) -> int:
@@ -169,3 +186,48 @@ def test_a_damaged_file_gets_a_sentence(shelf, small):
     shelf.write_bytes(b"not a file of torch")
     with pytest.raises(SerlibError, match="no file of weights"):
         networks.load(network("cnn14"), ["a", "b"], pretrained=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["mel-cnn", "cycle-graph", "downstream"])
+def test_a_network_is_trained_found_again_and_hears_other_files(name, split, tiny_corpus, tmp_path, capsys):
+    one = network(name, on=backbone("hubert-base-mini") if name == "downstream" else None)
+    run = fine_tune(one, split, QUICK, tmp_path)
+    assert accuracy(run) == 1
+    assert run.info["parameters"] == run.info["trainable_parameters"] == weights_of(
+        model.load_trained(run.folder / "checkpoint")
+    )
+    assert run.folder == tmp_path / "tiny" / split.name / one.key  # starting from nothing needs no word of it
+    capsys.readouterr()
+    assert fine_tune(one, split, QUICK, tmp_path).info["key"] == run.info["key"]
+    assert "finished before" in capsys.readouterr().out
+    said = classify(run, list(tiny_corpus.loc[split.test.index, "path"]))
+    assert said.idxmax(axis=1).tolist() == split.test["emotion"].tolist()
+    heard = hear(run, split.test, audio.clips(split.test))
+    assert (heard["predicted"] == heard["emotion"]).all()
+
+
+@pytest.mark.slow
+def test_training_that_was_killed_goes_on_to_the_same_numbers(split, tmp_path, monkeypatch):
+    whole = fine_tune(network("mel-cnn"), split, QUICK, tmp_path / "whole")
+    forward, steps = networks.NetworkClassifier.forward, []
+
+    def killed(self, *given, **named):
+        steps.append(1)
+        if len(steps) > 40:
+            raise KeyboardInterrupt
+        return forward(self, *given, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(networks.NetworkClassifier, "forward", killed)
+        with pytest.raises(KeyboardInterrupt):
+            fine_tune(network("mel-cnn"), split, QUICK, tmp_path / "cut")
+    again = fine_tune(network("mel-cnn"), split, QUICK, tmp_path / "cut")
+    assert whole.predictions.equals(again.predictions)
+
+
+def test_a_recipe_asks_a_network_for_nothing_that_it_has_not(split, tmp_path):
+    with pytest.raises(SerlibError, match="mel CNN has no masking to choose"):
+        fine_tune(network("mel-cnn"), split, Recipe(masking=0.1), tmp_path)
+    with pytest.raises(SerlibError, match="mel CNN has no frozen encoder to probe"):
+        probe(network("mel-cnn"), split, Probe(), tmp_path)
