@@ -3,7 +3,7 @@
 Each network is trained twice on RAVDESS: on the paper's random split, and without the five actors of the first fold of
 Luna-Jiménez, whose voices are then new to it. Validation chooses the step. What each said of the test clips goes to
 results/laptop/answers after every network (networks-known.csv, networks-new.csv, a row a clip and a column a network),
-and what it cost to networks-costs.csv; there is no sound in them. Half an hour of one core; a run that is finished is loaded.
+and what it cost to networks-costs.csv; there is no sound in them. Half an hour of one core; a finished run is loaded.
 CNN-14 is too large for that: one step of it is timed. `--table` prints what they said, as book/wider_field.md shows it.
 """
 
@@ -98,7 +98,9 @@ def _add(path: Path, empty: pd.DataFrame, name: str, column: pd.Series) -> None:
     table = pd.read_csv(path, index_col=0, dtype=str, keep_default_na=False) if path.exists() else empty
     table = table.reindex([*table.index, *(row for row in empty.index if row not in table.index)])
     with atomic_path(path) as target:
-        table.assign(**{name: column.reindex(table.index)}).to_csv(target, index_label=empty.index.name, lineterminator="\n")
+        table.assign(**{name: column.reindex(table.index)}).to_csv(
+            target, index_label=empty.index.name, lineterminator="\n"
+        )
 
 
 def cnn14_seconds() -> float:

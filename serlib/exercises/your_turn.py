@@ -4,6 +4,7 @@ from typing import Any
 
 from serlib.exercises.verdicts import (
     NotYet,
+    array_of,
     exercise,
     kind_of,
     near,
@@ -141,29 +142,28 @@ def unnoticed(answer: Any) -> str:
 
 @exercise("give your function itself, ring_mean; it takes the numbers of the nodes and returns as many.")
 def ring_mean(answer: Any) -> str:
-    """Check a student's graph convolution in its plainest form: each node of a ring becomes its neighbors' mean (15)."""
+    """Check a student's plainest graph convolution: each node of a ring becomes the mean of its neighbors (15)."""
     import numpy as np
 
     for ring in ([0.0, 0.0, 6.0, 0.0], [1.0, 2.0, 4.0, 8.0, 16.0]):
         nodes = np.array(ring)
         before, after = np.roll(nodes, 1), np.roll(nodes, -1)
-        given = np.ravel(np.asarray(result_of(answer, nodes.copy()), dtype=float))
-        if len(given) != len(nodes):
-            raise NotYet(f"{len(nodes)} numbers are wanted, one a node; your function gave {len(given)}.")
-        if np.allclose(given, (before + after) / 2):
+        truth, given = (before + after) / 2, array_of(answer, nodes.copy())
+        if given.shape != nodes.shape:
+            raise NotYet(f"{len(nodes)} numbers are wanted, one a node; yours has shape {given.shape}.")
+        if near(given, truth, 1e-6):
             continue
-        for wrong, why in (
+        if near(given[1:-1], truth[1:-1], 1e-6):
+            raise NotYet("in the middle it is right; at the ends the first node and the last are neighbors, in a ring.")
+        mistakes = [
             (before + after, "that is the neighbors' sum; a node has two of them, so divide by 2."),
             ((before + nodes + after) / 3, "that counts the node itself too; only its two neighbors are asked."),
             (before, "that is the node before; the one after is a neighbor too."),
             (after, "that is the node after; the one before is a neighbor too."),
             (nodes, "that is what the nodes had before."),
-        ):
-            if np.allclose(given, wrong):
-                raise NotYet(why)
-        if np.allclose(given[1:-1], ((before + after) / 2)[1:-1]):
-            raise NotYet("in the middle it is right; at the ends the first node and the last are neighbors, in a ring.")
-        raise NotYet(f"for {ring} it should be {((before + after) / 2).tolist()}; your function gave {given.tolist()}.")
+        ]
+        hint = f"for {ring} it should be {truth.tolist()}"
+        raise NotYet(reason(given, mistakes, hint, 1e-6))
     return "what a node knows travels one step a layer, and nothing is lost at the ends, for a ring has none."
 
 

@@ -332,7 +332,9 @@ def config_of(source: Path | str, revision: str = "main", **settings: Any) -> An
         raise missing_weights(str(source), error, source if isinstance(source, Path) else None) from error
     kind = type(config)
     known = kind in AutoModelForAudioClassification._model_mapping
-    if not known or not (hasattr(kind(), "conv_dim") or config.model_type in ("whisper", "serlib-network")):  # else it hears no waveform
+    if not known or not (
+        hasattr(kind(), "conv_dim") or config.model_type in ("whisper", "serlib-network")
+    ):  # else it hears no waveform
         raise SerlibError(
             f"{source} is a model of the kind {config.model_type}, which serlib cannot feed with sound; choose an "
             "encoder of the wav2vec 2.0 family (HuBERT, UniSpeech, WavLM and so on) or a Whisper."

@@ -119,7 +119,7 @@ def picture_of(samples: np.ndarray, kind: str, bands: int, window: int, hop: int
 
 
 def _descriptors(samples: np.ndarray, window: int, hop: int) -> np.ndarray:
-    """Return 35 numbers for each of 120 nodes: 15 cepstral ones, loudness, pitch, the change of each, and zero-crossings.
+    """Return 35 numbers for each of 120 nodes: 15 of cepstrum, loudness, pitch, how fast each changes, zero-crossings.
 
     Shirian and Guha's are of that kind, by openSMILE: cepstrum, zero-crossings, voicing, pitch, energy, their changes.
     """

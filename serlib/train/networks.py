@@ -309,8 +309,8 @@ class MLP(nn.Module):
 class Downstream(nn.Module):
     """A learned sum of a frozen encoder's layers, a dense layer a frame, the mean over time, a classifier (15).
 
-    The head of Morais et al. (2022, arXiv 2202.03896): an "upstream" that knows speech, and a small "downstream" for the
-    task at hand, which is easily changed for another. The sizes are ours.
+    The head of Morais et al. (2022, arXiv 2202.03896): an "upstream" that knows speech, and a small "downstream" for
+    the task at hand, which is easily changed for another. The sizes are ours.
     """
 
     shortest = 1
@@ -368,7 +368,10 @@ NETWORKS = {
         "two CNNs and a transformer side by side (Zenkov 2020, Han et al. 2021)",
     ),
     "parallel-attention": Row(
-        "parallel CNN + attention", ParallelAttention, _MEL, "a CNN beside an LSTM with attention (Bautista et al. 2022)"
+        "parallel CNN + attention",
+        ParallelAttention,
+        _MEL,
+        "a CNN beside an LSTM with attention (Bautista et al. 2022)",
     ),
     "cnn14": Row(
         "CNN-14",
@@ -420,7 +423,9 @@ def network(name: str, on: Backbone | None = None) -> Backbone:
     row, front, title, key = NETWORKS[name], dict(NETWORKS[name].front), NETWORKS[name].title, name
     sizes = (front["bands"], row.frames)
     if front["kind"] == "encoder":
-        demand(on, Backbone, "frozen encoder", f'give one, as ser.network("{name}", on=ser.backbone("whisper-tiny.en"))')
+        demand(
+            on, Backbone, "frozen encoder", f'give one, as ser.network("{name}", on=ser.backbone("whisper-tiny.en"))'
+        )
         assert on is not None
         front |= {"bands": on.hidden * (on.layers + 1), "weights": weights_key(on)}
         sizes = (front["bands"], on.layers + 1)

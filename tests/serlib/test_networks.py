@@ -17,7 +17,6 @@ from serlib.train.networks import NETWORKS, network
 from serlib.train.probing import probe
 from serlib.train.recipes import Probe, Recipe
 
-
 QUICK = Recipe(epochs=12, batch_size=4, accumulation=1, learning_rate=3e-3, eval_every=6, precision="fp32")
 
 
@@ -194,8 +193,10 @@ def test_a_network_is_trained_found_again_and_hears_other_files(name, split, tin
     one = network(name, on=backbone("hubert-base-mini") if name == "downstream" else None)
     run = fine_tune(one, split, QUICK, tmp_path)
     assert accuracy(run) == 1
-    assert run.info["parameters"] == run.info["trainable_parameters"] == weights_of(
-        model.load_trained(run.folder / "checkpoint")
+    assert (
+        run.info["parameters"]
+        == run.info["trainable_parameters"]
+        == weights_of(model.load_trained(run.folder / "checkpoint"))
     )
     assert run.folder == tmp_path / "tiny" / split.name / one.key  # starting from nothing needs no word of it
     capsys.readouterr()
