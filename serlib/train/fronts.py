@@ -19,7 +19,6 @@ from serlib.train.backbones import Backbone
 
 CODE = 1  # raise it when the same clip would give another picture
 FLOOR = 80  # dB below the loudest point, where silence ends
-KINDS = ("mel", "cepstrum", "level", "descriptors", "encoder")
 
 
 class Front(FeatureExtractionMixin):
@@ -50,7 +49,7 @@ class Front(FeatureExtractionMixin):
         if self.kind == "encoder":
             made = _frames_of_encoder(self.encoder, self.pretrained, samples)
         else:
-            made = picture_of(audio_of_length(samples, self.n_samples), self.kind, self.bands, self.window, self.hop)
+            made = _picture_of(_of_length(samples, self.n_samples), self.kind, self.bands, self.window, self.hop)
         return BatchFeature({"input_features": torch.from_numpy(np.ascontiguousarray(made, dtype=np.float32))[None]})
 
 
@@ -58,7 +57,27 @@ AutoFeatureExtractor.register(networks.NetworkConfig, Front, exist_ok=True)
 
 
 def front_of(backbone: Backbone, pretrained: bool = True) -> Front:
-    """Return the front of a network; with ``pretrained`` False a frozen encoder has random weights."""
+    """Return what makes a network's input of a clip (15).
+
+    Parameters
+    ----------
+    backbone
+        What ``ser.network`` returned.
+    pretrained
+        False gives a frozen encoder random weights.
+
+    Returns
+    -------
+    Front
+        Called with samples at 16 kHz, shape (n,), it returns ``input_features``, float32 of shape (1, bands, frames).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> tone = np.sin(2 * np.pi * 200 * np.arange(32_000) / ser.RATE)
+    >>> ser.fronts.front_of(ser.network("mel-cnn"))(tone)["input_features"].shape
+    torch.Size([1, 64, 76])
+    """
     row, on = networks.row_of(backbone), backbone.checkpoint.removeprefix(backbones.NETWORK).partition("/")[2]
     settings = row.front | {"bands": backbone.hidden}
     if on:
@@ -72,37 +91,13 @@ def extractor_from(folder: Path) -> Any:
     return backbones.extractor_from(folder)
 
 
-def audio_of_length(samples: np.ndarray, length: int) -> np.ndarray:
+def _of_length(samples: np.ndarray, length: int) -> np.ndarray:
     """Return the first ``length`` samples, silence after them where there are fewer, shape (length,)."""
     return np.pad(samples[:length], (0, max(0, length - len(samples))))
 
 
-def picture_of(samples: np.ndarray, kind: str, bands: int, window: int, hop: int) -> np.ndarray:
-    """Return what a network sees of a clip, (bands, frames) (15).
-
-    Parameters
-    ----------
-    samples
-        One clip at 16 kHz, shape (n,).
-    kind
-        "mel", "cepstrum", "level" or "descriptors".
-    bands
-        Rows of the picture.
-    window, hop
-        Samples of a window, and from one to the next.
-
-    Returns
-    -------
-    ndarray
-        float32. ``1 + n // hop`` frames; of descriptors one less.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> tone = np.sin(2 * np.pi * 200 * np.arange(48_000) / ser.RATE).astype(np.float32)
-    >>> ser.fronts.picture_of(tone, "mel", 64, 1024, 640).shape
-    (64, 76)
-    """
+def _picture_of(samples: np.ndarray, kind: str, bands: int, window: int, hop: int) -> np.ndarray:
+    """Return what a network sees of a clip, (bands, 1 + n // hop); of descriptors there are 120 frames."""
     import librosa
 
     if kind == "descriptors":

@@ -493,9 +493,32 @@ AutoModelForAudioClassification.register(NetworkConfig, NetworkClassifier, exist
 
 
 def load(backbone: Backbone, labels: Sequence[str], pretrained: bool) -> NetworkClassifier:
-    """Return a network with random weights by torch's seed; CNN-14 with those of AudioSet, if ``pretrained``.
+    """Return a network with random weights by torch's seed, or CNN-14 with those of AudioSet (15).
 
-    SerlibError where their file is not there, or holds another network.
+    Parameters
+    ----------
+    backbone
+        What ``ser.network`` returned.
+    labels
+        The classes, in order.
+    pretrained
+        Whether CNN-14 takes its weights from the file of Kong et al.; the others have none to take.
+
+    Returns
+    -------
+    NetworkClassifier
+        Its input is (clips, bands, frames), its logits (clips, classes).
+
+    Raises
+    ------
+    SerlibError
+        Where that file is not there, is damaged, or holds another network.
+
+    Examples
+    --------
+    >>> model = ser.networks.load(ser.network("mel-cnn"), ["happy", "sad"], pretrained=False)
+    >>> model.network.classifier
+    Linear(in_features=128, out_features=2, bias=True)
     """
     hush()
     name = backbone.checkpoint.removeprefix(NETWORK).split("/")[0]

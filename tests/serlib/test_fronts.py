@@ -21,7 +21,7 @@ def voice() -> np.ndarray:
 
 def test_the_mel_picture_is_torchaudios(voice):
     torchaudio = pytest.importorskip("torchaudio")
-    own = fronts.picture_of(voice, "mel", 64, 1024, 640)
+    own = fronts._picture_of(voice, "mel", 64, 1024, 640)
     energy = torchaudio.transforms.MelSpectrogram(
         audio.RATE, 1024, hop_length=640, n_mels=64, norm="slaney", mel_scale="slaney", pad_mode="constant"
     )(torch.from_numpy(voice))
@@ -47,7 +47,7 @@ def test_silence_is_a_picture_too():
 
 def test_pitch_is_among_the_descriptors():
     tone = np.sin(2 * np.pi * 140 * np.arange(3 * audio.RATE) / audio.RATE).astype(np.float32)
-    rows = fronts.picture_of(tone, "descriptors", 35, 1024, 400)
+    rows = fronts._picture_of(tone, "descriptors", 35, 1024, 400)
     assert np.median(rows[16]) == pytest.approx(12, abs=0.2)  # an octave above 70 Hz, in semitones
 
 
