@@ -185,6 +185,7 @@ def cycle_basis(nodes: int) -> torch.Tensor:
 
     Examples
     --------
+    >>> import torch
     >>> basis = ser.networks.cycle_basis(4)
     >>> (basis.T @ basis).round(decimals=3).abs().tolist() == torch.eye(4).tolist()
     True
