@@ -88,7 +88,7 @@ JOBS = $(if $(LAUNCH),,$(patsubst -j%,--jobs %,$(filter-out -j,$(filter -j%,$(MF
 DATA := $(if $(filter mini,$(PROFILE)),,"$$RAVDESS_DIR" "$$SERLIB_MODELS")
 # From 02 on, notebooks go on from committed runs where there are no others, and show what the laptop's say in every
 # profile: the scoreboard has rows of all notebooks before it.
-SHOWING   := $(filter $(foreach n,02 03 04 05 06 07 08 09 18 10 11 12 14 16 17,$(DONE)/$(n)_%),$(EVERY))
+SHOWING   := $(filter $(foreach n,02 03 04 05 06 07 08 09 18 10 11 12 14 15 16 17,$(DONE)/$(n)_%),$(EVERY))
 RESULTS = $(if $(filter $(@F:%=$(DONE)/%.ipynb),$(SHOWING)),$(wildcard $(sort results/$(PROFILE) results/laptop)))
 
 $(NAMES:%=$(INPUTS)/%): $(INPUTS)/%: notebooks/%.ipynb FORCE

@@ -22,7 +22,7 @@ IN_PAGE = {
     "averaged", "collapse", "condorcet", "constant_uar", "defensible", "field",
     "leaks", "lopsided", "majority", "mcnemar", "padding_share", "said_twice",
     "soften", "traffic", "training_memory", "two_averages", "unnoticed", "whole_actors",
-    "wilson",
+    "weights", "wilson",
 }  # fmt: skip
 SOURCE, BUILT, SITE = Path("build/book-src"), Path("build/book"), Path("build/site")
 

@@ -104,7 +104,9 @@ from .show.plots import plot_votes as plot_votes
 from .show.plots import plot_waveform as plot_waveform
 from .train import backbones as backbones
 from .train import federated as federated
+from .train import fronts as fronts
 from .train import model as model
+from .train import networks as networks
 from .train import planner as planner
 from .train import pretraining as pretraining
 from .train import probing as probing
@@ -115,6 +117,7 @@ from .train.classify import classify as classify
 from .train.finetuning import fine_tune as fine_tune
 from .train.hearing import hear as hear
 from .train.hearing import listen_through as listen_through
+from .train.networks import network as network
 from .train.planner import plan as plan
 from .train.planner import plan_all as plan_all
 from .train.probing import layer_averages as layer_averages

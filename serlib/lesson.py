@@ -520,14 +520,16 @@ class Lesson:
         ----------
         name
             "luck" for thirty random splits, "enrolled" for clips of the tested voice enrolled, "rooms-known" and
-            "rooms-new" for distorted clips of known voices and of new ones, as scripts/rooms.py asked (14), "corpora"
+            "rooms-new" for distorted clips of known voices and of new ones, as scripts/rooms.py asked (14);
+            "networks-known" and "networks-new" for other networks, as scripts/networks.py trained them, and
+            "networks-costs" for what each cost (15); "corpora"
             for three corpora that were learned on and tested, as scripts/corpora.py asked (16).
 
         Returns
         -------
         DataFrame
             Index the clip; columns actor and emotion, then one for each time: the emotion that was answered, NaN where
-            the clip was not judged.
+            the clip was not judged. Of costs: index what was measured, a column a network and protocol.
 
         Raises
         ------
@@ -543,10 +545,10 @@ class Lesson:
         288
         """
         if (path := self._in_results(f"answers/{safe_name(name)}.csv")).is_file():
-            return pd.read_csv(path, index_col="clip", dtype=str)
+            return pd.read_csv(path, index_col=0, dtype=str)
         raise SerlibError(
             f'There are no answers called {name!r:.60} of profile {self.profile}; ser.start("laptop") has luck, '
-            "enrolled, rooms-known, rooms-new and corpora."
+            "enrolled, rooms-known, rooms-new, networks-known, networks-new, networks-costs and corpora."
         )
 
     def listeners(self, name: str) -> pd.DataFrame:

@@ -51,8 +51,10 @@ from serlib.exercises.your_turn import (
     averaged,
     defensible,
     reweighed,
+    ring_mean,
     snr,
     traffic,
     unnoticed,
     unsure,
+    weights,
 )

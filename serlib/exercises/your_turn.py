@@ -1,4 +1,4 @@
-"""Checks of the exercises of the part "Your turn": notebooks 12, 14, 16 and 17."""
+"""Checks of the exercises of the part "Your turn": notebooks 12 and 14 to 17."""
 
 from typing import Any
 
@@ -193,3 +193,48 @@ def agreement(answer: Any) -> str:
                 reason(given, mistakes, "twice the covariance, over both variances and the gap squared.", 0.001)
             )
     return "it forgives nothing: a shift, a shrinking and a wrong order all cost."
+
+
+@exercise("give your function itself, ring_mean; it takes the numbers of the nodes and returns as many.")
+def ring_mean(answer: Any) -> str:
+    """Check a student's plainest graph convolution: each node of a ring becomes the mean of its neighbors (15)."""
+    import numpy as np
+
+    for ring in ([0.0, 0.0, 6.0, 0.0], [1.0, 2.0, 4.0, 8.0, 16.0]):
+        nodes = np.array(ring)
+        before, after = np.roll(nodes, 1), np.roll(nodes, -1)
+        truth, given = (before + after) / 2, array_of(answer, nodes.copy())
+        if given.shape != nodes.shape:
+            raise NotYet(f"{len(nodes)} numbers are wanted, one a node; yours has shape {given.shape}.")
+        if near(given, truth, 1e-6):
+            continue
+        if near(given[1:-1], truth[1:-1], 1e-6):
+            raise NotYet("in the middle it is right; at the ends the first node and the last are neighbors, in a ring.")
+        mistakes = [
+            (before + after, "that is the neighbors' sum; a node has two of them, so divide by 2."),
+            ((before + nodes + after) / 3, "that counts the node itself too; only its two neighbors are asked."),
+            (before, "that is the node before; the one after is a neighbor too."),
+            (after, "that is the node after; the one before is a neighbor too."),
+            (nodes, "that is what the nodes had before."),
+        ]
+        hint = f"for {ring} it should be {truth.tolist()}"
+        raise NotYet(reason(given, mistakes, hint, 1e-6))
+    return "what a node knows travels one step a layer, and nothing is lost at the ends, for a ring has none."
+
+
+@exercise("give the number of weights of the layer, a whole number.")
+def weights(answer: Any) -> str:
+    """Check the weights of a 3 x 3 convolution from 16 to 32 channels with biases: 4,640 (15)."""
+    return settle(
+        number(answer),
+        4640,
+        "32 patches of 16 x 3 x 3, and 32 biases.",
+        [
+            (4608, "each of the 32 output channels has a bias too."),
+            (32 * (9 + 1), "each patch reaches through all 16 channels that come in."),
+            (16 * 9 + 1, "that is one output channel; there are 32."),
+            (16 * (32 * 9 + 1), "in and out got mixed up: the 32 outputs have one bias each."),
+            (32 * (16 * 3 + 1), "a patch is 3 x 3, nine cells, in each channel."),
+        ],
+        "for one output channel 16 channels of 3 x 3 cells and a bias, and then 32 of them.",
+    )

@@ -3,5 +3,5 @@
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
-    __name__, ["backbones", "federated", "model", "planner", "pretraining", "probing"]
+    __name__, ["backbones", "federated", "fronts", "model", "networks", "planner", "pretraining", "probing"]
 )

@@ -13,6 +13,7 @@ from serlib.files import given_path, named_folder
 from serlib.train.weights import SAFE, digest, fault_of, key_of_folder
 
 TWINS = Path(__file__).parents[1] / "twins"
+NETWORK = "serlib/networks/"  # what the checkpoint of a network of notebook 15 begins with
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,27 @@ class Backbone:
         """
         return self.checkpoint.startswith("serlib/twins/")
 
+    @property
+    def is_network(self) -> bool:
+        """Whether this is a network of notebook 15: ``hidden`` is then the rows of its input, ``layers`` its frames.
+
+        >>> ser.network("mel-cnn").is_network
+        True
+        """
+        return self.checkpoint.startswith(NETWORK)
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether there is something pre-trained to start from, as there is not for most networks of notebook 15.
+
+        >>> ser.network("mel-cnn").has_weights
+        False
+        """
+        return self.family != "network"
+
     def __str__(self) -> str:
-        size = f"{self.parameters:,.4g} M parameters, {self.layers} layers of {self.hidden}"
+        shape = f"{self.hidden} rows of input" if self.is_network else f"{self.layers} layers of {self.hidden}"
+        size = f"{self.parameters:,.4g} M parameters, {shape}"
         return f"{self.title} ({size}; license: {self.license}): {self.about}"
 
 
@@ -312,7 +332,9 @@ def config_of(source: Path | str, revision: str = "main", **settings: Any) -> An
         raise missing_weights(str(source), error, source if isinstance(source, Path) else None) from error
     kind = type(config)
     known = kind in AutoModelForAudioClassification._model_mapping
-    if not known or not (hasattr(kind(), "conv_dim") or config.model_type == "whisper"):  # else it hears no waveform
+    if not known or not (
+        hasattr(kind(), "conv_dim") or config.model_type in ("whisper", "serlib-network")
+    ):  # else it hears no waveform
         raise SerlibError(
             f"{source} is a model of the kind {config.model_type}, which serlib cannot feed with sound; choose an "
             "encoder of the wav2vec 2.0 family (HuBERT, UniSpeech, WavLM and so on) or a Whisper."
@@ -374,7 +396,7 @@ def revision_of(backbone: Backbone) -> str | None:
     The hub is asked once in a process, so that config, weights and extractor are of one commit; where it cannot be
     reached, the newest commit in its cache. SerlibError where there is neither.
     """
-    if isinstance(weights_of(backbone.checkpoint), Path):
+    if backbone.is_network or isinstance(weights_of(backbone.checkpoint), Path):
         return None
     return _newest_snapshot(backbone.checkpoint, backbone.revision).name
 
@@ -397,6 +419,8 @@ def weights_key(backbone: Backbone) -> str:
     For a checkpoint of the hub its name and resolved commit, for a folder (of a twin too, or below ``SERLIB_MODELS``)
     the digest of its weights and configs. SerlibError where there are none.
     """
+    if backbone.is_network:  # whose revision is a digest of what it is
+        return f"{backbone.checkpoint}@{backbone.revision}"
     source = weights_of(backbone.checkpoint)
     if isinstance(source, Path):
         return f"sha256:{key_of_folder(source)}"

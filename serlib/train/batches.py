@@ -104,7 +104,7 @@ def features_of(work: Work[Recipe], encoder: Any, extractor: Any) -> dict[str, A
     keys = audio.content_keys(corpus)
     depends = {
         "sound": key_of({str(clip): key for clip, key in keys.items()}),
-        "weights": work.weights,
+        "weights": getattr(extractor, "key", work.weights),  # a network's front is the same whatever its weights
         "settings": {"trim": work.recipe.trim, "seconds": getattr(extractor, "chunk_length", None)},
         "code": CODE,
     }

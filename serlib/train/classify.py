@@ -54,7 +54,7 @@ def classify(run: Run, paths: Sequence[Path | str], enrolled: Sequence[Path | st
     serlib.errors.SerlibError: The run of Whisper tiny.en, fine-tuned holds predictions but no checkpoint; run its
     notebook to train one.
     """
-    from serlib.train import backbones, probing
+    from serlib.train import fronts, probing
     from serlib.train import model as models
 
     if not isinstance(run, Run):
@@ -71,7 +71,7 @@ def classify(run: Run, paths: Sequence[Path | str], enrolled: Sequence[Path | st
     if both := {given_path(path).resolve() for path in paths} & {given_path(path).resolve() for path in enrolled}:
         raise SerlibError(f"{min(both).name} is to be judged and enrolled; enroll other clips of the voice.")
     sounds = [audio.heard(path, recipe.trim) for path in [*paths, *enrolled]]
-    model, extractor = models.load_trained(checkpoint), backbones.extractor_from(checkpoint)
+    model, extractor = models.load_trained(checkpoint), fronts.extractor_from(checkpoint)
     if isinstance(recipe, Probe):
         features = probing.averages_of((model, extractor), sounds, recipe)
         head = recipe.head.read(checkpoint / "probe.npz")

@@ -166,6 +166,10 @@ def _graph_of(run: Any, checkpoint: Path) -> Any:
     """Return the model of a run as a graph of onnx_ir, in float32, for one clip of any length."""
     recipe = recipe_from(run.info)
     model, extractor = models.load_trained(checkpoint), backbones.extractor_from(checkpoint)
+    if model.config.model_type == "serlib-network":
+        raise SerlibError(
+            f"{run.name} is a network whose picture of the sound has no ONNX form here; export another run."
+        )
     whole: nn.Module
     if isinstance(recipe, Probe):
         whole = _Probed(model, extractor, recipe, recipe.head.read(checkpoint / "probe.npz"))

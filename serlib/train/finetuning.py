@@ -230,6 +230,8 @@ def _learner(work: Work[Recipe]) -> _Learner:
     from serlib.train import model as models
 
     recipe = work.recipe
+    if work.backbone.is_network:
+        return _network(work)
     model = models.load(
         work.backbone,
         work.split.labels,
@@ -255,6 +257,22 @@ def _learner(work: Work[Recipe]) -> _Learner:
     input_name = model.main_input_name
     model = models.with_lora(model, recipe.lora) if recipe.lora else model
     return _Learner(model, input_name, extractor, encoder, channels, shortest, parameters)
+
+
+def _network(work: Work[Recipe]) -> _Learner:
+    """Return a network of notebook 15, all of it trained, and what makes its input."""
+    from serlib.train import fronts
+    from serlib.train import model as models
+
+    recipe = work.recipe
+    for name in ("pooling", "layers", "lora", "masking", "gradient_checkpointing"):
+        given = getattr(recipe, name)
+        if given != getattr(Recipe, name):
+            raise SerlibError(f"{work.title} has no {name} to choose; leave the recipe's {name}={given!r} out.")
+    model = models.load(work.backbone, work.split.labels, pretrained=recipe.pretrained)
+    parameters = sum(p.numel() for p in model.parameters())
+    front = fronts.front_of(work.backbone, recipe.pretrained)
+    return _Learner(model, model.main_input_name, front, None, work.backbone.hidden, 0, parameters)
 
 
 def _whisper_seconds(work: Work[Recipe]) -> int:

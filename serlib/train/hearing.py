@@ -154,11 +154,11 @@ def _averages(checkpoint: Path, recipe: Probe, sounds: Mapping[str, np.ndarray])
 
 def _of_tuned(run: Run, recipe: Recipe, sounds: Mapping[str, np.ndarray]) -> np.ndarray:
     """Return the probabilities of a fine-tuned model, (clips, classes)."""
-    from serlib.train import backbones
+    from serlib.train import fronts
     from serlib.train import model as models
 
     checkpoint = run.folder / "checkpoint"
-    model, extractor = models.load_trained(checkpoint), backbones.extractor_from(checkpoint)
+    model, extractor = models.load_trained(checkpoint), fronts.extractor_from(checkpoint)
     if not models.takes_waveforms(model):
         return np.stack([probabilities_of(model, extractor, samples) for samples in sounds.values()])
     return _in_batches(model, extractor, run, recipe, sounds)

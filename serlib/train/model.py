@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from serlib.errors import SerlibError, nearest
+from serlib.train import networks
 from serlib.train.backbones import Backbone, check_twin, config_of, hush, missing_weights, revision_of, weights_of
 
 POOLINGS = ("mean", "sum", "max")
@@ -116,6 +117,10 @@ def load(
         raise SerlibError(f"There is no pooling called {pooling!r}: {nearest(pooling, POOLINGS)}")
     if layers not in ("last", "weighted"):
         raise SerlibError(f"There is no choice of layers called {layers!r}: {nearest(layers, ('last', 'weighted'))}")
+    if backbone.is_network:
+        model = networks.load(backbone, labels, pretrained)
+        model.accepts_loss_kwargs = False
+        return model
     source = weights_of(backbone.checkpoint)
     settings = {
         "num_labels": len(labels),

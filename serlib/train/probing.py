@@ -67,6 +67,8 @@ def probe(backbone: Backbone, split: Split, recipe: Probe, folder: Path | str | 
         raise SerlibError(
             f"probe takes a ser.Probe, not a {type(recipe).__name__}; a ser.Recipe goes to ser.fine_tune."
         )
+    if isinstance(backbone, Backbone) and backbone.is_network:
+        raise SerlibError(f"{backbone.title} has no frozen encoder to probe; train it with ser.fine_tune.")
     work = work_on(backbone, split, recipe, folder, name)
     return found_or_made(work, CODE, partial(_fit_and_predict, work))
 
@@ -230,14 +232,19 @@ def averages_of(encoder: Encoder, sounds: list[np.ndarray], recipe: Probe) -> np
 
 def _averages_of_clip(encoder: Encoder, samples: np.ndarray, recipe: Probe) -> np.ndarray:
     """Return the averages of one clip, (features,)."""
-    model, extractor = encoder
-    states = _whisper_states if model.config.model_type == "whisper" else _waveform_states
     rows = []
-    for window in windows(samples, extractor):
-        layers = states(model, extractor, window)
+    for window in windows(samples, encoder[1]):
+        layers = states_of(encoder, window)
         chosen = recipe.averaged_layers(len(layers) - 1)
         rows.append(recipe.pool(layers[chosen], window))
     return np.mean(rows, axis=0)
+
+
+def states_of(encoder: Encoder, samples: np.ndarray) -> np.ndarray:
+    """Return what enters a frozen encoder's layers and what leaves each, (layers, frames, hidden), of one window."""
+    model, extractor = encoder
+    states = _whisper_states if model.config.model_type == "whisper" else _waveform_states
+    return states(model, extractor, samples)
 
 
 def windows(samples: np.ndarray, extractor: Any) -> list[np.ndarray]:

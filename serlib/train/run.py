@@ -187,11 +187,20 @@ class Work(Generic[R]):
         return "probe" if isinstance(self.recipe, Probe) else "fine-tuned"
 
     @property
+    def pretrained(self) -> bool:
+        """Whether training starts from pre-trained weights."""
+        return self.recipe.pretrained and self.backbone.has_weights
+
+    @property
+    def _thrown_away(self) -> bool:
+        return self.backbone.has_weights and not self.recipe.pretrained
+
+    @property
     def title(self) -> str:
         """What tables and figures call it."""
         if self.own_name is not None:
             return self.own_name
-        notes = ", frozen" * (self.kind == "probe") + ", not pre-trained" * (not self.recipe.pretrained)
+        notes = ", frozen" * (self.kind == "probe") + ", not pre-trained" * self._thrown_away
         return self.backbone.title + notes
 
     @property
@@ -199,7 +208,7 @@ class Work(Generic[R]):
         """The folder of the run."""
         name = self.own_name
         if name is None:
-            notes = "-probe" * (self.kind == "probe") + "-random" * (not self.recipe.pretrained)
+            notes = "-probe" * (self.kind == "probe") + "-random" * self._thrown_away
             name = self.backbone.key + notes
         corpus = self.split.attrs["name"]
         home = self.runs.folder if corpus in BOOKS_OWN else self.runs.folder / safe_name(corpus)
@@ -223,7 +232,7 @@ class Work(Generic[R]):
     def weights(self) -> str:
         """What the weights are that training starts from, by content."""
         key = weights_key(self.backbone)
-        return key if self.recipe.pretrained else f"random, in the shape of {key}, seed {self.recipe.seed}"
+        return key if self.pretrained else f"random, in the shape of {key}, seed {self.recipe.seed}"
 
 
 @dataclass(frozen=True)
@@ -423,7 +432,7 @@ def _write_run(work: Work[R], depends: Mapping[str, Any], result: Result, start:
         "backbone": backbone.key,
         "original": backbone.original,
         "kind": work.kind,
-        "pretrained": work.recipe.pretrained,
+        "pretrained": work.pretrained,
         "checkpoint": backbone.checkpoint,
         "weights": work.weights,
         "profile": work.runs.profile,

@@ -812,3 +812,33 @@ def test_unnoticed(capsys, answer, said):
     assert verdict(capsys, check.unnoticed, {"a", "d"})[0]
     ok, line = verdict(capsys, check.unnoticed, answer)
     assert not ok and said in line
+
+
+@pytest.mark.parametrize(
+    "function, said",
+    [
+        (lambda nodes: np.roll(nodes, 1) + np.roll(nodes, -1), "neighbors' sum"),
+        (lambda nodes: (np.roll(nodes, 1) + nodes + np.roll(nodes, -1)) / 3, "counts the node itself"),
+        (lambda nodes: np.roll(nodes, 1), "the node before"),
+        (lambda nodes: np.roll(nodes, -1), "the node after"),
+        (lambda nodes: nodes, "what the nodes had before"),
+        (lambda nodes: np.convolve(nodes, [0.5, 0, 0.5], "same"), "at the ends"),
+        (lambda nodes: nodes[1:-1], "one a node"),
+        (lambda nodes: 0 * nodes, "it should be"),
+        (7, "without calling it"),
+    ],
+)
+def test_ring_mean(capsys, function, said):
+    assert verdict(capsys, check.ring_mean, lambda nodes: (np.roll(nodes, 1) + np.roll(nodes, -1)) / 2)[0]
+    ok, line = verdict(capsys, check.ring_mean, function)
+    assert not ok and said in line
+
+
+@pytest.mark.parametrize(
+    "answer, said",
+    [(4608, "bias too"), (320, "all 16"), (145, "one output"), (4624, "mixed up"), (1568, "3 x 3"), (7, "16 channels")],
+)
+def test_weights(capsys, answer, said):
+    assert verdict(capsys, check.weights, 4640)[0]
+    ok, line = verdict(capsys, check.weights, answer)
+    assert not ok and said in line
