@@ -1,10 +1,11 @@
 // From a file or a microphone to what a network hears: mono at 16 kHz, trimmed as serlib's audio module does it.
+// The page "Speak to the book" and the recorder of notebook 12 share it: scripts/build_book.py and players.py say how.
 
-export const RATE = 16000;
-const SHORTEST = 0.1, THRESHOLD_DB = -35;
+const RATE = 16000;
+const SHORTEST = 0.1, THRESHOLD_DB = -35;  // seconds, and decibels below the loudest moment
 
 // The browser decodes, and resamples to the rate of the context that it decodes for.
-export async function decoded(bytes) {
+async function decoded(bytes) {
   const sound = await new OfflineAudioContext(1, 1, RATE).decodeAudioData(bytes);
   const mono = new Float32Array(sound.length);
   for (let channel = 0; channel < sound.numberOfChannels; channel++) {
@@ -34,7 +35,7 @@ function loudest(power, starts, stops, silent, least) {
 }
 
 // The first sample that is not silence and the one after the last, [0, 0] for a sound that never changes.
-export function activeSpan(samples, rate = RATE) {
+function activeSpan(samples, rate = RATE) {
   const hop = Math.floor(rate / 100), width = Math.floor(rate / 40);
   if (!samples.length || samples.every((x) => x === samples[0])) return [0, 0];
   const starts = [], stops = [];
@@ -59,13 +60,13 @@ export function activeSpan(samples, rate = RATE) {
   return [starts[first], stops[last]];
 }
 
-export function trimmed(samples) {
+function trimmed(samples) {
   const [start, stop] = activeSpan(samples);
   return stop ? samples.subarray(start, stop) : samples;
 }
 
 // Samples as a WAV file of 32-bit floats, which loses nothing: for decoding at 16 kHz, and for playing.
-export function wav(samples, rate) {
+function wav(samples, rate) {
   const bytes = new DataView(new ArrayBuffer(44 + 4 * samples.length));
   const text = (at, word) => [...word].forEach((letter, i) => bytes.setUint8(at + i, letter.charCodeAt(0)));
   text(0, "RIFF"); bytes.setUint32(4, 36 + 4 * samples.length, true); text(8, "WAVEfmt ");
@@ -79,7 +80,7 @@ export function wav(samples, rate) {
 }
 
 // The log-mel picture of a sound: a column each 10 ms, its bands from low to high, 0 to 1 over 80 dB.
-export function logMel(samples, rate, bands = 48) {
+function logMel(samples, rate, bands = 48) {
   const width = Math.round(rate / 40), hop = Math.round(rate / 100), size = 2 ** Math.ceil(Math.log2(width));
   const mel = (hertz) => 2595 * Math.log10(1 + hertz / 700), top = mel(8000);
   const edge = Array.from({ length: bands + 2 }, (_, i) => 700 * (10 ** ((top * i) / (bands + 1) / 2595) - 1) * size / rate);
@@ -123,7 +124,8 @@ function fourier(real, imaginary) {
 }
 
 // Record some seconds; `onPiece` gets the samples as they come. The microphone is let go in every case.
-export async function recorded(seconds, onPiece) {
+// `worklet` is the address of recorder.js.
+async function recorded(seconds, worklet, onPiece) {
   if (!isSecureContext) throw new DOMException("", "SecurityError");
   if (!navigator.mediaDevices?.getUserMedia) throw new DOMException("", "NotFoundError");
   const quiet = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
@@ -131,7 +133,7 @@ export async function recorded(seconds, onPiece) {
   const context = new AudioContext();
   try {
     await context.resume();
-    await context.audioWorklet.addModule(new URL("recorder.mjs", import.meta.url));
+    await context.audioWorklet.addModule(worklet);
     const node = new AudioWorkletNode(context, "recorder"), pieces = [], wanted = seconds * context.sampleRate;
     let count = 0;
     await new Promise((done, failed) => {
