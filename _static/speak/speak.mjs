@@ -69,7 +69,7 @@ function verdict({ vote, answers, meant }) {
 // What the threshold costs, counted on clips whose emotion is known.
 function price() {
   const { clips, answered: kept, right } = facts.cost, given = kept[slider.value], good = right[slider.value];
-  const begin = `Of ${clips} validation clips, the six would answer ${given} at this threshold`;
+  const begin = `Of ${clips} validation clips, the networks would answer ${given} at this threshold`;
   if (!given) return `${begin}.`;
   return `${begin} and refuse ${clips - given}. ${good} of the ${given} answers would be right (${percent(good / given)}).`;
 }
@@ -172,8 +172,8 @@ async function begin() {
     return;
   }
   control = taking(place, new URL("recorder.mjs", import.meta.url), answered, () => { networks().catch(() => {}); });  // said later, once the sound is there
-  offered(facts.clips, "Or take one of the book's clips", 0, "The book’s own:");
-  if (facts.split.length) offered(facts.split, "Or one on which the six disagree", facts.clips.length, "The six disagree:");
+  offered(facts.clips, "Or take one of the book's clips", 0, "Clips of the book, one of each emotion:");
+  if (facts.split.length) offered(facts.split, "Or one on which the networks disagree", facts.clips.length, "On these the networks disagree:");
   slider.value = Math.round(100 * facts.threshold);
   const tell = () => { $(".level").textContent = `${slider.value}%`; $(".price").textContent = price(); };
   tell();
