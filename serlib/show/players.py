@@ -417,7 +417,7 @@ def microphone(answer: Callable[[Path], object], folder: Path | str) -> None:
     # The browser writes a sound into this box, and so Python has it: with Jupyter's own means, which Colab has too.
     mail = widgets.Textarea(continuous_update=False, layout=widgets.Layout(display="none"))
     mail.add_class(name)
-    below = widgets.Output()
+    below = widgets.VBox()
     count = itertools.count(1)
 
     def arrived(change: Mapping[str, Any]) -> None:
@@ -427,8 +427,9 @@ def microphone(answer: Callable[[Path], object], folder: Path | str) -> None:
         mail.value = ""  # the notebook, if it is saved with its widgets, is not to hold a voice
         path = folder / f"take {next(count)}.wav"
         soundfile.write(path, samples, audio.RATE)
-        below.clear_output()
-        with below:
+        fresh = widgets.Output()  # a new one each time: to clear one clears the whole cell in some notebooks
+        below.children = [fresh]
+        with fresh:
             answer(path)
 
     mail.observe(arrived, names="value")
