@@ -115,7 +115,7 @@ def modules(scripts: Path) -> dict[str, str]:
     sound, hearing, taking, recorder = (
         (scripts / f"{name}.js").read_text(encoding="utf-8") for name in ("sound", "hearing", "taking", "recorder")
     )
-    names = "RATE, Refusal, activeSpan, columnsOf, drawn, make, taking, wav"
+    names = "RATE, Refusal, activeSpan, columnsOf, decoded, drawn, make, taking, wav"
     return {
         "player.mjs": f"{sound}export {{ sound }};\n",
         "hearing.mjs": f"{hearing}\n{taking}export {{ {names} }};\n",

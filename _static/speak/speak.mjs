@@ -7,7 +7,7 @@ import { answer, facts as read, loaded, top, votes } from "./voters.mjs";
 const WINDOW = 2, STEP = 1;  // seconds, for the emotion over time
 const root = document.querySelector(".ser-speak"), $ = (query) => root.querySelector(query);
 const slider = $("[name=sure]"), people = $("[name=people]");
-let facts = null, takes = [], taken = 0, control = null;
+let facts = null, takes = [], taken = 0, control = null, ready = null;
 
 const percent = (share) => `${Math.round(100 * share)}%`;
 const megabytes = (bytes) => `${Math.round(bytes / 1e6)} MB`;
@@ -24,7 +24,7 @@ const brought = (ready) => ready.catch(() => { throw new Refusal("The networks c
 async function answered({ name, meant = "", samples, own }, say) {
   if (+root.dataset.loaded !== facts.voters.length) say(`The ${facts.voters.length} networks are loading (${megabytes(facts.voters.reduce((sum, voter) => sum + voter.bytes, 3.7e6))}, once) …`);
   const one = { name: `Take ${taken + 1}: ${name}`, meant, samples, own, answers: [], moments: [] };
-  const sessions = await brought(networks());
+  const sessions = await brought(ready);
   say("The networks listen …");
   for (const [k, session] of sessions.entries()) one.answers.push(await answer(session, heardBy(facts.voters[k], one)));
   one.vote = votes(one.answers);
@@ -171,7 +171,10 @@ async function begin() {
     place.textContent = "This copy of the book was built without its networks, so it cannot listen. Notebook 12 can.";
     return;
   }
-  control = taking(place, new URL("recorder.mjs", import.meta.url), answered, () => { networks().catch(() => {}); });  // said later, once the sound is there
+  control = taking(place, new URL("recorder.mjs", import.meta.url), answered, () => {
+    ready = networks();
+    ready.catch(() => {});  // said later, once the sound is there
+  });
   offered(facts.clips, "Or take one of the book's clips", 0, "Clips of the book, one of each emotion:");
   if (facts.split.length) offered(facts.split, "Or one on which the networks disagree", facts.clips.length, "On these the networks disagree:");
   slider.value = Math.round(100 * facts.threshold);

@@ -11,8 +11,12 @@ async function fetched(name) {
 export const facts = async () => (await fetched("live/voters.json")).json();
 
 // ONNX Runtime from the site itself, one thread: so it needs no headers that a plain site does not send.
+// A browser keeps the failure of an import: each try has an address of its own.
+let tries = 0;
 async function started() {
-  const [ort, packed] = await Promise.all([import("./ort/ort.wasm.bundle.min.mjs"), fetched("ort/ort-wasm-simd-threaded.wasm.gz")]);
+  const address = `./ort/ort.wasm.bundle.min.mjs${tries ? `?${tries}` : ""}`;
+  tries += 1;
+  const [ort, packed] = await Promise.all([import(address), fetched("ort/ort-wasm-simd-threaded.wasm.gz")]);
   ort.env.wasm.numThreads = 1;
   ort.env.wasm.wasmBinary = await new Response(packed.body.pipeThrough(new DecompressionStream("gzip"))).arrayBuffer();
   return ort;

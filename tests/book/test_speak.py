@@ -1,5 +1,6 @@
 """The page that listens, in Chromium with a microphone that plays a file: takes, votes, refusals, no word abroad."""
 
+import io
 import json
 import os
 import re
@@ -90,7 +91,7 @@ class Talk:
         self.box.get_by_role("button", name="clip 8").wait_for()
 
     def press(self, name: str) -> str:
-        self.box.get_by_role("button", name=name).click()
+        self.box.get_by_role("button", name=name, exact=True).click()
         return self.said()
 
     def give(self, file) -> str:
@@ -177,6 +178,25 @@ def test_silence_is_cut_where_serlib_cuts_it(talk, spoken):
     assert talk.page.evaluate(cut, [one.tolist() for one in sounds]) == [list(audio.active_span(one)) for one in sounds]
 
 
+def test_a_recording_is_resampled_as_serlib_does_it(talk):
+    code = "async bytes => { const {decoded} = await import('../_static/speak/hearing.mjs');"
+    code += "return Array.from(await decoded(Uint8Array.from(bytes).buffer)); }"
+    noise = 0.1 * np.random.default_rng(1).standard_normal(48_000).astype(np.float32)
+    for rate, kind, most in (
+        (48_000, "WAV", 0.004),
+        (48_000, "FLAC", 0.004),
+        (16_000, "WAV", 1e-4),
+        (16_000, "FLAC", 1e-4),
+    ):
+        file = io.BytesIO()
+        soundfile.write(file, noise, rate, format=kind, subtype="PCM_24")
+        wanted = soxr.resample(noise, rate, audio.RATE, quality="HQ")
+        got = np.array(talk.page.evaluate(code, list(file.getvalue())))
+        assert len(got) == len(wanted)
+        inside = slice(200, -200)
+        assert np.std((got - wanted)[inside]) < most * np.std(wanted), (rate, kind)
+
+
 def test_a_tie_goes_to_the_label_with_the_most_probability(talk):
     code = "async all => { const {votes} = await import('../_static/speak/voters.mjs'); return votes(all); }"
     two_to_two = [[0.9, 0.1, 0], [0.6, 0.4, 0], [0.05, 0.95, 0], [0, 1, 0]]
@@ -249,7 +269,7 @@ def test_the_seventh_heard_people_and_says_what_classify_says(talk, ravdess_dir)
     assert FACTS["people"]["bytes"] < 12e6 and FACTS["people"]["voices"] == "ravdess"
     home = Path(os.environ.get("SERLIB_HOME") or ROOT) / "runs" / "laptop" / "stratified"
     run = load_run(home / f"{Path(FACTS['people']['file']).stem}-probe")
-    test = run.predictions.query("part == 'test'")["clip"].sample(10, random_state=3)
+    test = run.predictions.query("part == 'test'")["clip"].sample(40, random_state=3)
     paths = [next(ravdess_dir.rglob(f"{clip}.*")) for clip in test]
     expected = classify(run, paths).idxmax(axis=1)
     talk.give(paths[0])
@@ -262,7 +282,7 @@ def test_the_seventh_heard_people_and_says_what_classify_says(talk, ravdess_dir)
         card = talk.box.locator("section").last
         assert card.locator("tbody.apart td:last-child").inner_text().split(",")[0] in said.split(" says ")[-1]
         assert re.search(r"The hard vote (says \w+, \d of 6|is a tie)", said)  # the seventh has no vote
-    assert right >= 9
+    assert right >= 36
 
 
 def test_nothing_moves_when_a_second_take_is_made(talk):
@@ -274,7 +294,7 @@ def test_nothing_moves_when_a_second_take_is_made(talk):
     assert talk.page.evaluate(place) == before
     talk.said()
     assert talk.page.evaluate(place) == before
-    broken = """() => [...document.querySelectorAll('section tr th span, section td:last-child')].filter(
+    broken = """() => [...document.querySelectorAll('.takes th span, .takes td:last-child')].filter(
         cell => cell.getClientRects().length > 1 || cell.matches('td') && getComputedStyle(cell).whiteSpace !== 'nowrap'
     ).map(cell => cell.textContent)"""
     assert talk.page.evaluate(broken) == []
@@ -301,7 +321,7 @@ def test_two_takes_over_time_and_not_sure_by_keyboard_and_nothing_serious_for_ax
     from axe_playwright_python.sync_playwright import Axe
 
     page = talk.page
-    talk.box.get_by_role("button", name="clip 1").focus()
+    talk.box.get_by_role("button", name="clip 1", exact=True).focus()
     page.keyboard.press("Enter")
     assert "clip 1 of the book" in talk.said()
     long = np.concatenate([audio.read(LIVE / clip["file"]) for clip in FACTS["clips"][:4]])

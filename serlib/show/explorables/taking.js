@@ -71,8 +71,8 @@ function taking(root, worklet, answer, begun = () => {}) {
 .ser-take .file{position:relative}
 .ser-take .file input{position:absolute;width:1px;height:1px;opacity:0}
 .ser-take :is(button,input):focus-visible,.ser-take .file:focus-within{outline:2px solid currentColor;outline-offset:2px}
-.ser-take [role=status]{min-height:3.9em;margin:.6em 0;padding:.5em .8em;border-left:4px solid currentColor;background:color-mix(in srgb,currentColor 6%,transparent)}
-@media(max-width:30em){.ser-take [role=status]{min-height:7em}}
+.ser-take [role=status]{box-sizing:content-box;min-height:5em;line-height:1.65;margin:.6em 0;padding:.5em .8em;border-left:4px solid currentColor;background:color-mix(in srgb,currentColor 6%,transparent)}
+@media(max-width:30em){.ser-take [role=status]{min-height:8.3em}}
 .ser-take .recorded{height:4px;width:0;background:#e90049}
 .ser-take canvas{display:block;width:100%;height:6em;margin:.6em 0 0;background:color-mix(in srgb,currentColor 4%,transparent);border-radius:.3em}
 `));
