@@ -175,8 +175,8 @@ async function begin() {
     ready = networks();
     ready.catch(() => {});  // said later, once the sound is there
   });
-  offered(facts.clips, "Or take one of the book's clips", 0, "Clips of the book, one of each emotion:");
-  if (facts.split.length) offered(facts.split, "Or one on which the networks disagree", facts.clips.length, "On these the networks disagree:");
+  offered(facts.clips, "Or take one of the book's clips", 0, "One of each emotion:");
+  if (facts.split.length) offered(facts.split, "Or one on which the networks disagree", facts.clips.length, "The networks disagree:");
   slider.value = Math.round(100 * facts.threshold);
   const tell = () => { $(".level").textContent = `${slider.value}%`; $(".price").textContent = price(); };
   tell();
@@ -185,7 +185,7 @@ async function begin() {
   if (facts.people) {
     $(".people b").textContent = facts.people.title;
     $(".people [data-size]").textContent = megabytes(facts.people.bytes);
-    $(".people").hidden = false;
+    root.querySelectorAll(".people").forEach((part) => { part.hidden = false; });
     people.addEventListener("change", () => { if (people.checked && !place.hasAttribute("aria-busy")) control.guarded(asked); });
   }
   new MutationObserver(() => takes.forEach((one) => drawn(one.card.querySelector("canvas"), one.columns))).observe(document.documentElement, { attributeFilter: ["data-theme"] });

@@ -82,6 +82,9 @@ function taking(root, worklet, answer, begun = () => {}) {
   const live = make("canvas", { class: "live", width: 600, height: 120, "aria-hidden": "true" });  // always there: nothing moves
   const bar = make("div", { class: "recorded" }), status = make("p", { role: "status" });
   const say = (text) => { status.textContent = text; };
+  let seen = [[], 1];  // what the picture shows: the newest sound
+  const see = (columns, share = 1) => { seen = [columns, share]; drawn(live, ...seen); };
+  new MutationObserver(() => drawn(live, ...seen)).observe(document.documentElement, { attributeFilter: ["data-theme"] });
   root.replaceChildren(ways, live, bar, status);
 
   // Work that nobody may interrupt; what goes wrong in it gets a sentence.
@@ -103,6 +106,7 @@ function taking(root, worklet, answer, begun = () => {}) {
   const take = (name, get, more = {}) => guarded(async () => {
     begun();
     const samples = await decoded((await get()).slice(0));
+    see(columnsOf(samples, RATE));
     await answer({ name, samples, own: voiced(samples), ...more }, say);
   });
 
@@ -110,6 +114,7 @@ function taking(root, worklet, answer, begun = () => {}) {
     const columns = [];
     let left = new Float32Array(0);
     say("Asking for the microphone …");
+    see([]);
     try {
       return await recorded(SECONDS, worklet, (piece, rate, share) => {
         say("Speak now.");
@@ -120,11 +125,10 @@ function taking(root, worklet, answer, begun = () => {}) {
         columns.push(...fresh);
         left = all.slice(fresh.length * Math.round(rate / 100));
         bar.style.width = `${100 * Math.min(1, share)}%`;
-        drawn(live, columns, Math.min(1, share));
+        see(columns, Math.min(1, share));
       });
     } finally {
       bar.style.width = "0";
-      drawn(live, []);
     }
   }
 
