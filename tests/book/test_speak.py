@@ -125,6 +125,7 @@ def sound(samples: np.ndarray, name: str = "sound.wav", rate: int = audio.RATE) 
 def test_nothing_of_the_networks_comes_before_the_button_and_then_a_take_gets_an_answer_of_each(talk):
     heavy = [url for url in talk.asked if "/ort/" in url or "/models/" in url or "/clips/" in url]
     assert heavy == []
+    assert talk.box.locator("[name=people]").is_visible() == bool(FACTS["people"])
     said = talk.press("Record 3 seconds")
     assert said.startswith("Take 1: your voice. ") and "The hard vote" in said
     ballot = talk.box.locator("section tbody tr")

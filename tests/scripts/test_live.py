@@ -1,6 +1,7 @@
 """What the page that listens is built with: nothing where nothing is trained, else a threshold that can be defended."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -23,6 +24,21 @@ def test_where_nothing_is_trained_the_page_gets_no_voters(tmp_path, monkeypatch)
     subprocess.run([sys.executable, SCRIPT, tmp_path / "live"], cwd=ROOT, check=True, capture_output=True)
     assert json.loads((tmp_path / "live" / "voters.json").read_text()) == {"voters": [], "clips": []}
     assert len(list((tmp_path / "live").iterdir())) == 1
+
+
+def test_the_seventh_is_there_only_with_its_weights(tmp_path, monkeypatch):
+    monkeypatch.setenv("SERLIB_HOME", str(tmp_path))
+    monkeypatch.syspath_prepend(SCRIPT.parent)
+    import live
+
+    assert live.taught_by_people() is None
+    name = "stratified/whisper-tiny.en-probe"
+    home = tmp_path / "runs" / "laptop" / name
+    shutil.copytree(ROOT / "results" / "laptop" / name, home)
+    assert live.taught_by_people() is None  # predictions alone do not hear
+    (home / "checkpoint").mkdir()
+    found = live.taught_by_people()
+    assert found.info["corpus"] == "ravdess" and not found.info["synthetic"]
 
 
 def test_nine_of_ten_validation_answers_above_the_threshold_are_right(monkeypatch):
