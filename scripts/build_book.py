@@ -110,6 +110,19 @@ def checks() -> dict[str, str]:
     return files
 
 
+def modules(scripts: Path) -> dict[str, str]:
+    """Return the scripts of the page that listens which notebooks use too, there as parts of a cell's output."""
+    sound, hearing, taking, recorder = (
+        (scripts / f"{name}.js").read_text(encoding="utf-8") for name in ("sound", "hearing", "taking", "recorder")
+    )
+    names = "RATE, Refusal, activeSpan, columnsOf, decoded, drawn, make, taking, wav"
+    return {
+        "player.mjs": f"{sound}export {{ sound }};\n",
+        "hearing.mjs": f"{hearing}\n{taking}export {{ {names} }};\n",
+        "recorder.mjs": recorder,
+    }
+
+
 def stage(executed: Path) -> str | None:
     """Copy an executed notebook without the cell that papermill put in: the page shows what the reader opens.
 
@@ -166,8 +179,9 @@ def main() -> None:
     html = BUILT / "_build" / "html"
     speak = html / "_static" / "speak"
     shutil.copytree(live, speak / "live")
-    player = Path("serlib/show/explorables/sound.js").read_text(encoding="utf-8")
-    (speak / "player.mjs").write_text(f"{player}export {{ sound }};\n", encoding="utf-8")
+    scripts = Path("serlib/show/explorables")
+    for name, text in modules(scripts).items():
+        (speak / name).write_text(text, encoding="utf-8")
     decks = [sys.executable, str(Path(__file__).with_name("slides.py")), str(html / "slides")]
     subprocess.run([*decks, *map(str, notebooks)], check=True, stdout=subprocess.DEVNULL)
     shutil.rmtree(SITE, ignore_errors=True)

@@ -82,6 +82,7 @@ from .show.players import explorable as explorable
 from .show.players import listen as listen
 from .show.players import listen_confusion as listen_confusion
 from .show.players import listening_test as listening_test
+from .show.players import microphone as microphone
 from .show.players import player as player
 from .show.plots import plot_against_paper as plot_against_paper
 from .show.plots import plot_agreement as plot_agreement

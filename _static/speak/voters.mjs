@@ -11,27 +11,36 @@ async function fetched(name) {
 export const facts = async () => (await fetched("live/voters.json")).json();
 
 // ONNX Runtime from the site itself, one thread: so it needs no headers that a plain site does not send.
+// A browser keeps the failure of an import: each try has an address of its own.
+let tries = 0;
 async function started() {
-  const [ort, packed] = await Promise.all([import("./ort/ort.wasm.bundle.min.mjs"), fetched("ort/ort-wasm-simd-threaded.wasm.gz")]);
+  const address = `./ort/ort.wasm.bundle.min.mjs${tries ? `?${tries}` : ""}`;
+  tries += 1;
+  const [ort, packed] = await Promise.all([import(address), fetched("ort/ort-wasm-simd-threaded.wasm.gz")]);
   ort.env.wasm.numThreads = 1;
   ort.env.wasm.wasmBinary = await new Response(packed.body.pipeThrough(new DecompressionStream("gzip"))).arrayBuffer();
   return ort;
 }
 
-// Load the voters once; `onShare` hears how many are ready. A failure is forgotten, so that one may try again.
-let loading = null;
+// Load voters once; `onShare` hears how many are ready. A failure is forgotten, so that one may try again.
+const kept = new Map();
 export function loaded(voters, onShare) {
-  loading ??= (async () => {
-    const files = Promise.all(voters.map(async ({ file }) => new Uint8Array(await (await fetched(`live/${file}`)).arrayBuffer())));
-    const [ort, weights] = await Promise.all([started(), files]), sessions = [];
-    runtime = ort;
-    for (const bytes of weights) {
-      sessions.push(await runtime.InferenceSession.create(bytes, { graphOptimizationLevel: "all" }));
-      onShare(sessions.length);
-    }
-    return sessions;
-  })().catch((error) => { loading = null; throw error; });
-  return loading;
+  const key = voters.map(({ file }) => file).join();
+  if (!kept.has(key)) {
+    kept.set(key, brought(voters, onShare).catch((error) => { kept.delete(key); throw error; }));
+  }
+  return kept.get(key);
+}
+
+async function brought(voters, onShare) {
+  const files = Promise.all(voters.map(async ({ file }) => new Uint8Array(await (await fetched(`live/${file}`)).arrayBuffer())));
+  const [ort, weights] = await Promise.all([runtime ?? started(), files]), sessions = [];
+  runtime = ort;
+  for (const bytes of weights) {
+    sessions.push(await runtime.InferenceSession.create(bytes, { graphOptimizationLevel: "all" }));
+    onShare(sessions.length);
+  }
+  return sessions;
 }
 
 // What one voter says of 16 kHz samples: a probability for each label.

@@ -8,26 +8,28 @@ formula.
 
 import base64
 import io
+import itertools
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from html import escape
 from numbers import Integral
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import pandas as pd
 import parselmouth
 import soundfile
 import soxr
-from IPython.display import HTML
+from IPython.display import HTML, display
 
 from serlib.data import audio
 from serlib.data.listeners import listeners
 from serlib.data.ravdess import STATEMENTS, parse_name
-from serlib.errors import SerlibError, in_short, nearest
+from serlib.errors import SerlibError, demand, in_short, nearest
 from serlib.judge.metrics import confusion
 from serlib.judge.predictions import heard, name_of
 from serlib.show.given import names_of, samples_of, table_of
@@ -379,6 +381,63 @@ def explorable(name: str) -> HTML:
     return HTML((_EXPLORABLES / f"{name}.html").read_text(encoding="utf-8"))
 
 
+def microphone(answer: Callable[[Path], object], folder: Path | str) -> None:
+    """Show a control that records three seconds or takes a sound file, and call ``answer`` with each (12).
+
+    It is that of the book's page "Speak to the book", for Jupyter and Colab: the browser records, decodes and brings
+    the sound to 16 kHz, so that any file will do that a browser plays, and Python gets it by way of ipywidgets. A page
+    without Python behind it shows a sentence in its place.
+
+    Parameters
+    ----------
+    answer
+        What is called with the path of each sound. What it prints and shows appears below the control.
+    folder
+        Where the sounds are kept: take 1.wav, take 2.wav, mono, 16 kHz. They go nowhere else.
+
+    Raises
+    ------
+    SerlibError
+        For a folder that is not there, and for what cannot be called.
+
+    Examples
+    --------
+    >>> ser.microphone(lambda path: print(path.name), "recordings")
+    Traceback (most recent call last):
+    ...
+    serlib.errors.SerlibError: There is no folder recordings to keep sounds in; make it first.
+    """
+    import ipywidgets as widgets
+
+    demand(answer, Callable, "answer", "give the name of a function of a path, without brackets")
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise SerlibError(f"There is no folder {folder} to keep sounds in; make it first.")
+    name = f"ser-mail-{uuid4().hex}"
+    # The browser writes a sound into this box, and so Python has it: with Jupyter's own means, which Colab has too.
+    mail = widgets.Textarea(continuous_update=False, layout=widgets.Layout(display="none"))
+    mail.add_class(name)
+    below = widgets.VBox()
+    count = itertools.count(1)
+
+    def arrived(change: Mapping[str, Any]) -> None:
+        if not change["new"]:
+            return
+        samples = np.frombuffer(base64.b64decode(json.loads(change["new"])["sound"]), dtype="<i2")
+        mail.value = ""  # the notebook, if it is saved with its widgets, is not to hold a voice
+        path = folder / f"take {next(count)}.wav"
+        soundfile.write(path, samples, audio.RATE)
+        fresh = widgets.Output()  # a new one each time: to clear one clears the whole cell in some notebooks
+        below.children = [fresh]
+        with fresh:
+            answer(path)
+
+    mail.observe(arrived, names="value")
+    scripts = {part: (_EXPLORABLES / f"{part}.js").read_text(encoding="utf-8") for part in ("hearing", "taking")}
+    recorder = json.dumps((_EXPLORABLES / "recorder.js").read_text(encoding="utf-8"))
+    display(_filled("microphone", scripts | {"mail": name, "recorder": recorder}), mail, below)
+
+
 def _as_text(value: object) -> str:
     """Return what shows a value as itself in a page or in a quoted attribute, also one that UTF-8 cannot write."""
     return escape(str(value).encode("utf-8", "replace").decode("utf-8"))
@@ -395,8 +454,13 @@ def _control_html(name: str, caption: str, data: Mapping[str, Any], corpus: pd.D
     # "<" as an escape, so that no label can end the script; json escapes whatever is not ASCII.
     texts = {"caption": _as_text(caption), "data": json.dumps(data).replace("<", "\\u003c")}
     filled = texts | {"sound": _sound_script()}
+    return HTML(_filled(name, filled).data + _license_note(corpus))
+
+
+def _filled(name: str, texts: Mapping[str, str]) -> HTML:
+    """Return a page of the explorables with texts in the places that their names have there."""
     page = (_EXPLORABLES / f"{name}.html").read_text(encoding="utf-8")
-    return HTML(re.sub(r"\$(caption|data|sound)\b", lambda slot: filled[slot[1]], page) + _license_note(corpus))
+    return HTML(re.sub(rf"\$({'|'.join(texts)})\b", lambda slot: texts[slot[1]], page))
 
 
 def _clip_for_script(samples: np.ndarray, loudest: float | None = None) -> dict[str, Any]:

@@ -1376,10 +1376,10 @@ def plot_distortions(table: pd.DataFrame) -> np.ndarray:
             bars = [(rows["accuracy"] - rows["low"]).clip(0), (rows["high"] - rows["accuracy"]).clip(0)]
             look = {"color": looks[k % len(looks)], "marker": MARKERS[k % len(MARKERS)], "markersize": 4.5}
             ax.errorbar(place, rows["accuracy"], bars, **look, linewidth=1.3, elinewidth=0.8)
-        ax.set_xticks(
-            range(len(settings)),
-            ["\n".join(_as_text(fill(part, 10)) for part in str(name).split(", ")) for name in settings],
-        )
+        narrow = [
+            "\n".join(fill(part, 9, break_long_words=False) for part in str(name).split(", ")) for name in settings
+        ]
+        ax.set_xticks(range(len(settings)), map(_as_text, narrow))
         _grid(ax, "y")
         ax.set_ylim(0, 1.03)
         ax.yaxis.set_major_formatter(PercentFormatter(1))

@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 
 import numpy as np
@@ -476,3 +477,83 @@ def test_the_terms_of_ravdess_stand_below_its_clips_and_below_no_others(rows):
     for html in shown(rows):
         assert "Livingstone and F. A. Russo" in html and "CC BY-NC-SA 4.0</a>: for non-commercial use" in html
         Tags(html)
+
+
+def listened(monkeypatch, folder, answer):
+    """Show the microphone, and return what is shown: its HTML, the box for sounds, and what answers print."""
+    shown = []
+    monkeypatch.setattr(players, "display", lambda *parts: shown.extend(parts))
+    players.microphone(answer, folder)
+    return shown
+
+
+def test_what_the_browser_writes_into_the_box_becomes_a_take(monkeypatch, tmp_path):
+    takes = []
+    page, mail, below = listened(monkeypatch, tmp_path, takes.append)
+    assert mail.layout.display == "none" and f".{mail._dom_classes[0]} textarea" in page.data
+    samples = (0.5 * np.sin(np.arange(1600) / 5) * 32767).astype("<i2")
+    for _ in range(2):
+        mail.value = json.dumps({"name": "your voice", "sound": base64.b64encode(samples.tobytes()).decode()})
+        assert mail.value == ""  # a notebook that is saved with its widgets holds no voice
+    assert [path.name for path in takes] == ["take 1.wav", "take 2.wav"]
+    kept, rate = soundfile.read(takes[1], dtype="int16")
+    assert rate == audio.RATE and (kept == samples).all()
+
+
+def test_a_microphone_needs_a_folder_and_a_function(tmp_path):
+    with pytest.raises(SerlibError, match="There is no folder .*nowhere to keep sounds in"):
+        players.microphone(print, tmp_path / "nowhere")
+    with pytest.raises(SerlibError, match="without brackets"):
+        players.microphone(None, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def mouth(tmp_path_factory):
+    """A page of Chromium whose microphone plays a tone of 220 Hz."""
+    chromium = next(filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])), None)
+    if not chromium:
+        pytest.skip("needs Chromium on the PATH")
+    playwright = pytest.importorskip("playwright.sync_api")
+    tone = tmp_path_factory.mktemp("mouth") / "tone.wav"
+    soundfile.write(tone, 0.3 * np.sin(2 * np.pi * 220 * np.arange(3 * audio.RATE) / audio.RATE), audio.RATE)
+    options = ["--no-sandbox", "--mute-audio", "--autoplay-policy=no-user-gesture-required"]
+    options += ["--use-fake-device-for-media-stream", f"--use-file-for-fake-audio-capture={tone}"]
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=chromium, args=options)
+        context = browser.new_context(permissions=["microphone"])
+        yield context.new_page()
+        browser.close()
+
+
+@pytest.mark.slow
+def test_the_browser_records_what_python_gets(monkeypatch, tmp_path, mouth):
+    """What a notebook puts into a page, with a box that stands for the widget's: recorded, and given as a file."""
+    takes = []
+    page, mail, _ = listened(monkeypatch, tmp_path, takes.append)
+    box = f'<div class="{mail._dom_classes[0]}"><textarea></textarea></div>'
+    mouth.route("http://localhost/", lambda route: route.fulfill(body=page.data + box, content_type="text/html"))
+    mouth.goto("http://localhost/")  # a secure context, as a notebook's page is
+
+    def sent() -> str:
+        mouth.wait_for_function("document.querySelector('textarea').value")
+        written = mouth.evaluate(
+            "() => { const box = document.querySelector('textarea'), it = box.value; box.value = ''; return it; }"
+        )
+        mail.value = written
+        return mouth.get_by_role("status").inner_text()
+
+    mouth.get_by_role("button", name="Record 3 seconds").click()
+    assert sent() == "your voice is on its way to Python, whose answer appears below."
+    samples = audio.read(takes[0])
+    assert len(samples) / audio.RATE == pytest.approx(3, abs=0.1)
+    spectrum = np.abs(np.fft.rfft(samples))
+    assert spectrum.argmax() * audio.RATE / len(samples) == pytest.approx(220, abs=3)
+    given = tmp_path / "<b>mine.wav"
+    wanted = (0.4 * np.sin(np.arange(audio.RATE) / 9)).astype(np.float32)
+    soundfile.write(given, wanted, audio.RATE)
+    mouth.locator("input[type=file]").set_input_files(given)
+    assert sent().startswith("<b>mine.wav is on its way")
+    assert np.abs(audio.read(takes[1]) - wanted).max() < 1e-3
+    mouth.evaluate("document.querySelector('textarea').remove()")
+    mouth.locator("input[type=file]").set_input_files(given)
+    mouth.get_by_text("Python does not answer. Run the cell again.").wait_for()

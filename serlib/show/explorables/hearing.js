@@ -1,17 +1,44 @@
 // From a file or a microphone to what a network hears: mono at 16 kHz, trimmed as serlib's audio module does it.
+// The page "Speak to the book" and the recorder of notebook 12 share it: scripts/build_book.py and players.py say how.
 
-export const RATE = 16000;
-const SHORTEST = 0.1, THRESHOLD_DB = -35;
+const RATE = 16000;
+const SHORTEST = 0.1, THRESHOLD_DB = -35;  // seconds, and decibels below the loudest moment
 
-// The browser decodes, and resamples to the rate of the context that it decodes for.
-export async function decoded(bytes) {
-  const sound = await new OfflineAudioContext(1, 1, RATE).decodeAudioData(bytes);
+// The browser decodes, and would resample to any rate too, but loses the highest of what a network hears. So it decodes
+// at three times the rate, which most recordings have, and we go from there as serlib does.
+async function decoded(bytes) {
+  const rate = rateOf(new DataView(bytes)) === RATE ? RATE : 3 * RATE;
+  const sound = await new OfflineAudioContext(1, 1, rate).decodeAudioData(bytes);
   const mono = new Float32Array(sound.length);
   for (let channel = 0; channel < sound.numberOfChannels; channel++) {
     const one = sound.getChannelData(channel);
     for (let i = 0; i < mono.length; i++) mono[i] += one[i] / sound.numberOfChannels;
   }
-  return mono;
+  return rate === RATE ? mono : thirds(mono);
+}
+
+// The rate that a WAV or FLAC file names at its beginning.
+function rateOf(bytes) {
+  if (bytes.byteLength < 28) return 0;
+  const begin = bytes.getUint32(0);
+  if (begin === 0x52494646) return bytes.getUint32(24, true);  // RIFF
+  return begin === 0x664c6143 ? bytes.getUint32(18) >>> 12 : 0;  // fLaC
+}
+
+// Every third sample, of what a low-pass leaves: a sinc in a Kaiser window, which lets pass and stops where soxr's does.
+function thirds(samples) {
+  const half = 270, cutoff = 0.319, beta = 12.3;  // taps on either side, cycles a sample, -120 dB
+  const bessel = (x) => { let sum = 1, term = 1; for (let k = 1; k < 40; k++) sum += term *= (x / (2 * k)) ** 2; return sum; };
+  const taps = Float64Array.from({ length: 2 * half + 1 }, (_, i) => {
+    const t = i - half, sinc = t ? Math.sin(Math.PI * cutoff * t) / (Math.PI * t) : cutoff;
+    return sinc * bessel(beta * Math.sqrt(1 - (t / half) ** 2)) / bessel(beta);
+  });
+  return Float32Array.from({ length: Math.round(samples.length / 3) }, (_, n) => {
+    const first = 3 * n - half, last = Math.min(3 * n + half, samples.length - 1);
+    let sum = 0;
+    for (let i = Math.max(first, 0); i <= last; i++) sum += samples[i] * taps[i - first];
+    return sum;
+  });
 }
 
 // Running sums, so that the sum of any frame is a difference of two.
@@ -34,7 +61,7 @@ function loudest(power, starts, stops, silent, least) {
 }
 
 // The first sample that is not silence and the one after the last, [0, 0] for a sound that never changes.
-export function activeSpan(samples, rate = RATE) {
+function activeSpan(samples, rate = RATE) {
   const hop = Math.floor(rate / 100), width = Math.floor(rate / 40);
   if (!samples.length || samples.every((x) => x === samples[0])) return [0, 0];
   const starts = [], stops = [];
@@ -59,13 +86,13 @@ export function activeSpan(samples, rate = RATE) {
   return [starts[first], stops[last]];
 }
 
-export function trimmed(samples) {
+function trimmed(samples) {
   const [start, stop] = activeSpan(samples);
   return stop ? samples.subarray(start, stop) : samples;
 }
 
 // Samples as a WAV file of 32-bit floats, which loses nothing: for decoding at 16 kHz, and for playing.
-export function wav(samples, rate) {
+function wav(samples, rate) {
   const bytes = new DataView(new ArrayBuffer(44 + 4 * samples.length));
   const text = (at, word) => [...word].forEach((letter, i) => bytes.setUint8(at + i, letter.charCodeAt(0)));
   text(0, "RIFF"); bytes.setUint32(4, 36 + 4 * samples.length, true); text(8, "WAVEfmt ");
@@ -79,7 +106,7 @@ export function wav(samples, rate) {
 }
 
 // The log-mel picture of a sound: a column each 10 ms, its bands from low to high, 0 to 1 over 80 dB.
-export function logMel(samples, rate, bands = 48) {
+function logMel(samples, rate, bands = 48) {
   const width = Math.round(rate / 40), hop = Math.round(rate / 100), size = 2 ** Math.ceil(Math.log2(width));
   const mel = (hertz) => 2595 * Math.log10(1 + hertz / 700), top = mel(8000);
   const edge = Array.from({ length: bands + 2 }, (_, i) => 700 * (10 ** ((top * i) / (bands + 1) / 2595) - 1) * size / rate);
@@ -123,7 +150,8 @@ function fourier(real, imaginary) {
 }
 
 // Record some seconds; `onPiece` gets the samples as they come. The microphone is let go in every case.
-export async function recorded(seconds, onPiece) {
+// `worklet` is the address of recorder.js.
+async function recorded(seconds, worklet, onPiece) {
   if (!isSecureContext) throw new DOMException("", "SecurityError");
   if (!navigator.mediaDevices?.getUserMedia) throw new DOMException("", "NotFoundError");
   const quiet = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
@@ -131,7 +159,7 @@ export async function recorded(seconds, onPiece) {
   const context = new AudioContext();
   try {
     await context.resume();
-    await context.audioWorklet.addModule(new URL("recorder.mjs", import.meta.url));
+    await context.audioWorklet.addModule(worklet);
     const node = new AudioWorkletNode(context, "recorder"), pieces = [], wanted = seconds * context.sampleRate;
     let count = 0;
     await new Promise((done, failed) => {
