@@ -243,7 +243,7 @@ def test_all_notebooks_together_give_the_decks_of_the_book_and_of_its_plans(slid
     assert {link["href"] for link in listed.select("a")} == {f"{name}.html" for name in written - {"index"}}
     for path in (ROOT / "book").glob("quiz_*.md"):
         assert path.stem in written
-    minutes = {"one_session_of_90_minutes": 90, "a_workshop_of_one_day": 360} | {f"week_{i}": 180 for i in range(1, 5)}
+    minutes = {"one_session_of_90_minutes": 90, "a_workshop_of_one_day": 360} | {f"week_{i}": 180 for i in range(1, 7)}
     for name, length in minutes.items():
         text = (tmp_path / f"{name}.html").read_text(encoding="utf-8")
         assert 20 < text.count("<section") < 0.6 * length, name
