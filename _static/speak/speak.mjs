@@ -109,7 +109,7 @@ function row(voter, shares) {
 
 function ballot({ answers, people: said }) {
   const head = make("tr", {}, ...["voter", "its eight bars", "says"].map((word) => make("th", { scope: "col" }, word)));
-  const table = make("table", {}, make("thead", {}, head), make("tbody", {}, ...facts.voters.map((voter, k) => row(voter, answers[k]))));
+  const table = make("table", {}, make("caption", {}, "The hard vote counts what each network says:"), make("thead", {}, head), make("tbody", {}, ...facts.voters.map((voter, k) => row(voter, answers[k]))));
   if (said) {
     const apart = make("tr", {}, make("th", { scope: "rowgroup", colspan: 3 }, "who has heard people, and has no vote"));
     table.append(make("tbody", { class: "apart" }, apart, row(facts.people, said)));
@@ -134,7 +134,7 @@ function show() {
     if (!one.card) {
       const picture = make("canvas", { width: 600, height: 150, role: "img", "aria-label": "Loudness above, and below it the log-mel picture of the sound: time from left to right, high tones at the top" });
       one.ballot = ballot(one);
-      one.card = make("section", { "aria-label": one.name }, make("p", {}, make("b", {}, one.name)), listened(one.own, one.name), picture, make("p", { class: "verdict" }), bars(one.vote.soft), one.ballot);
+      one.card = make("section", { "aria-label": one.name }, make("p", {}, make("b", {}, one.name)), listened(one.own, one.name), picture, make("p", { class: "verdict" }), make("p", { class: "note" }, "The soft vote is the mean of all networks’ bars:"), bars(one.vote.soft), one.ballot);
       one.columns = columnsOf(one.own, RATE);
     }
     if (one.people && !one.ballot.querySelector(".apart")) {

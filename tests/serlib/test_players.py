@@ -507,22 +507,17 @@ def test_a_microphone_needs_a_folder_and_a_function(tmp_path):
         players.microphone(None, tmp_path)
 
 
-@pytest.fixture(scope="module")
-def mouth(tmp_path_factory):
+@pytest.fixture
+def mouth(browser, tmp_path):
     """A page of Chromium whose microphone plays a tone of 220 Hz."""
-    chromium = next(filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])), None)
-    if not chromium:
-        pytest.skip("needs Chromium on the PATH")
-    playwright = pytest.importorskip("playwright.sync_api")
-    tone = tmp_path_factory.mktemp("mouth") / "tone.wav"
+    tone = tmp_path / "tone.wav"
     soundfile.write(tone, 0.3 * np.sin(2 * np.pi * 220 * np.arange(3 * audio.RATE) / audio.RATE), audio.RATE)
     options = ["--no-sandbox", "--mute-audio", "--autoplay-policy=no-user-gesture-required"]
     options += ["--use-fake-device-for-media-stream", f"--use-file-for-fake-audio-capture={tone}"]
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=chromium, args=options)
-        context = browser.new_context(permissions=["microphone"])
-        yield context.new_page()
-        browser.close()
+    chromium = next(filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])))
+    another = browser.browser_type.launch(executable_path=chromium, args=options)
+    yield another.new_context(permissions=["microphone"]).new_page()
+    another.close()
 
 
 @pytest.mark.slow
