@@ -40,7 +40,7 @@ from papermill.exceptions import PapermillExecutionError
 from traitlets import Type
 
 # What names a folder for serlib and the hub; a kernel would look for a relative one in its own folder.
-FOLDERS = ("RAVDESS_DIR", "SERLIB_MODELS", "SERLIB_CACHE", "SERLIB_HOME", "HF_HOME", "HF_HUB_CACHE")
+FOLDERS = ("RAVDESS_DIR", "CORPORA_DIR", "SERLIB_MODELS", "SERLIB_CACHE", "SERLIB_HOME", "HF_HOME", "HF_HUB_CACHE")
 
 
 LOOK_AGAIN = 5  # seconds

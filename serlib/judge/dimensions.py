@@ -8,8 +8,8 @@ import pandas as pd
 from serlib.errors import SerlibError, nearest
 from serlib.judge.predictions import AnyVoter, labels, probabilities, rows_of
 
-# How pleasant and how excited about twenty people found each *word*, from 1 to 9: Warriner, Kuperman and Brysbaert
-# (2013, doi 10.3758/s13428-012-0314-x), columns V.Mean.Sum and A.Mean.Sum of their table of 13,915 words.
+# How pleasant and how excited some twenty people or more found each *word*, from 1 to 9: Warriner, Kuperman and
+# Brysbaert (2013, doi 10.3758/s13428-012-0314-x), V.Mean.Sum and A.Mean.Sum of their table of 13,915 words.
 _RATED = {
     "angry": (2.53, 6.20),
     "bored": (2.95, 3.65),
