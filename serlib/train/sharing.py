@@ -15,7 +15,7 @@ from typing import Any
 from serlib.data import audio, ravdess
 from serlib.errors import SerlibError
 from serlib.judge.metrics import accuracy, unweighted_average_recall, wilson_interval
-from serlib.train.backbones import BACKBONES
+from serlib.train.backbones import BACKBONES, NETWORK
 
 LICENSES = {"ravdess": "cc-by-nc-sa-4.0", "mini": "mit"}  # what a corpus asks of that which is made from it
 SOURCES = {
@@ -161,7 +161,8 @@ def _known_corpus(run: Any) -> str | None:
 
 def _is_plain(run: Any) -> bool:
     """Whether transformers alone can load the checkpoint."""
-    return run.info["kind"] != "probe" and run.info["recipe"]["pooling"] == "mean"
+    own = str(run.info.get("checkpoint", "")).startswith(NETWORK)  # a network of serlib's, which only serlib has
+    return run.info["kind"] != "probe" and run.info["recipe"]["pooling"] == "mean" and not own
 
 
 def _longest_heard(run: Any) -> int | str | None:

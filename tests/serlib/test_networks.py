@@ -206,6 +206,11 @@ def test_a_network_is_trained_found_again_and_hears_other_files(name, split, tin
     assert said.idxmax(axis=1).tolist() == split.test["emotion"].tolist()
     heard = hear(run, split.test, audio.clips(split.test))
     assert (heard["predicted"] == heard["emotion"]).all()
+    with pytest.raises(SerlibError, match="would not load in plain transformers"):
+        run.push_to_hub("somebody/something")
+    pytest.importorskip("onnxscript")
+    with pytest.raises(SerlibError, match="no ONNX form"):
+        run.export_onnx(tmp_path / "model.onnx")
 
 
 @pytest.mark.slow
