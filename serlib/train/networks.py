@@ -493,7 +493,7 @@ AutoConfig.register(NetworkConfig.model_type, NetworkConfig, exist_ok=True)
 AutoModelForAudioClassification.register(NetworkConfig, NetworkClassifier, exist_ok=True)
 
 
-def load(backbone: Backbone, labels: Sequence[str], pretrained: bool) -> NetworkClassifier:
+def load(backbone: Backbone, labels: Sequence[str], pretrained: bool) -> nn.Module:
     """Return a network with random weights by torch's seed, or CNN-14 with those of AudioSet (15).
 
     Parameters
@@ -507,8 +507,8 @@ def load(backbone: Backbone, labels: Sequence[str], pretrained: bool) -> Network
 
     Returns
     -------
-    NetworkClassifier
-        Its input is (clips, bands, frames), its logits (clips, classes).
+    Module
+        A model of transformers, for input of shape (clips, bands, frames); its logits are (clips, classes).
 
     Raises
     ------
