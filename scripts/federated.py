@@ -29,7 +29,7 @@ from serlib.train.kept import keep_voter
 RESULTS = Path(__file__).parents[1] / "results" / "laptop" / "federated"
 TWIN = Path(__file__).parents[1] / "results" / "mini" / "answers" / "federated.csv"
 ROUNDS, STEPS, PACE = 30, 5, 25  # the notebook's; the learning rate is PACE over the number of features
-RATES, CHOOSING, BATCH = (0.1, 0.3, 1.0), 4, 4  # a twin's: learning rates, rounds that choose one, clips of a step
+RATES, CHOOSING, BATCH = (0.1, 0.3, 1.0), 3, 4  # a twin's: learning rates, rounds that choose one, clips of a step
 SHOWN = (0, 1, 2, 3, 4, 6, 8, 10, 12, 14, 16, 18, 20)  # rounds whose answers are kept; a round is one local epoch
 DEALT = {"federated": "actor", "one place": "one"}
 

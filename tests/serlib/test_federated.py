@@ -137,6 +137,7 @@ def test_a_whole_network_of_one_client_is_central_training_bit_for_bit(lesson, s
         history = average(twin.start, twin.clients(spoken.train, by="one"), 2, twin.teach)
         assert history[-1].dtype == np.float32 and np.array_equal(history[-1], central)
         assert np.abs(history[-1] - history[0]).max() > 1e-3
+        assert key != "hubert-base-mini" or twin.start.size == 442_952 - 4 * 257  # four emotions fewer than its run has
 
 
 @pytest.mark.slow
@@ -164,7 +165,7 @@ def test_a_whole_network_takes_nothing_from_one_client_to_the_next(spoken):
 @pytest.mark.slow
 def test_a_network_without_convolutions_and_a_foreign_message_get_a_sentence(spoken):
     with pytest.raises(SerlibError, match="mel CNN has no convolutions to freeze; take one of the wav2vec 2.0 family"):
-        federated.Whole(ser.backbone("mel-cnn"), spoken, TAUGHT, rate=0.2)
+        federated.Whole(ser.network("mel-cnn"), spoken, TAUGHT, rate=0.2)
     twin = federated.Whole(ser.backbone("hubert-base-mini"), spoken, TAUGHT, rate=0.2)
     with pytest.raises(SerlibError, match=r"a message of shape \(7,\) is not a row of this network's 441,924 weights"):
         twin.teach(np.zeros(7, np.float32), twin.clients(spoken.train, by="one")[0])
@@ -309,6 +310,25 @@ def test_what_opacus_counts_is_what_stands_above(asked):
         counting.history = [(asked[0], 1.0, asked[1])]  # every message in every round
         counted.append(float(counting.get_epsilon(delta=asked[2])))
     assert counted == pytest.approx(OPACUS[asked], rel=1e-3)
+
+
+SYSTEMS = ("head, federated", "head, one place", "twin, federated", "twin, one place")
+
+
+@pytest.mark.slow
+def test_committed_answers_of_the_twin_are_of_test_clips_and_its_message_has_the_weights_of_its_run():
+    mini = ser.start("mini")
+    table, split = mini.answers("federated"), ser.stratified_split(mini.corpus())
+    assert list(table.index) == list(split.test.index) and set(table["emotion"]) == set(split.labels)
+    assert (table[["actor", "emotion"]].to_numpy(str) == split.test[["actor", "emotion"]].to_numpy(str)).all()
+    rounds = {system: [int(c.split(" | ")[1]) for c in table if c.startswith(f"{system} | ")] for system in SYSTEMS}
+    assert all(found == rounds[SYSTEMS[0]] and found[0] == 0 for found in rounds.values())
+    assert len(table.columns) == 2 + 4 * len(rounds[SYSTEMS[0]])
+    assert set(table.to_numpy()[:, 1:].ravel()) == set(split.labels)
+    assert mini.run("hubert-base").info["trainable_parameters"] == 442_952
+    # no clip was heard before the first round, so that both twins, and both heads, answer the same
+    for what in ("head", "twin"):
+        assert (table[f"{what}, federated | 0"] == table[f"{what}, one place | 0"]).all()
 
 
 def test_membership_is_the_area_that_scikit_learn_and_scipy_find():
