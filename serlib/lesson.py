@@ -523,7 +523,8 @@ class Lesson:
             "rooms-new" for distorted clips of known voices and of new ones, as scripts/rooms.py asked (14);
             "networks-known" and "networks-new" for other networks, as scripts/networks.py trained them, and
             "networks-costs" for what each cost (15); "corpora"
-            for three corpora that were learned on and tested, as scripts/corpora.py asked (16).
+            for three corpora that were learned on and tested, as scripts/corpora.py asked (16); of profile mini,
+            "federated" for a head and a whole twin after each round, as scripts/federated.py asked (17).
 
         Returns
         -------
@@ -548,7 +549,8 @@ class Lesson:
             return pd.read_csv(path, index_col=0, dtype=str)
         raise SerlibError(
             f'There are no answers called {name!r:.60} of profile {self.profile}; ser.start("laptop") has luck, '
-            "enrolled, rooms-known, rooms-new, networks-known, networks-new, networks-costs and corpora."
+            "enrolled, rooms-known, rooms-new, networks-known, networks-new, networks-costs and corpora; "
+            'ser.start("mini") has federated.'
         )
 
     def listeners(self, name: str) -> pd.DataFrame:

@@ -1,13 +1,16 @@
 """Federated learning by hand, without its handiwork: clients, their local steps, and what their messages tell (17).
 
-The averaging itself stands in the notebook too. A model is one array of weights, (features, classes): softmax
-regression on what ``standardized`` returns, whose last feature is 1, so that the last row is the bias.
+The averaging itself stands in the notebook too. A model is one array of weights. A head is (features, classes): softmax
+regression on what ``standardized`` returns, whose last feature is 1, so that the last row is the bias. A whole network
+is one row, and ``Whole`` knows what to do with it.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -16,7 +19,9 @@ import pandas as pd
 from serlib.data.splits import Split
 from serlib.errors import SerlibError, nearest
 from serlib.files import atomic_path, given_path
+from serlib.train.backbones import Backbone, extractor_of
 from serlib.train.heads import softmax_of
+from serlib.train.recipes import Recipe
 
 CUTS = ("one", "actor", "even", "unequal", "emotion")  # how clips can be dealt out to clients
 
@@ -368,6 +373,131 @@ def fed_avg(
         weights = np.average(answers, axis=0, weights=clips / clips.sum())
         history.append(weights)
     return history
+
+
+class Whole:
+    """A whole network as one row of numbers, so that ``fed_avg`` averages it as it averages a head.
+
+    Its convolutions are frozen: what they make of each clip is computed once and kept in the cache. A local epoch is
+    gradient descent (SGD without momentum, the gradient of a step shortened to length 1) on steps of clips of like
+    length. It keeps nothing from one round to the next but the weights, so with a single client the rounds are
+    training in one place, bit for bit.
+
+    Parameters
+    ----------
+    backbone
+        What ``ser.backbone`` or ``lesson.backbone`` returned; of the wav2vec 2.0 family.
+    split
+        Whose clips are dealt out and asked.
+    recipe
+        Its seed, trimming, pooling, masking and clips of a step count; what only the Trainer does, does not.
+    rate
+        The learning rate of gradient descent.
+
+    Attributes
+    ----------
+    start
+        The weights to begin with, (weights,) float32: the pre-trained encoder and a new head.
+
+    Raises
+    ------
+    SerlibError
+        For a backbone without frozen convolutions.
+
+    References
+    ----------
+    McMahan et al. (2017), algorithm 1: SGD at home, with E = 1 epoch.
+
+    Examples
+    --------
+    >>> lesson = ser.start("mini")
+    CPU, 2 cores - profile mini - ...
+    >>> split = ser.stratified_split(lesson.corpus())  # doctest: +SKIP
+    >>> twin = ser.federated.Whole(lesson.backbone("hubert-base"), split, lesson.recipe, rate=0.1)  # doctest: +SKIP
+    >>> actors = twin.clients(split.train, by="actor")  # doctest: +SKIP
+    >>> history = ser.federated.fed_avg(twin.start, actors, 10, twin.teach)  # doctest: +SKIP
+    """
+
+    def __init__(self, backbone: Backbone, split: Split, recipe: Recipe, rate: float) -> None:
+        from transformers import set_seed
+
+        from serlib.train import batches, model
+        from serlib.train.run import work_on
+
+        work = work_on(backbone, split, recipe, ".", None)
+        if backbone.is_network or backbone.family == "whisper":
+            raise SerlibError(f"{backbone.title} has no convolutions to freeze; take one of the wav2vec 2.0 family.")
+        set_seed(recipe.seed)
+        self.model = model.load(
+            backbone, split.labels, recipe.pooling, recipe.layers, recipe.pretrained, recipe.masking, recipe.layerdrop
+        )
+        encoder, self.model.base_model.feature_extractor = model.freeze_convolutions(self.model), model.CachedFeatures()
+        parts = batches.features_of(work, encoder, extractor_of(backbone)).values()
+        self._clips = {str(row["clip"]): row for part in parts for row in part}
+        self._split, self._recipe, self._rate, self._masks = split, recipe, rate, backbone.needs_mask
+        self._epochs: Counter[str] = Counter()  # of each client, for the order of its clips
+        self._trained = [p for p in self.model.parameters() if p.requires_grad]
+        self.start = self._weights()
+
+    def clients(self, corpus: pd.DataFrame, by: str) -> list[Client]:
+        """Return a part of the split dealt out as ``federated.clients`` does; x has the names of clips, (clips, 1)."""
+        return clients(pd.DataFrame({"clip": corpus.index}, index=corpus.index), corpus, self._split.labels, by)
+
+    def teach(self, weights: np.ndarray, client: Client) -> np.ndarray:
+        """Return the weights after one more epoch on the clips of one client, (weights,)."""
+        import torch
+
+        from serlib.train.batches import Buckets
+
+        self._load(weights)
+        self.model.train()
+        lengths = [int(self._clips[name]["samples"]) for name in client.x[:, 0]]
+        size = min(self._recipe.batch_size, len(client))
+        order = Buckets(lengths, size, self._recipe.seed)
+        order.set_epoch(self._epochs[client.name])
+        self._epochs[client.name] += 1
+        optimizer = torch.optim.SGD(self._trained, lr=self._rate)
+        for rows in np.reshape(list(order), (-1, size)):
+            optimizer.zero_grad()
+            self.model(**self._batch(client, rows)).loss.backward()
+            torch.nn.utils.clip_grad_norm_(self._trained, 1.0)
+            optimizer.step()
+        return self._weights()
+
+    def shares(self, weights: np.ndarray, client: Client) -> np.ndarray:
+        """Return the probability of each class for each clip, (clips, classes)."""
+        import torch
+
+        self._load(weights)
+        self.model.eval()
+        by_length = np.argsort([int(self._clips[name]["samples"]) for name in client.x[:, 0]], kind="stable")
+        said = np.empty((len(client), len(self._split.labels)))
+        with torch.inference_mode():
+            for rows in np.split(by_length, range(self._recipe.batch_size, len(by_length), self._recipe.batch_size)):
+                said[rows] = softmax_of(self.model(**self._batch(client, rows)).logits.numpy())
+        return said
+
+    def _weights(self) -> np.ndarray:
+        import torch
+
+        return torch.cat([p.detach().ravel() for p in self._trained]).numpy()
+
+    def _load(self, weights: np.ndarray) -> None:
+        import torch
+
+        if weights.shape != (size := sum(p.numel() for p in self._trained),):
+            raise SerlibError(f"a message of shape {weights.shape} is not a row of this network's {size:,} weights.")
+        torch.nn.utils.vector_to_parameters(torch.from_numpy(weights.copy()), self._trained)
+
+    def _batch(self, client: Client, rows: np.ndarray) -> dict[str, Any]:
+        """Return the input of the network for some clips of a client."""
+        from serlib.train.batches import collate
+
+        config, names = self.model.config, [str(client.x[row, 0]) for row in rows]
+        labels = dict(zip(names, client.y[rows].tolist(), strict=True))
+        clips = [self._clips[name] for name in names]
+        name, channels, shortest = self.model.main_input_name, config.conv_dim[-1], config.mask_time_length
+        return collate(clips, labels, name, channels, self._masks, shortest)
 
 
 def clip_gradients(weights: np.ndarray, client: Client) -> np.ndarray:
