@@ -15,7 +15,7 @@ import pandas as pd
 
 from serlib.data import ravdess
 from serlib.data.corpus import NAMES, NUMBERS, as_corpus, from_folder
-from serlib.errors import SerlibError, demand, nearest
+from serlib.errors import SerlibError, demand, in_short, nearest
 from serlib.files import given_path, named_folder
 
 Codes = Mapping[str, Mapping[str, str | None]]
@@ -188,8 +188,8 @@ def load_corpus(name: str, folder: Path | str | None = None) -> pd.DataFrame:
     Traceback (most recent call last):
     serlib.errors.SerlibError: ...notebooks holds no clips of EmoDB; give another folder. Get it from https://doi.org...
     """
-    if name not in CORPORA:
-        raise SerlibError(f"there is no corpus named {name!s:.60}; {nearest(str(name), CORPORA)}")
+    if not isinstance(name, str) or name not in CORPORA:
+        raise SerlibError(f"there is no corpus named {in_short(name)}; {nearest(str(name), CORPORA)}")
     source = CORPORA[name]
     path = given_path(folder) if folder is not None else _place_of(name)
     if name == "ravdess":
@@ -299,10 +299,12 @@ def _reader(pattern: str, codes: Codes) -> Callable[[Path], tuple[str, dict[str,
         fits = re.compile(pattern)
     except (re.error, TypeError) as error:
         raise SerlibError(f"the pattern {pattern!r:.60} is no regular expression ({error}); correct it.") from error
-    demand(codes, Mapping, "codes", 'give a table for each group, like {"emotion": {"F": "happy"}}')
+    if not isinstance(fits.pattern, str):
+        raise SerlibError(f"the pattern {pattern!r:.60} is made of bytes; write it as text, without the b.")
+    _check_codes(codes)
     if "emotion" not in fits.groupindex:
         raise SerlibError(f"the pattern {pattern!r:.60} has no group (?P<emotion>...); say where the emotion stands.")
-    if strange := sorted({*fits.groupindex, *codes} - set(_GROUPS)):
+    if strange := sorted({*fits.groupindex, *map(str, codes)} - set(_GROUPS)):
         raise SerlibError(f"a corpus has no column {strange[0]}; {nearest(strange[0], _GROUPS)}")
 
     def read(path: Path) -> tuple[str, dict[str, Any]]:
@@ -314,6 +316,21 @@ def _reader(pattern: str, codes: Codes) -> Callable[[Path], tuple[str, dict[str,
     return read
 
 
+def _check_codes(codes: Any) -> None:
+    """Raise SerlibError for what is no table of tables from code to word."""
+    demand(codes, Mapping, "codes", 'give a table for each group, like {"emotion": {"F": "happy"}}')
+    for group, table in codes.items():
+        demand(table, Mapping, f"table of {group} in codes", 'write one like {"F": "happy"}')
+        _check_words(table, f"codes of {group}")
+
+
+def _check_words(table: Mapping[str, Any], what: str) -> None:
+    """Raise SerlibError where a table makes of a code anything but a word or None."""
+    for code, word in table.items():
+        if word is not None and not isinstance(word, str):
+            raise SerlibError(f"the {what} make {in_short(word)} of {in_short(code)}; give a word in quotes, or None.")
+
+
 def _row(said: dict[str, str | None], codes: Codes) -> dict[str, Any]:
     """Return the columns of a clip from the groups of its name."""
     row: dict[str, Any] = {group: said.get(group) or "" for group in _GROUPS}
@@ -323,7 +340,7 @@ def _row(said: dict[str, str | None], codes: Codes) -> dict[str, Any]:
         row["emotion"] = codes["emotion"].get(row["emotion"], _Strange(row["emotion"]))
     for group in set(codes) - {"actor", "emotion"}:
         code = row["actor"] if group == "sex" and "sex" not in said else row[group]
-        row[group] = codes[group].get(code, "")
+        row[group] = codes[group].get(code) or ""
     return row
 
 
@@ -391,6 +408,7 @@ def join(corpora: Iterable[pd.DataFrame], labels: Mapping[str, str | None] | Non
         if name in tables:
             raise SerlibError(f'two of the corpora are called {name}; give each a name in attrs["name"].')
         tables[name] = corpus
+    _demand_once(tables)
     words = _common(tables) if labels is None else _checked_words(tables, labels)
     parts, statements = [], 0
     for name, corpus in tables.items():
@@ -416,6 +434,13 @@ def _listed(corpora: Any) -> list[Any]:
     return listed
 
 
+def _demand_once(tables: Mapping[str, pd.DataFrame]) -> None:
+    """Raise SerlibError where a corpus is given, and is in a joined one too: its speakers would be two people."""
+    inside = [name for corpus in tables.values() for name in corpus.attrs.get("corpora", ())]
+    if twice := [name for name in [*tables, *inside] if [*tables, *inside].count(name) > 1]:
+        raise SerlibError(f"{twice[0]} is given twice, once within a joined corpus; join each corpus once.")
+
+
 def _common(tables: Mapping[str, pd.DataFrame]) -> dict[str, str | None]:
     """Return emotion -> itself where all corpora have it, None where one does not."""
     sets = [set(corpus["emotion"]) for corpus in tables.values()]
@@ -428,6 +453,9 @@ def _common(tables: Mapping[str, pd.DataFrame]) -> dict[str, str | None]:
 
 def _checked_words(tables: Mapping[str, pd.DataFrame], labels: Any) -> dict[str, str | None]:
     demand(labels, Mapping, "labels", 'give a table like {"happy": "positive", "bored": None}')
+    _check_words(labels, "labels")
+    if "" in labels.values():
+        raise SerlibError("labels has an empty word; give a label, or None to leave the clips out.")
     for name, corpus in tables.items():
         if missing := sorted(set(corpus["emotion"]) - set(labels)):
             count = (corpus["emotion"] == missing[0]).sum()

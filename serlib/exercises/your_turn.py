@@ -176,7 +176,7 @@ def agreement(answer: Any) -> str:
     """Check a student's concordance correlation coefficient (16; Lin 1989)."""
     import numpy as np
 
-    for said, true in (([0.1, 0.2, 0.2, 0.5], [0.0, 0.5, -0.5, 1.0]), ([2.0, 3.0, 4.0], [1.0, 2.0, 3.0])):
+    for said, true in (([0.1, 0.2, 0.2, 0.5], [0.0, 0.5, -0.5, 1.0]), ([3.0, 4.0, 5.0], [1.0, 2.0, 3.0])):
         a, b = np.array(said), np.array(true)
         covariance, gap = np.mean((a - a.mean()) * (b - b.mean())), a.mean() - b.mean()
         given = number(result_of(answer, a.copy(), b.copy()), "one number is wanted", "your function")

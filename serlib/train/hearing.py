@@ -257,7 +257,8 @@ def listen_through(
 
 def _check_pieces(window: Any, hop: Any, sure: Any) -> None:
     for name, seconds in {"window": window, "hop": hop}.items():
-        if not isinstance(seconds, int | float) or isinstance(seconds, bool) or not seconds >= audio.SHORTEST:
+        number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+        if not number or not audio.SHORTEST <= seconds < np.inf:
             raise SerlibError(f"{name} is {seconds!r:.60}; it is a number of seconds, {audio.SHORTEST} or more.")
     if hop > window:
         raise SerlibError(f"a hop of {hop} s leaves gaps between windows of {window} s; make it no longer than those.")

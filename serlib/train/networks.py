@@ -18,7 +18,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForAudioClassification, PreTrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 
-from serlib.errors import SerlibError, demand, nearest
+from serlib.errors import SerlibError, demand, in_short, nearest
 from serlib.files import key_of, named_folder
 from serlib.train.backbones import NETWORK, Backbone, hush, weights_key
 from serlib.train.weights import digest
@@ -389,6 +389,9 @@ NETWORKS = {
 }
 
 
+OWN = ("network", "head", "panns")  # families of serlib's own networks
+
+
 def network(name: str, on: Backbone | None = None) -> Backbone:
     """Return a network of the related work as a backbone that ``ser.fine_tune`` trains like any other (15).
 
@@ -428,11 +431,14 @@ def network(name: str, on: Backbone | None = None) -> Backbone:
             on, Backbone, "frozen encoder", f'give one, as ser.network("{name}", on=ser.backbone("whisper-tiny.en"))'
         )
         assert on is not None
+        if on.family in OWN:
+            raise SerlibError(f"{on.title} is no pre-trained encoder, so there is nothing to freeze; give one of those.")
         front |= {"bands": on.hidden * (on.layers + 1), "weights": weights_key(on)}
         sizes = (front["bands"], on.layers + 1)
         title, key = f"{on.title}, frozen + {title}", f"{on.key}-{name}"
     elif on is not None:
-        raise SerlibError(f"{title} hears the sound itself and takes no frozen encoder; leave out on={on.key!r}.")
+        given = in_short(on.key if isinstance(on, Backbone) else on)
+        raise SerlibError(f"{title} hears the sound itself and takes no frozen encoder; leave out on={given}.")
     with torch.device("meta"):
         count = sum(p.numel() for p in row.build(*sizes, 8).parameters())
     revision = key_of({"name": name, "front": front, "code": CODE, "weights": _audioset_digest(name)})

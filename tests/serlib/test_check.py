@@ -40,7 +40,7 @@ KNOWN = {check.by_ear: (HEARD,), check.one_clip: (72,), check.slowest: (LENGTHS,
 
 def test_every_check_of_every_part_is_there_by_its_name():
     made = {name: one for part in PARTS for name, one in vars(part).items() if hasattr(one, "__wrapped__")}
-    assert made == {one.__name__: one for one in CHECKS} and len(made) == 42
+    assert made == {one.__name__: one for one in CHECKS} and len(made) == 44
 
 
 class Awkward:
@@ -793,6 +793,7 @@ def covariance(a: np.ndarray, b: np.ndarray) -> float:
     [
         (lambda a, b: concordance(a, b) / 2, "twice"),
         (lambda a, b: 2 * covariance(a, b) / (a.var() + b.var()), "means is missing"),
+        (lambda a, b: 2 * covariance(a, b) / (a.var() + b.var() + abs(a.mean() - b.mean())), "has to be squared"),
         (lambda a, b: 2 * covariance(a, b) / (a.std() + b.std() + (a.mean() - b.mean()) ** 2), "take variances"),
         (lambda a, b: np.corrcoef(a, b)[0, 1], "forgives a shift"),
         (lambda a, b: 0.25, "twice the covariance"),

@@ -132,7 +132,11 @@ def test_where_corpora_dir_points(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "sentence"),
-    [("emo-db", "there is no corpus named emo-db; did you mean emodb"), ("savee", "Register at http")],
+    [
+        ("emo-db", "there is no corpus named 'emo-db'; did you mean emodb"),
+        (["emodb"], r"there is no corpus named \['emodb'\]; did you mean emodb"),
+        ("savee", "Register at http"),
+    ],
 )
 def test_a_corpus_that_is_not_there(name, sentence, tmp_path):
     with pytest.raises(SerlibError, match=sentence):
@@ -196,6 +200,10 @@ def test_a_folder_of_ones_own(tmp_path):
         (r"(?P<emotion>\w+)-(?P<who>.*)", None, "a corpus has no column who"),
         (r"(?P<emotion>", None, "is no regular expression"),
         (r"(?P<emotion>\d+)", None, "holds no names that fit the pattern"),
+        (PATTERN.encode(), None, "is made of bytes; write it as text"),
+        (PATTERN, {"emotion": "joy"}, "The table of emotion in codes is a str; write one like"),
+        (PATTERN, {"emotion": {"joy": 3, "rage": None}}, "the codes of emotion make 3 of 'joy'; give a word in quotes"),
+        (PATTERN, {3: {}}, "a corpus has no column 3"),
     ],
 )
 def test_a_pattern_that_cannot_be(pattern, codes, sentence, tmp_path):
@@ -250,11 +258,27 @@ def test_labels_of_ones_own(capsys):
             r"the corpora share 1 emotion\(s\) \(good\)",
         ),
         ([table("a", ["happy", "sad"]), table("b", ["sad", "happy"])], ["happy"], "The labels is a list"),
+        (
+            [table("a", ["happy", "sad"]), table("b", ["sad", "happy"])],
+            {"happy": 1, "sad": 2},
+            "the labels make 1 of 'happy'; give a word in quotes, or None",
+        ),
+        (
+            [table("a", ["happy", "sad"]), table("b", ["sad", "happy"])],
+            {"happy": "good", "sad": ""},
+            "labels has an empty word",
+        ),
     ],
 )
 def test_what_cannot_be_joined(corpora, labels, sentence):
     with pytest.raises(SerlibError, match=sentence):
         join(corpora, labels)
+
+
+def test_nobody_becomes_two_people_by_joining_twice():
+    ours, theirs = table("ours", ["happy", "sad"]), table("theirs", ["happy", "sad"])
+    with pytest.raises(SerlibError, match="ours is given twice, once within a joined corpus; join each corpus once"):
+        join([join([ours, theirs]), ours])
 
 
 def test_unknown_speakers_stay_unknown():

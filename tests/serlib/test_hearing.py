@@ -204,6 +204,7 @@ def test_a_recording_shorter_than_a_window_is_one_piece(runs, split):
     ("settings", "sentence"),
     [
         (dict(window=0.05, hop=0.05), "window is 0.05; it is a number of seconds, 0.1 or more"),
+        (dict(window=float("inf")), "window is inf; it is a number of seconds"),
         (dict(hop="1"), "hop is '1'"),
         (dict(window=1.0, hop=2.0), "leaves gaps between windows of 1.0 s"),
         (dict(sure=50), "sure is 50; it is a probability"),

@@ -123,6 +123,17 @@ def test_a_wrong_name_gets_a_sentence(name, on, said):
         network(name, on=on and backbone(on))
 
 
+def test_a_head_reads_no_network_that_has_heard_nothing():
+    with pytest.raises(SerlibError, match="mel CNN is no pre-trained encoder, so there is nothing to freeze"):
+        network("mlp", on=network("mel-cnn"))
+
+
+@pytest.mark.parametrize("name, said", [("cnn14", "leave out on=False"), ("mlp", "frozen encoder is a bool; give one")])
+def test_what_is_no_encoder_gets_a_sentence(name, said):
+    with pytest.raises(SerlibError, match=said):
+        network(name, on=False)
+
+
 def test_a_clip_too_short_for_the_poolings_gets_a_sentence():
     model = networks.load(network("mel-cnn"), ["happy", "sad"], pretrained=False)
     assert model(torch.randn(1, 64, 16)).logits.shape == (1, 2)
