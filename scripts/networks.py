@@ -34,7 +34,7 @@ EPOCHS = {
     "learned-graph": 120,
     "mel-cnn": 60,
     "parallel-attention": 40,
-    "parallel-transformer": 8,
+    "parallel-transformer": 3,
 }
 HEADS = ("mlp", "downstream")
 FROM = {
