@@ -467,7 +467,7 @@ class NetworkConfig(PreTrainedConfig):
         super().__init__(**other)
 
 
-class NetworkClassifier(PreTrainedModel):
+class _NetworkClassifier(PreTrainedModel):
     """A network of this module in the dress of a transformers model: logits, and a loss where labels are given."""
 
     config_class = NetworkConfig
@@ -496,7 +496,7 @@ class NetworkClassifier(PreTrainedModel):
 
 
 AutoConfig.register(NetworkConfig.model_type, NetworkConfig, exist_ok=True)
-AutoModelForAudioClassification.register(NetworkConfig, NetworkClassifier, exist_ok=True)
+AutoModelForAudioClassification.register(NetworkConfig, _NetworkClassifier, exist_ok=True)
 
 
 def load(backbone: Backbone, labels: Sequence[str], pretrained: bool) -> nn.Module:
@@ -537,7 +537,7 @@ def load(backbone: Backbone, labels: Sequence[str], pretrained: bool) -> nn.Modu
         id2label=dict(enumerate(labels)),
         label2id={label: i for i, label in enumerate(labels)},
     )
-    model = NetworkClassifier(config)
+    model = _NetworkClassifier(config)
     if pretrained and backbone.family == "panns":
         _take_audioset(model.network)
     return model

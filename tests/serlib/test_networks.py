@@ -227,7 +227,7 @@ def test_a_network_is_trained_found_again_and_hears_other_files(name, split, tin
 @pytest.mark.slow
 def test_training_that_was_killed_goes_on_to_the_same_numbers(split, tmp_path, monkeypatch):
     whole = fine_tune(network("mel-cnn"), split, QUICK, tmp_path / "whole")
-    forward, steps = networks.NetworkClassifier.forward, []
+    forward, steps = networks._NetworkClassifier.forward, []
 
     def killed(self, *given, **named):
         steps.append(1)
@@ -236,7 +236,7 @@ def test_training_that_was_killed_goes_on_to_the_same_numbers(split, tmp_path, m
         return forward(self, *given, **named)
 
     with monkeypatch.context() as patch:
-        patch.setattr(networks.NetworkClassifier, "forward", killed)
+        patch.setattr(networks._NetworkClassifier, "forward", killed)
         with pytest.raises(KeyboardInterrupt):
             fine_tune(network("mel-cnn"), split, QUICK, tmp_path / "cut")
     again = fine_tune(network("mel-cnn"), split, QUICK, tmp_path / "cut")
