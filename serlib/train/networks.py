@@ -432,7 +432,9 @@ def network(name: str, on: Backbone | None = None) -> Backbone:
         )
         assert on is not None
         if on.family in OWN:
-            raise SerlibError(f"{on.title} is no pre-trained encoder, so there is nothing to freeze; give one of those.")
+            raise SerlibError(
+                f"{on.title} is no pre-trained encoder, so there is nothing to freeze; give one of those."
+            )
         front |= {"bands": on.hidden * (on.layers + 1), "weights": weights_key(on)}
         sizes = (front["bands"], on.layers + 1)
         title, key = f"{on.title}, frozen + {title}", f"{on.key}-{name}"
