@@ -411,7 +411,8 @@ def network(name: str, on: Backbone | None = None) -> Backbone:
     Raises
     ------
     SerlibError
-        With the nearest name for one that is none, for a head without an encoder, and for another with one.
+        With the nearest name for one that is none, for a head without an encoder that has heard speech, and for another
+        network with one.
 
     Examples
     --------
