@@ -246,8 +246,8 @@ def from_names(folder: Path | str, pattern: str, codes: Codes | None = None, nam
     Raises
     ------
     SerlibError
-        For a pattern without a group ``emotion`` or with an unknown one, a table that leaves out an emotion, and a
-        folder where no name fits.
+        For a pattern without a group ``emotion`` or with an unknown one, codes that make no words or leave out an
+        emotion, and a folder where no name fits.
 
     Examples
     --------
@@ -381,8 +381,8 @@ def join(corpora: Iterable[pd.DataFrame], labels: Mapping[str, str | None] | Non
     Raises
     ------
     SerlibError
-        For fewer than two corpora, two of one name, labels that leave an emotion unmentioned, and corpora that share
-        fewer than two emotions.
+        For fewer than two corpora, two of one name, one that is also inside a joined one, labels that leave an emotion
+        unmentioned or are no words, and corpora that share fewer than two emotions.
 
     Examples
     --------

@@ -411,7 +411,8 @@ def network(name: str, on: Backbone | None = None) -> Backbone:
     Raises
     ------
     SerlibError
-        With the nearest name for one that is none, for a head without an encoder, and for another with one.
+        With the nearest name for one that is none, for a head without an encoder that has heard speech, and for another
+        network with one.
 
     Examples
     --------
@@ -432,7 +433,9 @@ def network(name: str, on: Backbone | None = None) -> Backbone:
         )
         assert on is not None
         if on.family in OWN:
-            raise SerlibError(f"{on.title} is no pre-trained encoder, so there is nothing to freeze; give one of those.")
+            raise SerlibError(
+                f"{on.title} is no pre-trained encoder, so there is nothing to freeze; give one of those."
+            )
         front |= {"bands": on.hidden * (on.layers + 1), "weights": weights_key(on)}
         sizes = (front["bands"], on.layers + 1)
         title, key = f"{on.title}, frozen + {title}", f"{on.key}-{name}"
