@@ -519,12 +519,12 @@ class Lesson:
         Parameters
         ----------
         name
-            "luck" for thirty random splits, "enrolled" for clips of the tested voice enrolled, "rooms-known" and
-            "rooms-new" for distorted clips of known voices and of new ones, as scripts/rooms.py asked (14);
-            "networks-known" and "networks-new" for other networks, as scripts/networks.py trained them, and
-            "networks-costs" for what each cost (15); "corpora"
-            for three corpora that were learned on and tested, as scripts/corpora.py asked (16); of profile mini,
-            "federated" for a head and a whole twin after each round, as scripts/federated.py asked (17).
+            "luck" for thirty random splits, "enrolled" for clips of the tested voice enrolled; "rooms-known" and
+            "rooms-new" for distorted clips of known voices and of new ones, as scripts/rooms.py asked and, of profile
+            mini, scripts/rooms_twin.py (14); "networks-known" and "networks-new" for other networks, as
+            scripts/networks.py trained them, and "networks-costs" for what each cost (15); "corpora" for three corpora
+            that were learned on and tested, as scripts/corpora.py asked (16); of profile mini, "federated" for a head
+            and a whole twin after each round, as scripts/federated.py asked (17).
 
         Returns
         -------
@@ -549,8 +549,8 @@ class Lesson:
             return pd.read_csv(path, index_col=0, dtype=str)
         raise SerlibError(
             f'There are no answers called {name!r:.60} of profile {self.profile}; ser.start("laptop") has luck, '
-            "enrolled, rooms-known, rooms-new, networks-known, networks-new, networks-costs and corpora; "
-            'ser.start("mini") has federated.'
+            "enrolled, rooms-known, rooms-new, networks-known, networks-new, networks-costs and corpora, and "
+            'ser.start("mini") has rooms-known, rooms-new and federated.'
         )
 
     def listeners(self, name: str) -> pd.DataFrame:

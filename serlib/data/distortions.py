@@ -122,6 +122,11 @@ def with_copies(
 
     Validation and test stay as they were, so nothing of them is learned.
 
+    A distorted copy is a clip of the split, with a name and a file, and no setting of a ``ser.Recipe``: so it can be
+    listened to, a run knows its sound by content, and the frozen convolutions hear it once. Copies drawn anew in each
+    epoch would have to go through them in every step. SpecAugment hides frames of what comes out of them, so it can be
+    drawn in each step, and is the recipe's ``masking``.
+
     Parameters
     ----------
     split
