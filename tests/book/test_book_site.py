@@ -359,7 +359,7 @@ def test_the_voting_sandbox_counts_shows_ties_and_breaks_them_by_the_rule(sandbo
     box = sandbox.page.locator(".ser-voting")
     verdict = box.locator(".verdict")
     box.get_by_role("button", name="1-1-1").click()
-    assert "A tie of angry and calm and sad with 1 vote each" in verdict.inner_text()
+    assert "A tie of angry, calm and sad with 1 vote each" in verdict.inner_text()
     assert "The hard vote says sad, the most probable of them" in verdict.inner_text()
     box.get_by_label("Rule for ties").select_option("first")
     assert "The hard vote says angry" in verdict.inner_text()
