@@ -12,7 +12,7 @@ let facts = null, takes = [], taken = 0, control = null, ready = null;
 const percent = (share) => `${Math.round(100 * share)}%`;
 const megabytes = (bytes) => `${Math.round(bytes / 1e6)} MB`;
 const tint = (label) => `color-mix(in srgb,${facts.colors[label] ?? "currentColor"} 65%,currentColor)`;
-const both = (names) => names.join(" and ");
+const both = (names) => new Intl.ListFormat("en-GB").format(names);  // "angry, calm and sad"
 const heardBy = (voter, one) => (voter.trim ? one.own : one.samples);
 
 // The networks, loaded once, those that the reader asks; the first six vote, and the one that heard people stands apart.

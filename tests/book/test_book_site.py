@@ -257,9 +257,20 @@ def test_the_front_page_forwards(browser, origin):
     visit.close()
 
 
+def test_the_ways_in_stand_two_by_two_and_on_a_phone_one_below_the_other(landing):
+    lines = "() => new Set([...document.querySelectorAll('a.way-in')].map(way => way.offsetTop)).size"
+    assert (landing.page.locator("a.way-in").count(), landing.page.evaluate(lines)) == (4, 2)
+    landing.page.set_viewport_size(PHONE)
+    assert landing.page.evaluate(lines) == 4
+    landing.page.set_viewport_size(DESKTOP)
+
+
 def test_search_finds(browser, origin):
     visit = Visit(browser, origin, "search.html?q=formant")
     visit.page.wait_for_selector("#search-results li a")
+    glass, field = (visit.page.locator(f".bd-search-container .bd-search {part}") for part in ("i, svg", "input"))
+    edge = field.bounding_box()["x"] + float(field.evaluate("field => parseFloat(getComputedStyle(field).paddingLeft)"))
+    assert edge > glass.bounding_box()["x"] + glass.bounding_box()["width"]  # what is typed is not below the glass
     assert visit.page.locator("#search-results li").count() >= 1
     assert "glossary" in visit.page.locator("#search-results").inner_html()
     assert visit.faults == [] and visit.abroad == []
@@ -348,7 +359,7 @@ def test_the_voting_sandbox_counts_shows_ties_and_breaks_them_by_the_rule(sandbo
     box = sandbox.page.locator(".ser-voting")
     verdict = box.locator(".verdict")
     box.get_by_role("button", name="1-1-1").click()
-    assert "A tie of angry and calm and sad with 1 vote each" in verdict.inner_text()
+    assert "A tie of angry, calm and sad with 1 vote each" in verdict.inner_text()
     assert "The hard vote says sad, the most probable of them" in verdict.inner_text()
     box.get_by_label("Rule for ties").select_option("first")
     assert "The hard vote says angry" in verdict.inner_text()

@@ -301,6 +301,32 @@ def test_nothing_moves_when_a_second_take_is_made(talk):
     assert talk.page.evaluate(broken) == []
 
 
+def test_while_it_records_its_sentence_is_in_view_said_once_and_each_column_is_drawn_at_most_twice(talk):
+    talk.page.set_viewport_size(PHONE)
+    talk.page.evaluate("""() => {
+        const status = document.querySelector('.ser-take [role=status]'), fill = CanvasRenderingContext2D.prototype.fillRect;
+        window.told = [];
+        window.painted = 0;
+        const hear = () => told.push(status.textContent);
+        new MutationObserver(hear).observe(status, { childList: true, characterData: true, subtree: true });
+        CanvasRenderingContext2D.prototype.fillRect = function (...where) {
+            if (this.canvas.className === 'live') painted += 1;
+            return fill.apply(this, where);
+        };
+        scrollTo(0, scrollY + document.querySelector('[name=record]').getBoundingClientRect().top - 400);
+    }""")
+    place = talk.box.get_by_role("status").bounding_box()
+    assert place["y"] + place["height"] > PHONE["height"]  # below the edge of the screen, where nobody sees it
+    talk.box.get_by_role("button", name="Record 3 seconds").click()
+    talk.page.wait_for_function("document.querySelector('.recorded').style.width > '0%'")
+    place = talk.box.get_by_role("status").bounding_box()
+    assert place["y"] >= 0 and place["y"] + place["height"] <= PHONE["height"]
+    talk.said()
+    assert talk.page.evaluate("told").count("Speak now.") == 1
+    columns, rectangles = 301, 49  # of three seconds; one of the loudness and 48 bands
+    assert columns * rectangles * 0.9 < talk.page.evaluate("painted") <= 2 * columns * rectangles
+
+
 def test_the_slider_and_its_number_stand_in_one_line_on_a_phone(talk):
     talk.page.set_viewport_size(PHONE)
     slider, number = (talk.box.locator(name).bounding_box() for name in ("[name=sure]", ".level"))

@@ -9,14 +9,16 @@ const make = (tag, attributes = {}, ...children) => {
   return element;
 };
 
-// Draws loudness above and the log-mel picture below, column by column.
-function drawn(canvas, columns, share = 1) {
+// Draws loudness above and the log-mel picture below, column by column, with places for `places` of them.
+// Those before `from` are there already.
+function drawn(canvas, columns, places = columns.length, from = 0) {
   const paint = canvas.getContext("2d"), ink = getComputedStyle(canvas).color.match(/[\d.]+/g).slice(0, 3).join();
-  const wide = canvas.width, tall = canvas.height, each = (wide * share) / Math.max(columns.length, 1);
-  paint.clearRect(0, 0, wide, tall);
+  const wide = canvas.width, tall = canvas.height, each = wide / Math.max(places, 1);
+  if (!from) paint.clearRect(0, 0, wide, tall);
   const high = Math.round(tall * 0.28), room = tall - high - 4;
-  columns.forEach(({ mel, peak }, i) => {
-    const x = Math.floor(i * each), width = Math.max(1, Math.floor((i + 1) * each) - x), loud = Math.min(1, 2 * peak) * high;
+  for (let i = from; i < columns.length; i++) {
+    const { mel, peak } = columns[i], loud = Math.min(1, 2 * peak) * high;
+    const x = Math.floor(i * each), width = Math.max(1, Math.floor((i + 1) * each) - x);
     paint.fillStyle = `rgb(${ink})`;
     paint.fillRect(x, (high - loud) / 2, width, Math.max(1, loud));
     mel.forEach((value, j) => {
@@ -24,7 +26,7 @@ function drawn(canvas, columns, share = 1) {
       paint.fillStyle = `rgba(${ink},${(0.95 * value ** 1.5).toFixed(3)})`;
       paint.fillRect(x, tall - above, width, above - below);
     });
-  });
+  }
 }
 
 const columnsOf = (samples, rate) => {
@@ -71,7 +73,7 @@ function taking(root, worklet, answer, begun = () => {}) {
 .ser-take .file{position:relative}
 .ser-take .file input{position:absolute;width:1px;height:1px;opacity:0}
 .ser-take :is(button,input):focus-visible,.ser-take .file:focus-within{outline:2px solid currentColor;outline-offset:2px}
-.ser-take [role=status]{box-sizing:content-box;min-height:5em;line-height:1.65;margin:.6em 0;padding:.5em .8em;border-left:4px solid currentColor;background:color-mix(in srgb,currentColor 6%,transparent)}
+.ser-take [role=status]{box-sizing:content-box;min-height:5em;line-height:1.65;margin:.6em 0;padding:.5em .8em;scroll-margin:4.5em .6em;border-left:4px solid currentColor;background:color-mix(in srgb,currentColor 6%,transparent)}
 @media(max-width:30em){.ser-take [role=status]{min-height:8.3em}}
 .ser-take .recorded{height:4px;width:0;background:#e90049}
 .ser-take canvas{display:block;width:100%;height:6em;margin:.6em 0 0;background:color-mix(in srgb,currentColor 4%,transparent);border-radius:.3em}
@@ -82,8 +84,8 @@ function taking(root, worklet, answer, begun = () => {}) {
   const live = make("canvas", { class: "live", width: 600, height: 120, "aria-hidden": "true" });  // always there: nothing moves
   const bar = make("div", { class: "recorded" }), status = make("p", { role: "status" });
   const say = (text) => { status.textContent = text; };
-  let seen = [[], 1];  // what the picture shows: the newest sound
-  const see = (columns, share = 1) => { seen = [columns, share]; drawn(live, ...seen); };
+  let seen = [[]];  // what the picture shows: the newest sound, and its places
+  const see = (columns, places = columns.length, from = 0) => { seen = [columns, places]; drawn(live, ...seen, from); };
   new MutationObserver(() => drawn(live, ...seen)).observe(document.documentElement, { attributeFilter: ["data-theme"] });
   root.replaceChildren(ways, live, bar, status);
 
@@ -92,6 +94,7 @@ function taking(root, worklet, answer, begun = () => {}) {
     const all = ways.querySelectorAll("button,input"), held = document.activeElement;
     all.forEach((way) => { way.disabled = true; });
     root.setAttribute("aria-busy", "true");
+    status.scrollIntoView({ block: "nearest" });  // on a low screen it would speak where nobody sees it
     try {
       await work();
     } catch (error) {
@@ -117,7 +120,7 @@ function taking(root, worklet, answer, begun = () => {}) {
     see([]);
     try {
       return await recorded(SECONDS, worklet, (piece, rate, share) => {
-        say("Speak now.");
+        if (!left.length) say("Speak now.");  // once: it may be read aloud
         const all = new Float32Array(left.length + piece.length);
         all.set(left);
         all.set(piece, left.length);
@@ -125,7 +128,7 @@ function taking(root, worklet, answer, begun = () => {}) {
         columns.push(...fresh);
         left = all.slice(fresh.length * Math.round(rate / 100));
         bar.style.width = `${100 * Math.min(1, share)}%`;
-        see(columns, Math.min(1, share));
+        see(columns, 100 * SECONDS, columns.length - fresh.length);  // the fresh ones only, or a slow machine falls behind
       });
     } finally {
       bar.style.width = "0";
