@@ -304,7 +304,8 @@ def test_nothing_moves_when_a_second_take_is_made(talk):
 def test_while_it_records_its_sentence_is_in_view_said_once_and_each_column_is_drawn_at_most_twice(talk):
     talk.page.set_viewport_size(PHONE)
     talk.page.evaluate("""() => {
-        const status = document.querySelector('.ser-take [role=status]'), fill = CanvasRenderingContext2D.prototype.fillRect;
+        const status = document.querySelector('.ser-take [role=status]');
+        const fill = CanvasRenderingContext2D.prototype.fillRect;
         window.told = [];
         window.painted = 0;
         const hear = () => told.push(status.textContent);
