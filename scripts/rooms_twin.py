@@ -5,8 +5,8 @@ through a tanh (those of scripts/rooms.py); with SpecAugment; and with all four:
 five actors of the first fold of Luna-Jiménez. Each way of teaching takes the same optimizer steps, so that whoever has
 more clips hears each of them less often: four epochs of the clean clips, two with a copy of each, one with three. The
 step that is kept is the last one that all of them have, and nothing is chosen. results/mini/answers gets what each said
-of the test clips through six distortions, a row a clip and a column a way of teaching and of hearing. A quarter of an
-hour of one core; a finished run is loaded.
+of the test clips through six distortions, a row a clip and a column a way of teaching and of hearing. Twenty
+minutes of one core; a finished run is loaded.
 """
 
 from dataclasses import replace
