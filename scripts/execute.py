@@ -9,11 +9,14 @@ TARGET is written whole or not at all, with a .json of seconds and memory beside
 
 import argparse
 import ast
+import atexit
 import json
 import os
 import shlex
+import shutil
 import signal
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Sequence
@@ -37,7 +40,7 @@ import papermill
 import psutil
 from jupyter_client import AsyncKernelClient, AsyncKernelManager
 from papermill.exceptions import PapermillExecutionError
-from traitlets import Type
+from traitlets import Type, default
 
 # What names a folder for serlib and the hub; a kernel would look for a relative one in its own folder.
 FOLDERS = ("RAVDESS_DIR", "CORPORA_DIR", "SERLIB_MODELS", "SERLIB_CACHE", "SERLIB_HOME", "HF_HOME", "HF_HUB_CACHE")
@@ -68,9 +71,25 @@ class PatientClient(AsyncKernelClient):
 
 
 class Kernels(AsyncKernelManager):
-    """What starts kernels for nbclient, with such a client."""
+    """What starts kernels for nbclient, with such a client.
+
+    It talks to them through sockets that are files, where a system has such. A kernel binds its ports a second after
+    they were found free, and on a machine that starts several kernels at once another may have taken one by then.
+    """
 
     client_factory = Type(PatientClient, klass=AsyncKernelClient)
+
+    @default("transport")
+    def _files_where_there_are_such(self) -> str:
+        return "ipc" if os.name == "posix" else "tcp"
+
+    @default("ip")
+    def _own_folder(self) -> str:
+        if self.transport == "tcp":
+            return "127.0.0.1"
+        folder = tempfile.mkdtemp(prefix="ser-")  # a short path: a socket's has 107 letters at most
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        return f"{folder}/kernel"
 
 
 class MemoryMeter(threading.Thread):

@@ -190,6 +190,16 @@ def test_notebooks_side_by_side_share_the_cores(project):
         project.executed("00_first", profile).unlink()
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="needs sockets that are files")
+def test_a_kernel_takes_no_port_that_another_could_take_first(project, tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))  # where the sockets of all kernels lie
+    look = "import json, sys; told = json.load(open(sys.argv[sys.argv.index('-f') + 1])); told['transport']"
+    project.notebook("00_first", last=look)
+    assert project.execute("ONLY=00") == ["00"] and project.shown("00_first") == "'ipc'"
+    assert not list(tmp_path.glob("ser-*"))
+
+
 def test_only_a_known_notebook(project):
     for only in ("77", "03 77"):
         result = project.make("execute", f"ONLY={only}")
