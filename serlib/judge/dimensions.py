@@ -99,7 +99,7 @@ def on_the_map(voter: AnyVoter, part: str = "test") -> pd.DataFrame:
     >>> run = ser.load_run("results/laptop/stratified/whisper-tiny.en")
     >>> places = ser.on_the_map(run)
     >>> places.shape, round(ser.concordance(places["arousal"], places["true_arousal"]), 2)
-    ((288, 4), 0.89)
+    ((288, 4), 0.94)
     """
     frame = rows_of(voter, part)
     names = labels(frame)

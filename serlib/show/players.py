@@ -30,6 +30,7 @@ from serlib.data import audio
 from serlib.data.listeners import listeners
 from serlib.data.ravdess import STATEMENTS, parse_name
 from serlib.errors import SerlibError, demand, in_short, nearest
+from serlib.files import given_path
 from serlib.judge.metrics import confusion
 from serlib.judge.predictions import heard, name_of
 from serlib.show.given import names_of, samples_of, table_of
@@ -410,9 +411,9 @@ def microphone(answer: Callable[[Path], object], folder: Path | str) -> None:
     import ipywidgets as widgets
 
     demand(answer, Callable, "answer", "give the name of a function of a path, without brackets")
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise SerlibError(f"There is no folder {folder} to keep sounds in; make it first.")
+    home = given_path(folder)
+    if not home.is_dir():
+        raise SerlibError(f"There is no folder {folder!s:.200} to keep sounds in; make it first.")
     name = f"ser-mail-{uuid4().hex}"
     # The browser writes a sound into this box, and so Python has it: with Jupyter's own means, which Colab has too.
     mail = widgets.Textarea(continuous_update=False, layout=widgets.Layout(display="none"))
@@ -425,7 +426,7 @@ def microphone(answer: Callable[[Path], object], folder: Path | str) -> None:
             return
         samples = np.frombuffer(base64.b64decode(json.loads(change["new"])["sound"]), dtype="<i2")
         mail.value = ""  # the notebook, if it is saved with its widgets, is not to hold a voice
-        path = folder / f"take {next(count)}.wav"
+        path = home / f"take {next(count)}.wav"
         soundfile.write(path, samples, audio.RATE)
         fresh = widgets.Output()  # a new one each time: to clear one clears the whole cell in some notebooks
         below.children = [fresh]

@@ -61,7 +61,7 @@ def run_on(corpus: pd.DataFrame, seed: int) -> SimpleNamespace:
 
 
 @pytest.fixture
-def right(corpus) -> dict[Callable, list]:
+def right(corpus, tmp_path) -> dict[Callable, list]:
     """What each door takes, all arguments in their order."""
     runs = [run_on(corpus, seed) for seed in range(3)]
     vote = voting.majority_vote(runs, name="vote of 3")
@@ -98,6 +98,7 @@ def right(corpus) -> dict[Callable, list]:
         players.listen_confusion: [runs[0], corpus, "test"],
         players.listening_test: [corpus, "a caption"],
         players.explorable: ["jury"],
+        players.microphone: [print, tmp_path],
     }
 
 
