@@ -86,10 +86,10 @@ JOBS = $(if $(LAUNCH),,$(patsubst -j%,--jobs %,$(filter-out -j,$(filter -j%,$(MF
 
 # The embedded corpus needs no data of the user's; the other profiles see a new folder as a new input.
 DATA := $(if $(filter mini,$(PROFILE)),,"$$RAVDESS_DIR" "$$SERLIB_MODELS")
-# From 02 on, notebooks go on from committed runs where there are no others, and show what the laptop's say in every
-# profile: the scoreboard has rows of all notebooks before it.
+# From 02 on, notebooks go on from committed runs where there are no others, and show in every profile what the laptop's
+# say (the scoreboard has rows of all notebooks before it), and some what mini's do.
 SHOWING   := $(filter $(foreach n,02 03 04 05 06 07 08 09 18 10 11 12 14 15 16 17,$(DONE)/$(n)_%),$(EVERY))
-RESULTS = $(if $(filter $(@F:%=$(DONE)/%.ipynb),$(SHOWING)),$(wildcard $(sort results/$(PROFILE) results/laptop)))
+RESULTS = $(if $(filter $(@F:%=$(DONE)/%.ipynb),$(SHOWING)),$(wildcard $(sort results/$(PROFILE) results/laptop results/mini)))
 
 $(NAMES:%=$(INPUTS)/%): $(INPUTS)/%: notebooks/%.ipynb FORCE
 	@{ cksum $<; printf '%s\n' "$$PARAMS" $(DATA); $(if $(RESULTS),find $(RESULTS) -type f -exec cksum {} + | LC_ALL=C sort -k3;) } | $(keep)

@@ -15,7 +15,7 @@ import pandas as pd
 from sklearn.model_selection import StratifiedKFold
 
 import serlib as ser
-from serlib.files import atomic_path
+from results import write
 
 RESULTS = Path(__file__).parents[1] / "results" / "laptop" / "answers"
 CORPORA = ("ravdess", "emodb", "urdu")
@@ -91,8 +91,7 @@ def main() -> None:
         answers = asked(features.loc[corpus.index], corpus)
         columns |= {f"{encoder} | {question}": answer for question, answer in answers.items()}
     table = corpus[["actor", "emotion"]].join(pd.DataFrame(columns))
-    with atomic_path(RESULTS / "corpora.csv") as target:
-        table.to_csv(target, index_label="clip", lineterminator="\n")
+    write(table, RESULTS / "corpora.csv")
     for encoder in ENCODERS:
         right = table.filter(regex=rf"^{encoder} \| [^|]*$").eq(table["emotion"], axis=0)
         print(right.groupby(corpus["corpus"]).mean().T.round(3).to_string())

@@ -20,9 +20,9 @@ import numpy as np
 import pandas as pd
 
 import serlib as ser
+from results import write
 from serlib import federated
 from serlib.data.splits import Split
-from serlib.files import atomic_path
 from serlib.lesson import Lesson
 from serlib.train.kept import keep_voter
 
@@ -106,9 +106,7 @@ def whole() -> None:
             for n, shares in train(split, lesson, by).items():
                 columns[f"{what}, {how} | {n}"] = np.take(split.labels, shares.argmax(1))
     table = split.test[["actor", "emotion"]].assign(**columns)
-    TWIN.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(TWIN) as target:
-        table.to_csv(target, index_label="clip", lineterminator="\n")
+    write(table, TWIN)
     right = table[list(columns)].eq(table["emotion"], axis=0).mean()
     right.index = right.index.str.split(" | ", regex=False, expand=True)
     print(right.unstack(0).rename(int).sort_index().map("{:.1%}".format).to_string())

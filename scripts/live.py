@@ -10,16 +10,15 @@ import json
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from serlib.data.ravdess import STATEMENTS, mini
 from serlib.errors import SerlibError
 from serlib.files import atomic_path, cache_dir, key_of
 from serlib.judge import predictions
-from serlib.judge.metrics import accuracy
-from serlib.judge.voting import majority_vote, soft_vote
+from serlib.judge.voting import soft_vote
 from serlib.lesson import start
 from serlib.show.plots import EMOTION_COLORS
 from serlib.train.backbones import SIX
@@ -71,12 +70,10 @@ def described(run: Run, fresh: Path) -> dict[str, object]:
         "bytes": (fresh / file).stat().st_size,
         "trim": run.info["recipe"]["trim"],
         "voices": run.info["corpus"],
-        "validation": accuracy(run, "validation"),
-        "test": accuracy(run),
     }
 
 
-def cost_of(runs: list[Run]) -> dict[str, object]:
+def cost_of(runs: list[Run]) -> dict[str, Any]:
     """At each threshold of the soft vote, 0 to 100 %: how many validation clips get an answer, and how many of these
     answers are right."""
     rows = predictions.rows_of(soft_vote(runs), "validation")
@@ -89,13 +86,10 @@ def cost_of(runs: list[Run]) -> dict[str, object]:
     }
 
 
-def threshold_of(runs: list[Run]) -> tuple[float, float]:
-    """From where nine of ten answers of the soft vote are right, and the share that is answered: on validation."""
-    cost = cost_of(runs)
-    kept, right = np.array(cost["answered"]), np.array(cost["right"])
-    steps = [at for at in range(20, 90, 5) if kept[at] and right[at] >= SURE * kept[at]]
-    least = steps[0] if steps else 50
-    return least / 100, float(kept[least] / cost["clips"])
+def threshold_of(cost: dict[str, Any]) -> float:
+    """From where nine of ten answers are right, of what ``cost_of`` has counted."""
+    kept, right = cost["answered"], cost["right"]
+    return next((at for at in range(20, 90, 5) if kept[at] and right[at] >= SURE * kept[at]), 50) / 100
 
 
 def split_on(runs: list[Run]) -> list[str]:
@@ -124,19 +118,15 @@ def main(target: Path) -> None:
         facts: dict = {"voters": [], "clips": []}
         if len(runs) >= 3:
             (fresh / "models").mkdir()
-            corpus, people = mini(), taught_by_people()
+            corpus, people, cost = mini(), taught_by_people(), cost_of(runs)
             test = corpus[corpus.index.isin(runs[0].predictions.query("part == 'test'")["clip"])]
-            threshold, answered = threshold_of(runs)
             facts = {
                 "voters": [described(run, fresh) for run in runs],
                 "people": people and described(people, fresh),
                 "labels": list(runs[0].info["labels"]),
                 "colors": EMOTION_COLORS,
-                "test": {"hard": accuracy(majority_vote(runs)), "soft": accuracy(soft_vote(runs))},
-                "threshold": threshold,
-                "answered": answered,
-                "sure": SURE,
-                "cost": cost_of(runs),
+                "threshold": threshold_of(cost),
+                "cost": cost,
                 # One of each emotion that no voter has learned from, and those that they quarrel about.
                 "clips": clips_of(test.sample(frac=1, random_state=5).groupby("emotion").head(1), fresh / "clips"),
                 "split": clips_of(corpus.loc[split_on(runs)], fresh / "clips"),

@@ -3,7 +3,7 @@
 Each network is trained twice on RAVDESS: on the paper's random split, and without the five actors of the first fold of
 Luna-Jiménez, whose voices are then new to it. Validation chooses the step. What each said of the test clips goes to
 results/laptop/answers after every network (networks-known.csv, networks-new.csv, a row a clip and a column a network),
-and what it cost to networks-costs.csv; there is no sound in them. Half an hour of one core; a finished run is loaded.
+and what it cost to networks-costs.csv; there is no sound in them. Forty minutes of one core; a finished run is loaded.
 CNN-14 is too large for that: one step of it is timed. `--table` prints what they said, as book/wider_field.md shows it.
 """
 
@@ -18,11 +18,11 @@ from typing import Any
 
 import pandas as pd
 import torch
-from rooms import svm_of
+from three_splits import svm
 
 import serlib as ser
+from results import write
 from serlib.data.splits import Split
-from serlib.files import atomic_path
 from serlib.train.run import Run
 
 RESULTS = Path(__file__).parents[1] / "results" / "laptop" / "answers"
@@ -64,13 +64,6 @@ def trained(name: str, split: Split, lesson: Any, folder: Path) -> ser.predictio
     return ser.fine_tune(ser.network(name, on=on), split, recipe, lesson.runs)
 
 
-def svm(split: Split) -> pd.DataFrame:
-    """Return what the SVM of notebook 02 says of a test part."""
-    features = ser.acoustic_features(pd.concat([part for _, part in split.parts()]))
-    shares = svm_of(split, features).predict_proba(features.loc[split.test.index])
-    return ser.predictions.make(split.test, shares, split.labels, "test", corpus=split.attrs["name"])
-
-
 def keep(name: str, protocol: str, split: Split, voter: Any, seconds: float) -> None:
     """Add what a network said and cost to the committed tables."""
     frame = voter.predictions if isinstance(voter, Run) else voter
@@ -88,8 +81,8 @@ def note(name: str, cost: dict[str, Any]) -> None:
     """Add what was paid for a network to the table of costs; a run that was only loaded now keeps what it had cost."""
     path, column = RESULTS / "networks-costs.csv", pd.Series(cost).astype(str)
     before = pd.read_csv(path, index_col="what", dtype=str, keep_default_na=False) if path.exists() else pd.DataFrame()
-    if name in before and float(column["core seconds"]) < float(before[name]["core seconds"]):
-        column["core seconds"] = before[name]["core seconds"]
+    if name in before and before[name].get("epochs") == column.get("epochs"):  # else it was trained another time
+        column["core seconds"] = max(before[name]["core seconds"], column["core seconds"], key=float)
     _add(path, pd.DataFrame(index=pd.Index([*column.index], name="what")), name, column)
 
 
@@ -97,10 +90,7 @@ def _add(path: Path, empty: pd.DataFrame, name: str, column: pd.Series) -> None:
     """Write a column into a table, which is begun where there is none."""
     table = pd.read_csv(path, index_col=0, dtype=str, keep_default_na=False) if path.exists() else empty
     table = table.reindex([*table.index, *(row for row in empty.index if row not in table.index)])
-    with atomic_path(path) as target:
-        table.assign(**{name: column.reindex(table.index)}).to_csv(
-            target, index_label=empty.index.name, lineterminator="\n"
-        )
+    write(table.assign(**{name: column.reindex(table.index)}).rename_axis(empty.index.name), path)
 
 
 def cnn14_seconds() -> float:
@@ -132,7 +122,7 @@ def main() -> None:
     }
     with TemporaryDirectory() as folder:
         systems: dict[str, Callable[[Split], Any]] = {
-            "svm": svm,
+            "svm": lambda split: svm(split, ser.acoustic_features(corpus)),
             "probe": lambda split: ser.probe(lesson.backbone("frozen"), split, lesson.probe_recipe, lesson.runs),
         }
         systems |= {name: partial(trained, name, lesson=lesson, folder=Path(folder)) for name in EPOCHS}

@@ -8,6 +8,8 @@ import shutil
 import sys
 from pathlib import Path
 
+import pandas as pd
+
 from serlib.files import atomic_path
 from serlib.lesson import PROFILES
 from serlib.train.kept import RECORD, load_voter
@@ -21,6 +23,12 @@ VOTER = ("predictions.csv", RECORD)
 def keep(run: Run, runs: Path, results: Path) -> None:
     """Copy a run's predictions, history and record, not its checkpoint, to the same place below ``results``."""
     copy(run.folder, FILES, results / run.folder.relative_to(runs))
+
+
+def write(table: pd.DataFrame, path: Path) -> None:
+    """Write a table of answers for committing, whole or not at all; its index is the first column."""
+    with atomic_path(path) as fresh:
+        table.to_csv(fresh, index_label=table.index.name or "clip", lineterminator="\n")
 
 
 def copy(source: Path, names: tuple[str, ...], target: Path) -> None:

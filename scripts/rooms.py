@@ -19,7 +19,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 import serlib as ser
-from serlib.files import atomic_path
+from results import write
 
 RESULTS = Path(__file__).parents[1] / "results" / "laptop" / "answers"
 COPIES = {"noise": ("white noise", "10 dB"), "room": ("room", "0.4 s, 2 m"), "tanh": ("recorder", "tanh, 20 dB over")}
@@ -83,8 +83,7 @@ def main() -> None:
             for protocol, columns in answers.items():
                 rows = asked[protocol]
                 table = rows[["actor", "emotion"]].join(pd.DataFrame(columns))
-                with atomic_path(RESULTS / f"rooms-{protocol}.csv") as target:
-                    table.to_csv(target, index_label="clip", lineterminator="\n")
+                write(table, RESULTS / f"rooms-{protocol}.csv")
 
 
 if __name__ == "__main__":

@@ -17,8 +17,8 @@ import pandas as pd
 from rooms import COPIES
 
 import serlib as ser
+from results import write
 from serlib.data.splits import Split
-from serlib.files import atomic_path
 from serlib.lesson import Lesson
 from serlib.train.run import Run
 
@@ -62,8 +62,7 @@ def main() -> None:
                 columns[f"twin | {' + '.join(names) or 'clean'} | {way}"] = said
             print(f"{protocol} voices, {run.name}: step {run.info['best_step']} of {run.info['steps']}", flush=True)
             table = split.test[["actor", "emotion"]].join(pd.DataFrame(columns))
-            with atomic_path(RESULTS / f"rooms-{protocol}.csv") as target:
-                table.to_csv(target, index_label="clip", lineterminator="\n")
+            write(table, RESULTS / f"rooms-{protocol}.csv")
 
 
 if __name__ == "__main__":

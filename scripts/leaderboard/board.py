@@ -14,7 +14,7 @@ import pandas as pd
 from ridge import RidgeProbe
 
 import serlib as ser
-from results import keep
+from results import keep, write
 from serlib.files import atomic_path, checksum, key_of
 from serlib.judge.predictions import Voter, align, labels, probabilities
 from serlib.judge.voting import FLOOR
@@ -107,8 +107,7 @@ def answer(corpus: pd.DataFrame, module: Any, path: Path) -> None:
         print(f"{path.stem}: answered already")
         return
     said = module.answers(corpus)
-    with atomic_path(path) as fresh:
-        truth.join(said).to_csv(fresh, index_label="clip", lineterminator="\n")
+    write(truth.join(said), path)
     with atomic_path(notes) as fresh:
         kept[path.stem] = {"key": key, "sha256": checksum(path)}
         fresh.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n", encoding="utf-8")

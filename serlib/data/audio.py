@@ -23,6 +23,7 @@ from serlib.files import atomic_path, cache_dir, checksum, given_path, key_of, s
 RATE = 16_000
 """Samples a second of everything after reading: what all backbones were pre-trained on."""
 SHORTEST = 0.1  # seconds; below 400 samples the convolutions fail, below 10 frames there is nothing to hear
+SILENCE_DB = -35  # below the loudest moment of a clip
 CODE = 2  # raise it when the same file would give other samples
 FRESH = 2_000_000_000  # nanoseconds in which a file may change once more without another time of change
 
@@ -192,7 +193,7 @@ def read(path: Path | str) -> np.ndarray:
     return mono if rate == RATE else soxr.resample(mono, rate, RATE, quality="HQ")
 
 
-def active_span(samples: np.ndarray, threshold_db: float = -35, rate: int = RATE) -> tuple[int, int]:
+def active_span(samples: np.ndarray, threshold_db: float = SILENCE_DB, rate: int = RATE) -> tuple[int, int]:
     """Return (start, stop) in samples of what lies between the first and the last frame that is not silence.
 
     A frame (25 ms every 10 ms) is silent when its RMS is ``threshold_db`` or more below the loudest frame: relative,
@@ -264,7 +265,7 @@ def _loudest(power: np.ndarray, starts: np.ndarray, stops: np.ndarray, silent: f
     return power.max()
 
 
-def trim(samples: np.ndarray, threshold_db: float = -35) -> np.ndarray:
+def trim(samples: np.ndarray, threshold_db: float = SILENCE_DB) -> np.ndarray:
     """Cut the silence before and after the voice, as ``active_span`` finds it (01).
 
     Parameters

@@ -72,7 +72,7 @@ _WORDS = {
 # VideoDemographics.csv of the corpus.
 _CREMA_WOMEN = """1002 1003 1004 1006 1007 1008 1009 1010 1012 1013 1018 1020 1021 1024 1025 1028 1029 1030 1037 1043
 1046 1047 1049 1052 1053 1054 1055 1056 1058 1060 1061 1063 1072 1073 1074 1075 1076 1078 1079 1082 1084 1089 1091"""
-_CREMA_MEN = " ".join(str(actor) for actor in range(1001, 1092) if str(actor) not in _CREMA_WOMEN)
+_CREMA_MEN = " ".join(str(actor) for actor in range(1001, 1092) if str(actor) not in _CREMA_WOMEN.split())
 _RAVDESS = "CC BY-NC-SA 4.0"
 CORPORA = {
     "ravdess": Source(

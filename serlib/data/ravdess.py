@@ -10,6 +10,7 @@ import urllib.error
 import urllib.request
 import warnings
 import zipfile
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any, TypedDict
@@ -150,19 +151,10 @@ def song(folder: Path | None = None) -> pd.DataFrame:
 
     Raises SerlibError as ``ravdess`` does.
     """
-    folder = folder or _download(cache_dir() / "ravdess-song", song=True)
-    what = "songs of RAVDESS (.wav or .flac, named like 03-02-06-01-02-01-12)"
-    corpus = from_folder(folder, _sung, what, "give another folder")
-    corpus.attrs |= {"name": "ravdess-song", "synthetic": False}
-    return corpus
-
-
-def _sung(path: Path) -> tuple[str, dict[str, Any]] | None:
-    """Return clip and row of a song, None for speech and videos. SerlibError for another name."""
-    match = _NAME.fullmatch(path.stem)
-    if not match:
-        raise SerlibError(f"{path.stem} is not a RAVDESS name.")
-    return (path.stem, dict(_fields(path.stem, match))) if match[1] == _SONG else None
+    if folder is not None:
+        return _from_folder(folder, "ravdess-song", "give another folder", kind=_SONG)
+    folder = _download(cache_dir() / "ravdess-song", song=True)
+    return _from_folder(folder, "ravdess-song", "remove it to download them again", kind=_SONG)
 
 
 def mini(language: str = "English") -> pd.DataFrame:
@@ -238,20 +230,21 @@ def _official_names() -> list[str]:
     ]
 
 
-def _from_folder(folder: Path, name: str, remedy: str, synthetic: bool = False) -> pd.DataFrame:
-    """Read a folder in RAVDESS's naming; what is misnamed or unreadable is left out, with a warning."""
-    what = "speech clips of RAVDESS (.wav or .flac, named like 03-01-06-01-02-01-12)"
-    corpus = from_folder(folder, _named, what, remedy)
+def _from_folder(folder: Path, name: str, remedy: str, synthetic: bool = False, kind: str = _SPEECH) -> pd.DataFrame:
+    """Read the speech or the songs of a folder; what is misnamed or unreadable is left out, with a warning."""
+    what = "songs" if kind == _SONG else "speech clips"
+    what += f" of RAVDESS (.wav or .flac, named like {kind}-06-01-02-01-12)"
+    corpus = from_folder(folder, partial(_named, kind=kind), what, remedy)
     corpus.attrs |= {"name": name, "synthetic": synthetic}
     return corpus
 
 
-def _named(path: Path) -> tuple[str, dict[str, Any]] | None:
-    """Return clip and row of a file of speech, None for videos and songs. SerlibError for another name."""
+def _named(path: Path, kind: str) -> tuple[str, dict[str, Any]] | None:
+    """Return clip and row of a file of this kind, None for other kinds. SerlibError for a name that is none."""
     match = _NAME.fullmatch(path.stem)
-    if match and match.group(1) != _SPEECH:
-        return None
-    return path.stem, dict(parse_name(path.stem))
+    if not match:
+        raise SerlibError(f"{path.stem} is not a RAVDESS name.")
+    return (path.stem, dict(_fields(path.stem, match))) if match[1] == kind else None
 
 
 # Download

@@ -14,6 +14,12 @@ from serlib.train.weights import SAFE, digest, fault_of, key_of_folder
 
 TWINS = Path(__file__).parents[1] / "twins"
 NETWORK = "serlib/networks/"  # what the checkpoint of a network of notebook 15 begins with
+NETWORK_TYPE = "serlib-network"  # what its config.json calls its kind
+
+
+def is_network(checkpoint: str) -> bool:
+    """Whether a checkpoint, as a backbone or a run's record names it, is a network of notebook 15."""
+    return checkpoint.startswith(NETWORK)
 
 
 @dataclass(frozen=True)
@@ -72,7 +78,7 @@ class Backbone:
         >>> ser.network("mel-cnn").is_network
         True
         """
-        return self.checkpoint.startswith(NETWORK)
+        return is_network(self.checkpoint)
 
     @property
     def has_weights(self) -> bool:
@@ -331,10 +337,10 @@ def config_of(source: Path | str, revision: str = "main", **settings: Any) -> An
     except Exception as error:  # of the file, or of one of its numbers
         raise missing_weights(str(source), error, source if isinstance(source, Path) else None) from error
     kind = type(config)
+    # Of the kinds that sort sounds, those that hear a waveform or a picture that serlib makes of it.
+    heard = ("whisper", NETWORK_TYPE)
     known = kind in AutoModelForAudioClassification._model_mapping
-    if not known or not (
-        hasattr(kind(), "conv_dim") or config.model_type in ("whisper", "serlib-network")
-    ):  # else it hears no waveform
+    if not known or not (hasattr(kind(), "conv_dim") or config.model_type in heard):
         raise SerlibError(
             f"{source} is a model of the kind {config.model_type}, which serlib cannot feed with sound; choose an "
             "encoder of the wav2vec 2.0 family (HuBERT, UniSpeech, WavLM and so on) or a Whisper."

@@ -1,6 +1,5 @@
 """A trained model as one ONNX file, sound in and probabilities out, for programs without Python (notebook 12)."""
 
-import inspect
 import json
 import logging
 import warnings
@@ -165,11 +164,11 @@ def export_onnx(run: Any, path: Path | str, precision: str = "float32") -> Path:
 def _graph_of(run: Any, checkpoint: Path) -> Any:
     """Return the model of a run as a graph of onnx_ir, in float32, for one clip of any length."""
     recipe = recipe_from(run.info)
-    model, extractor = models.load_trained(checkpoint), backbones.extractor_from(checkpoint)
-    if model.config.model_type == "serlib-network":
+    if backbones.is_network(run.info["checkpoint"]):
         raise SerlibError(
             f"{run.name} is a network whose picture of the sound has no ONNX form here; export another run."
         )
+    model, extractor = models.load_trained(checkpoint), backbones.extractor_from(checkpoint)
     whole: nn.Module
     if isinstance(recipe, Probe):
         whole = _Probed(model, extractor, recipe, recipe.head.read(checkpoint / "probe.npz"))
@@ -246,13 +245,12 @@ def _shrink(ir: Any, graph: Any, weight: Any, axis: int, precision: str) -> None
 def _facts(run: Any, checkpoint: Path, precision: str) -> dict[str, str]:
     """Return what a program must know to use the file, and a reader to judge it: JSON where it is no text."""
     info, extractor = run.info, backbones.extractor_from(checkpoint)
-    silence = inspect.signature(audio.trim).parameters["threshold_db"].default
     longest = getattr(extractor, "n_samples", None)
     facts = {
         "title": run.name,
         "labels": list(info["labels"]),
         "sampling_rate": audio.RATE,
-        "trim_threshold_db": silence if info["recipe"]["trim"] else None,
+        "trim_threshold_db": audio.SILENCE_DB if info["recipe"]["trim"] else None,
         "normalization": "in the graph",
         "shortest_seconds": audio.SHORTEST,
         "longest_seconds": longest and longest / audio.RATE,

@@ -19,7 +19,7 @@ import pandas as pd
 from serlib.data.splits import Split
 from serlib.errors import SerlibError, nearest
 from serlib.files import atomic_path, given_path
-from serlib.train.backbones import Backbone, extractor_of
+from serlib.train.backbones import Backbone
 from serlib.train.heads import softmax_of
 from serlib.train.recipes import Recipe
 
@@ -421,22 +421,21 @@ class Whole:
     def __init__(self, backbone: Backbone, split: Split, recipe: Recipe, rate: float) -> None:
         from transformers import set_seed
 
-        from serlib.train import batches, model
+        from serlib.train import batches
+        from serlib.train.finetuning import learner_of
         from serlib.train.run import work_on
 
         work = work_on(backbone, split, recipe, ".", None)
         if backbone.is_network or backbone.family == "whisper":
             raise SerlibError(f"{backbone.title} has no convolutions to freeze; take one of the wav2vec 2.0 family.")
         set_seed(recipe.seed)
-        self.model = model.load(
-            backbone, split.labels, recipe.pooling, recipe.layers, recipe.pretrained, recipe.masking, recipe.layerdrop
-        )
-        encoder, self.model.base_model.feature_extractor = model.freeze_convolutions(self.model), model.CachedFeatures()
-        parts = batches.features_of(work, encoder, extractor_of(backbone)).values()
+        self._learner = learner_of(work)
+        self.model = self._learner.model
+        parts = batches.features_of(work, self._learner.encoder, self._learner.extractor).values()
         self._clips = {str(row["clip"]): row for part in parts for row in part}
         self._split, self._recipe, self._rate, self._masks = split, recipe, rate, backbone.needs_mask
         self._epochs: Counter[str] = Counter()  # of each client, for the order of its clips
-        self._trained = [p for p in self.model.parameters() if p.requires_grad]
+        self._trained = [p for _, p in self._learner.trained]
         self.start = self._weights()
 
     def clients(self, corpus: pd.DataFrame, by: str) -> list[Client]:
@@ -493,11 +492,10 @@ class Whole:
         """Return the input of the network for some clips of a client."""
         from serlib.train.batches import collate
 
-        config, names = self.model.config, [str(client.x[row, 0]) for row in rows]
+        names, learner = [str(client.x[row, 0]) for row in rows], self._learner
         labels = dict(zip(names, client.y[rows].tolist(), strict=True))
         clips = [self._clips[name] for name in names]
-        name, channels, shortest = self.model.main_input_name, config.conv_dim[-1], config.mask_time_length
-        return collate(clips, labels, name, channels, self._masks, shortest)
+        return collate(clips, labels, learner.input_name, learner.channels, self._masks, learner.shortest)
 
 
 def clip_gradients(weights: np.ndarray, client: Client) -> np.ndarray:

@@ -151,7 +151,7 @@ def _train(work: Work[Recipe], batch: int, accumulation: int, evaluated: int, tr
     recipe, split, together = work.recipe, work.split, processes()
     set_seed(recipe.seed)
     with together.local_main_process_first():  # one process of a machine downloads, the others find it
-        learner = _learner(work)
+        learner = learner_of(work)
     weights = 4 * (learner.trainable if recipe.lora else learner.parameters)
     rescue.check_disk(work, weights, 8 * learner.trainable)
     with together.local_main_process_first():  # after the check: a run that does not fit costs nothing
@@ -225,7 +225,7 @@ class _Learner:
         self.extractor.save_pretrained(folder)
 
 
-def _learner(work: Work[Recipe]) -> _Learner:
+def learner_of(work: Work[Recipe]) -> _Learner:
     """Return the backbone with a new head, its convolutions frozen."""
     from serlib.train import model as models
 

@@ -87,7 +87,10 @@ def front_of(backbone: Backbone, pretrained: bool = True) -> Front:
 
 
 def extractor_from(folder: Path) -> Any:
-    """Return what makes the input of a trained model, a network or another. SerlibError without."""
+    """Return what makes the input of a trained model, a network or another. SerlibError without.
+
+    It is asked here, and not in backbones, because a network's is found only once ``Front`` has been registered.
+    """
     return backbones.extractor_from(folder)
 
 

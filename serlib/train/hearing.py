@@ -22,7 +22,6 @@ from serlib.train.run import Run
 
 CODE = 1  # raise it when the same model would say something else of the same sounds
 UNSURE, SILENCE = "not sure", "silence"  # what is heard in a piece of a recording besides emotions
-QUIET_DB = 35  # how far below the loudest piece silence begins, as in ``audio.active_span``
 EVALUATED = 8  # clips that an evaluation hears at once at least, as while it was trained
 
 
@@ -288,7 +287,7 @@ def _loud(pieces: Mapping[str, np.ndarray], trimmed: bool) -> list[str]:
     power = {
         name: float(np.square(samples - samples.mean(), dtype=np.float64).mean()) for name, samples in pieces.items()
     }
-    least = max(power.values()) * 10 ** (-QUIET_DB / 10)
+    least = max(power.values()) * 10 ** (audio.SILENCE_DB / 10)
     shortest = audio.SHORTEST * audio.RATE
     return [
         name

@@ -20,7 +20,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 from serlib.errors import SerlibError, demand, in_short, nearest
 from serlib.files import key_of, named_folder
-from serlib.train.backbones import NETWORK, Backbone, hush, weights_key
+from serlib.train.backbones import NETWORK, NETWORK_TYPE, Backbone, hush, weights_key
 from serlib.train.weights import digest
 
 CODE = 1  # raise it when the same network of the same name would give other numbers
@@ -463,7 +463,7 @@ def row_of(backbone: Backbone) -> Row:
 class NetworkConfig(PreTrainedConfig):
     """What config.json says of a trained network: its name here, and the size of its input."""
 
-    model_type = "serlib-network"
+    model_type = NETWORK_TYPE
 
     def __init__(self, network: str = "mel-cnn", bands: int = 64, frames: int = 76, **other: Any):
         self.network, self.bands, self.frames = network, bands, frames

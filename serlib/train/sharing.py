@@ -15,7 +15,7 @@ from typing import Any
 from serlib.data import audio, ravdess
 from serlib.errors import SerlibError
 from serlib.judge.metrics import accuracy, unweighted_average_recall, wilson_interval
-from serlib.train.backbones import BACKBONES, NETWORK
+from serlib.train.backbones import BACKBONES, is_network
 
 LICENSES = {"ravdess": "cc-by-nc-sa-4.0", "mini": "mit"}  # what a corpus asks of that which is made from it
 SOURCES = {
@@ -161,7 +161,7 @@ def _known_corpus(run: Any) -> str | None:
 
 def _is_plain(run: Any) -> bool:
     """Whether transformers alone can load the checkpoint."""
-    own = str(run.info.get("checkpoint", "")).startswith(NETWORK)  # a network of serlib's, which only serlib has
+    own = is_network(str(run.info.get("checkpoint", "")))  # which only serlib has
     return run.info["kind"] != "probe" and run.info["recipe"]["pooling"] == "mean" and not own
 
 

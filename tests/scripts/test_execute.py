@@ -151,6 +151,9 @@ def test_changed_results_rerun_what_shows_them(project):
     (project.folder / "results" / "laptop").mkdir()
     project.write("results/laptop/leaderboard.csv", "protocol\n")  # shown by every profile
     assert project.execute() == ["03", "09"]
+    project.execute("PROFILE=laptop")
+    project.write("results/mini/federated.csv", "clip\n")  # and so is what mini's answered
+    assert project.execute("PROFILE=laptop") == ["03", "09"]
 
 
 @pytest.mark.slow
