@@ -1,5 +1,8 @@
 """Networks of the related work: weights counted by hand, shapes, waves of a ring, and bad input in one sentence."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -222,6 +225,10 @@ def test_a_network_is_trained_found_again_and_hears_other_files(name, split, tin
     pytest.importorskip("onnxscript")
     with pytest.raises(SerlibError, match="no ONNX form"):
         run.export_onnx(tmp_path / "model.onnx")
+    # Also in a program that has met no network before.
+    code = "import sys, serlib as ser; ser.load_run(sys.argv[1]).export_onnx(sys.argv[2])"
+    command = [sys.executable, "-c", code, run.folder, tmp_path / "model.onnx"]
+    assert "no ONNX form" in subprocess.run(command, capture_output=True, text=True).stderr
 
 
 @pytest.mark.slow
