@@ -55,6 +55,7 @@ plt.rcParams["font.family"] = STYLE["font.family"]
 PAGE = STYLE["figure.figsize"][0]  # inches: the text width of the book
 INK, GRAY, FAINT = STYLE["xtick.color"], "#5f6368", STYLE["grid.color"]
 ACCENT = "#0f4c5c"  # for what belongs to no emotion
+UNSURE = "#c4c7cc"  # where a model has named none
 MARKERS = "osD^vP*X"
 _VOICE_RATE = 2000  # Hz: fewer samples a second hold no pitch of a voice, and no picture of its sound
 
@@ -1445,9 +1446,9 @@ def plot_through(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     edges = np.r_[ends[0], (middles[1:] + middles[:-1]) / 2, ends[1]]
     for heard, left, right in zip(table["heard"], edges[:-1], edges[1:], strict=True):
         if heard in palette or heard == "not sure":
-            ax.axvspan(left, right, 0, 0.08, color=palette.get(heard, "#c4c7cc"), linewidth=0)
+            ax.axvspan(left, right, 0, 0.08, color=palette.get(heard, UNSURE), linewidth=0)
     ax.axhline(0, color="white", linewidth=2)
-    keys = [*areas, plt.Rectangle((0, 0), 1, 1, color="#c4c7cc", label="not sure")]
+    keys = [*areas, plt.Rectangle((0, 0), 1, 1, color=UNSURE, label="not sure")]
     ax.yaxis.set_major_formatter(PercentFormatter(1))
     ax.set_yticks([0, 0.5, 1])
     _legend(ax, keys)

@@ -1,7 +1,6 @@
 """What a trained model says of sounds in memory, such as distorted clips (14), and through a long recording (16)."""
 
 import hashlib
-import os
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -15,6 +14,7 @@ from serlib.data import acoustics, audio
 from serlib.errors import SerlibError, demand
 from serlib.files import atomic_path, cache_dir, checksum, key_of
 from serlib.judge import predictions
+from serlib.train import rescue
 from serlib.train.classify import probabilities_of
 from serlib.train.heads import softmax_of
 from serlib.train.recipes import Probe, Recipe, recipe_from
@@ -268,18 +268,13 @@ def _check_pieces(window: Any, hop: Any, sure: Any) -> None:
 def _demand_memory(path: Path | str) -> None:
     """Raise SerlibError for a recording whose samples this machine's memory cannot hold twice, as decoding does."""
     header = audio.header(path)
-    needed, there = 2 * 4 * header.frames * header.channels, _memory()
+    needed, there = 2 * 4 * header.frames * header.channels, rescue.machine_memory()
     if needed > there:
         hours = header.frames / header.rate / 3600
         raise SerlibError(
             f"{Path(path).name} is {hours:.1f} hours long and takes {needed / 1e9:.1f} GB of memory, of which this "
             f"machine has {there / 1e9:.1f}; cut it into parts."
         )
-
-
-def _memory() -> float:
-    """Return the memory of this machine in bytes, without end where the system does not say."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else np.inf
 
 
 def _loud(pieces: Mapping[str, np.ndarray], trimmed: bool) -> list[str]:

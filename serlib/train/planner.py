@@ -25,6 +25,7 @@ from serlib.train.batches import Buckets, frames_multiple, padded_length
 from serlib.train.counting import Counts, Pass, Setup, convolution_operations, count
 from serlib.train.finetuning import half_precision
 from serlib.train.recipes import Recipe, halved
+from serlib.train.rescue import machine_memory
 
 GB = 1e9
 CONFIGS = Path(__file__).parent / "configs"  # of the six, what their config.json on the hub says of their shape
@@ -449,7 +450,7 @@ def _cpu(hidden: int) -> Device:
     product = min(_seconds_of_tries(lambda: x @ w, 5))
     passing = min(_seconds_of_tries(lambda: torch.mul(wide, 1.01, out=scaled), 5))
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GB if hasattr(os, "sysconf") else np.inf
+    memory = machine_memory() / GB
     speed = 2 * x.numel() * w.shape[1] / product
     return Device(
         name=f"this CPU ({cores} core{'s' * (cores != 1)})",

@@ -2,6 +2,8 @@
 
 import errno
 import json
+import math
+import os
 import shutil
 from pathlib import Path
 from zipfile import is_zipfile
@@ -22,6 +24,11 @@ def check_disk(work: Work[Recipe], weights: int, optimizer: int) -> None:
             f"{free / 1e9:.1f} GB free; free some, name a folder on a larger disk in SERLIB_HOME, or choose a recipe "
             "with lora=16, whose checkpoints are small."
         )
+
+
+def machine_memory() -> float:
+    """Return the memory of this machine in bytes, without end where the system does not say."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else math.inf
 
 
 def out_of_memory(error: Exception) -> bool:

@@ -20,7 +20,7 @@ from serlib.data.splits import Split, stratified_split
 from serlib.errors import SerlibError
 from serlib.files import cache_dir
 from serlib.judge import predictions, voting
-from serlib.train import hearing, probing
+from serlib.train import probing, rescue
 from serlib.train.backbones import backbone
 from serlib.train.classify import classify
 from serlib.train.finetuning import fine_tune
@@ -217,7 +217,7 @@ def test_pieces_that_cannot_be(runs, talk, settings, sentence):
 
 @pytest.mark.slow
 def test_a_recording_that_memory_cannot_hold_is_refused_before_it_is_decoded(runs, talk, monkeypatch):
-    monkeypatch.setattr(hearing, "_memory", lambda: 1e6)
+    monkeypatch.setattr(rescue, "machine_memory", lambda: 1e6)
     monkeypatch.setattr(audio, "heard", lambda path: pytest.fail("decoded"))
     with pytest.raises(
         SerlibError, match=r"talk.wav is 0.0 hours long and takes 0\.\d GB of memory, of which .* parts"
