@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from serlib.train.run import Runs, sound_of
 
 LOGISTIC = ser.PROFILES["laptop"].probe
 TINY, BASE = "whisper-tiny.en", "whisper-base"
+TUNED = ser.Recipe(epochs=8, batch_size=16, accumulation=1, warmup=0.1, eval_every=65, trim=True)
 # name of the run -> (title, encoder, recipe). The first is the probe of notebook 02.
 ENTRIES = {
     "whisper-tiny.en-probe": ("logistic regression", TINY, LOGISTIC),
@@ -35,14 +37,20 @@ ENTRIES = {
     "whisper-tiny.en-convolutions": ("kernel ridge, convolutions only", TINY, RidgeProbe(layers="first")),
     "whisper-base-probe": ("logistic regression, Whisper base", BASE, LOGISTIC),
     "whisper-base-ridge": ("kernel ridge, Whisper base", BASE, RidgeProbe()),
-    "whisper-tiny.en": (
-        "fine-tuned",
-        TINY,
-        ser.Recipe(epochs=8, batch_size=16, accumulation=1, warmup=0.1, eval_every=65, trim=True),
-    ),
+    "whisper-tiny.en": ("fine-tuned", TINY, TUNED),
+    "whisper-base": ("fine-tuned, Whisper base", BASE, TUNED),
+    "whisper-base-lora": ("LoRA, Whisper base", BASE, replace(TUNED, lora=16, learning_rate=5e-4)),
+    "whisper-base-upper": ("upper two layers fine-tuned, Whisper base", BASE, replace(TUNED, frozen=4)),
 }
 # Their names are not those by default.
-OWN = ("whisper-tiny.en-ridge", "whisper-tiny.en-loudness", "whisper-tiny.en-convolutions", "whisper-base-ridge")
+OWN = (
+    "whisper-tiny.en-ridge",
+    "whisper-tiny.en-loudness",
+    "whisper-tiny.en-convolutions",
+    "whisper-base-ridge",
+    "whisper-base-lora",
+    "whisper-base-upper",
+)
 QUICK = ("whisper-tiny.en-ridge", "whisper-tiny.en-loudness", "whisper-base-ridge")
 SLOW = ("whisper-tiny.en", "whisper-base-probe")  # minutes of a core each: on the paper's split only
 VOTE = "vote, members chosen on validation"

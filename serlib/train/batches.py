@@ -13,6 +13,7 @@ import torch
 
 from serlib.data import audio
 from serlib.files import atomic_path, cache_dir, checksum, key_of
+from serlib.train.model import LowerLayers
 from serlib.train.recipes import Recipe
 from serlib.train.run import Work
 
@@ -102,10 +103,13 @@ def features_of(work: Work[Recipe], encoder: Any, extractor: Any) -> dict[str, A
     corpus = pd.concat([frame for _, frame in split.parts()])
     sounds = audio.clips(corpus, trim=work.recipe.trim)
     keys = audio.content_keys(corpus)
+    settings = {"trim": work.recipe.trim, "seconds": getattr(extractor, "chunk_length", None)}
+    if isinstance(encoder, LowerLayers):
+        settings["frozen"] = work.recipe.frozen
     depends = {
         "sound": key_of({str(clip): key for clip, key in keys.items()}),
         "weights": getattr(extractor, "key", work.weights),  # a network's front is the same whatever its weights
-        "settings": {"trim": work.recipe.trim, "seconds": getattr(extractor, "chunk_length", None)},
+        "settings": settings,
         "code": CODE,
     }
     folder = cache_dir() / "features" / key_of(depends)

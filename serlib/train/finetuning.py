@@ -179,10 +179,10 @@ def _train(work: Work[Recipe], batch: int, accumulation: int, evaluated: int, tr
 
 @dataclass
 class _Learner:
-    """A model as it is trained: what makes its input, the frozen convolutions that were taken out, its sizes.
+    """A model as it is trained: what makes its input, the frozen part that was taken out of it, its sizes.
 
-    ``encoder`` is None where the extractor makes all of the input (Whisper); an input has ``channels`` and at least
-    ``shortest`` frames.
+    ``encoder`` is None where the extractor makes all of the input (a Whisper without frozen layers); an input has
+    ``channels`` and at least ``shortest`` frames.
     """
 
     model: Any
@@ -217,9 +217,13 @@ class _Learner:
         ]
 
     def save(self, folder: Path) -> None:
-        """Write a stock checkpoint: LoRA added to the weights, the convolutions back in their place."""
+        """Write a stock checkpoint: LoRA added to the weights, what was taken out back in its place."""
+        from serlib.train import model as models
+
         model = self.model.merge_and_unload() if hasattr(self.model, "merge_and_unload") else self.model
-        if self.encoder is not None:
+        if isinstance(self.encoder, models.LowerLayers):
+            model.encoder = self.encoder.encoder
+        elif self.encoder is not None:
             model.base_model.feature_extractor = self.encoder
         model.save_pretrained(folder)
         self.extractor.save_pretrained(folder)
@@ -252,6 +256,11 @@ def learner_of(work: Work[Recipe]) -> _Learner:
         extractor = extractor_of(work.backbone, chunk_length=_whisper_seconds(work))
         models.shorten(model, extractor.nb_max_frames)
         encoder, channels = None, model.config.num_mel_bins
+    if recipe.frozen:
+        models.freeze_layers(model, recipe.frozen)
+        if not models.takes_waveforms(model):  # it hides no frames in training, so here too what is frozen is the same
+            whole, channels = model.encoder, model.config.d_model
+            encoder, model.encoder = models.LowerLayers(whole, recipe.frozen), models.UpperLayers(whole, recipe.frozen)
     if recipe.gradient_checkpointing:
         models.forget_activations(model)
     input_name = model.main_input_name
@@ -265,7 +274,7 @@ def _network(work: Work[Recipe]) -> _Learner:
     from serlib.train import model as models
 
     recipe = work.recipe
-    for name in ("pooling", "layers", "lora", "masking", "gradient_checkpointing"):
+    for name in ("pooling", "layers", "lora", "frozen", "masking", "gradient_checkpointing"):
         given = getattr(recipe, name)
         if given != getattr(Recipe, name):
             raise SerlibError(f"{work.title} has no {name} to choose; leave the recipe's {name}={given!r} out.")

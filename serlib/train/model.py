@@ -389,6 +389,53 @@ def freeze_convolutions(model: nn.Module) -> nn.Module:
     return part
 
 
+def freeze_layers(model: nn.Module, layers: int) -> None:
+    """Freeze so many of an encoder's first layers and all that lies before them; its last norm learns on."""
+    inner = model.encoder if hasattr(model, "encoder") else model.base_model
+    stack = inner if hasattr(inner, "layers") else inner.encoder
+    if layers >= len(stack.layers):
+        raise SerlibError(
+            f"The recipe freezes {layers} layers of {len(stack.layers)}, and then none would learn; freeze fewer, or "
+            "give a ser.Probe to ser.probe."
+        )
+    inner.requires_grad_(False)
+    stack.layers[layers:].requires_grad_(True)
+    if not takes_waveforms(model) or model.config.do_stable_layer_norm:  # else the norm comes before the layers
+        stack.layer_norm.requires_grad_(True)
+
+
+class LowerLayers(nn.Module):
+    """A Whisper's convolutions and first layers: (clips, bands, 2 x frames) in, (clips, hidden, frames) out."""
+
+    def __init__(self, encoder: nn.Module, layers: int) -> None:
+        super().__init__()
+        self.encoder, self.layers = encoder, layers
+
+    def forward(self, mels: torch.Tensor) -> torch.Tensor:
+        encoder = self.encoder
+        sound = nn.functional.gelu(encoder.conv2(nn.functional.gelu(encoder.conv1(mels))))
+        hidden = sound.transpose(1, 2) + encoder.embed_positions.weight
+        for layer in encoder.layers[: self.layers]:
+            hidden = layer(hidden, None)
+        return hidden.transpose(1, 2)
+
+
+class UpperLayers(nn.Module):
+    """Stands in for a Whisper's encoder, whose first layers' output was computed before."""
+
+    def __init__(self, encoder: nn.Module, layers: int) -> None:
+        super().__init__()
+        self.layers, self.layer_norm = encoder.layers[layers:], encoder.layer_norm
+
+    def forward(self, hidden: torch.Tensor, **_: Any) -> Any:
+        from transformers.modeling_outputs import BaseModelOutput
+
+        hidden = hidden.transpose(1, 2)
+        for layer in self.layers:
+            hidden = layer(hidden, None)
+        return BaseModelOutput(last_hidden_state=self.layer_norm(hidden))
+
+
 def shorten(model: nn.Module, mels: int) -> None:
     """Let a Whisper hear this many mel frames in place of 30 s: its first position embeddings, nothing else changed.
 

@@ -239,6 +239,11 @@ def _config(backbone: Backbone, recipe: Recipe, labels: int) -> str:
     """Return the config.json of a backbone as it is trained: its own, the recipe's settings in it, as sorted text."""
     if backbone.family == "whisper":  # before the hub is asked for what is not planned anyway
         raise SerlibError(f"The planner knows encoders like wav2vec 2.0's, and {backbone.title} is none of them.")
+    if recipe.frozen:
+        raise SerlibError(
+            f"The planner counts trainings of all layers, and this recipe freezes {recipe.frozen}; plan it with "
+            "frozen=0, which takes more."
+        )
     source = weights_of(backbone.checkpoint)
     if backbone.key in SIX and not isinstance(source, Path):  # shipped, so that the planner needs no network
         config = json.loads((CONFIGS / f"{backbone.key}.json").read_text(encoding="utf-8"))

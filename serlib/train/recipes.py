@@ -12,6 +12,8 @@ from serlib.data.splits import Split
 from serlib.errors import SerlibError, in_short, nearest
 from serlib.train.heads import Fitted, Logistic
 
+# Settings that recipes got after runs had been made without them. A key leaves them out while they change nothing.
+LATER = ("frozen",)
 QUIET = 6  # seconds to which a probe pads Whisper's clips at least
 
 
@@ -117,6 +119,10 @@ class Recipe:
     lora
         Rank of the matrices that are trained in place of the encoder's own, 0 for none (Hu et al. 2022, arXiv
         2106.09685; on speech emotion Feng and Narayanan 2023, arXiv 2306.05350).
+    frozen
+        How many of the encoder's first layers stay as they are, with all that lies before them, 0 for none: the lower
+        layers know sounds in general, the upper ones the task (Yosinski et al. 2014, arXiv 1411.1792). Of Whisper their
+        output is computed once and kept.
     label_smoothing
         Share of certainty moved from the true emotion to all (Szegedy et al. 2016, arXiv 1512.00567).
     class_weights
@@ -163,6 +169,7 @@ class Recipe:
     precision: str = setting("auto", "one of", choices=("auto", "fp32"))
     gradient_checkpointing: bool = setting(False, "switch")
     lora: int = setting(0, "whole", least=0)
+    frozen: int = setting(0, "whole", least=0)
     label_smoothing: float = setting(0.0, "share")
     class_weights: bool = setting(False, "switch")
     masking: float | None = setting(None, "share", optional=True)
@@ -176,6 +183,9 @@ class Recipe:
                 'The recipe\'s layers are "weighted": that learned sum needs every layer and its own weights, so set '
                 "lora=0 and layerdrop=0."
             )
+        if self.frozen and (self.lora or self.layers == "weighted"):
+            taker = "LoRA" if self.lora else "a learned sum of all layers"
+            raise SerlibError(f"The recipe freezes {self.frozen} layers, which {taker} needs; set frozen=0.")
 
     def __str__(self) -> str:
         return (
@@ -185,6 +195,7 @@ class Recipe:
             + f", {self.pooling} pooling of the {self.layers} layer{'s' * (self.layers != 'last')}"
             + ", trimmed" * self.trim
             + (f", LoRA of rank {self.lora}" if self.lora else "")
+            + (f", first {self.frozen} layers frozen" if self.frozen else "")
             + ", gradient checkpointing" * self.gradient_checkpointing
             + (f", label smoothing {self.label_smoothing:g}" if self.label_smoothing else "")
             + ", class weights" * self.class_weights

@@ -30,7 +30,7 @@ from serlib.files import atomic_path, cache_dir, checksum, given_path, key_of, s
 from serlib.judge import predictions
 from serlib.judge.metrics import accuracy, unweighted_average_recall
 from serlib.train.backbones import Backbone, weights_key
-from serlib.train.recipes import Probe, Recipe
+from serlib.train.recipes import LATER, Probe, Recipe
 
 TABLES = ("predictions.csv", "history.csv")
 
@@ -220,11 +220,12 @@ class Work(Generic[R]):
 
     def depends(self, code: int) -> dict[str, Any]:
         """Return all that the numbers of this run depend on. ``code`` is the version of the step that makes them."""
+        settings = {name: given for name, given in asdict(self.recipe).items() if given or name not in LATER}
         return {
             "sound": key_of(self.sounds()),
             "labels": key_of({part: _digest_of(frame[["emotion", "actor"]]) for part, frame in self.split.parts()}),
             "weights": self.weights,
-            "settings": {"recipe": type(self.recipe).__name__, **asdict(self.recipe)},
+            "settings": {"recipe": type(self.recipe).__name__, **settings},
             "code": code,
         }
 

@@ -69,6 +69,19 @@ def test_cached_features_change_nothing(key):
     assert torch.equal(before, after)
 
 
+@pytest.mark.parametrize("key", ["hubert-base-mini", "unispeech-large-mini"])
+def test_of_frozen_layers_and_what_lies_before_them_nothing_learns(key):
+    """The norm after the layers learns on (UniSpeech large), the one before them does not (HuBERT base)."""
+    net = model.load(backbone(key), LABELS)
+    model.freeze_layers(net, 2)
+    learning = {name.split(".", 1)[1] for name, weight in net.named_parameters() if weight.requires_grad}
+    inside = {name for name in learning if name.startswith("encoder.")}
+    norm = {name for name in inside if name.startswith("encoder.layer_norm.")}
+    assert bool(norm) == (key == "unispeech-large-mini")
+    assert min(int(name.split(".")[2]) for name in inside - norm) == 2
+    assert learning - inside == {"weight", "bias"}  # of projector and classifier
+
+
 @pytest.mark.slow
 def test_masking_and_layerdrop_are_the_recipes_or_the_checkpoints(tmp_path):
     folder = tmp_path / "own"

@@ -413,6 +413,8 @@ def test_what_is_not_fine_tuned_is_refused(tmp_path):
         plan(BACKBONES["hubert-base"], Probe(), "T4")
     with pytest.raises(SerlibError, match="A100-40"):
         plan(BACKBONES["hubert-base"], Recipe(), "A100")
+    with pytest.raises(SerlibError, match="freezes 6; plan it with frozen=0"):
+        plan(BACKBONES["hubert-base"], Recipe(frozen=6), "T4")
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "whisper", "d_model": 64, "encoder_layers": 2}))
     with pytest.raises(SerlibError, match="none of them"):
         plan(backbone(str(tmp_path)), Recipe(), "T4")

@@ -25,7 +25,7 @@ from serlib.train.classify import classify
 from serlib.train.finetuning import fine_tune
 from serlib.train.probing import layer_averages, probe
 from serlib.train.recipes import Probe, Recipe
-from serlib.train.run import NoRun, Runs, load_run
+from serlib.train.run import NoRun, Runs, load_run, work_on
 
 SHARES = {"test_size": 0.25, "validation_size": 0.2}
 PROBE = Probe(pooling="mean")
@@ -126,6 +126,24 @@ def test_what_changed_is_named(few, tmp_path, capsys):
     swapped = split.train["emotion"].replace({"happy": "sad", "sad": "happy"})
     probe(twin, dataclasses.replace(split, train=split.train.assign(emotion=swapped)), PROBE, tmp_path)
     assert "The clips of the split or their labels and the recipe changed" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("other", [{"lora": 4}, {"layers": "weighted"}])
+def test_frozen_layers_are_refused_where_all_are_needed(other):
+    with pytest.raises(SerlibError, match="freezes 2 layers, which .* needs; set frozen=0"):
+        Recipe(frozen=2, **other)
+
+
+def test_a_setting_that_recipes_got_later_makes_no_run_anew(few, tmp_path):
+    """The key is that of a recipe without it, as it was before; set, it is another recipe's."""
+    split = stratified_split(few, **SHARES)
+
+    def settings(recipe):
+        return work_on(backbone("hubert-base-mini"), split, recipe, tmp_path, None).depends(1)["settings"]
+
+    before = {name: value for name, value in dataclasses.asdict(Recipe()).items() if name != "frozen"}
+    assert settings(Recipe()) == {"recipe": "Recipe", **before}
+    assert settings(Recipe(frozen=2)) == {"recipe": "Recipe", **before, "frozen": 2}
 
 
 # --- kept, named, alone
@@ -350,6 +368,7 @@ def test_features_of_the_trainer_that_are_not_what_they_were_are_made_again(few,
         (Recipe, {"masking": 1.0}),
         (Recipe, {"layerdrop": -0.1}),
         (Recipe, {"lora": 1.5}),
+        (Recipe, {"frozen": -1}),
         (Probe, {"pooling": "max"}),
         (Probe, {"pooling": "sum"}),
         (Probe, {"layers": "weighted"}),

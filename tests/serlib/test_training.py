@@ -315,6 +315,34 @@ def test_whisper_fine_tuned_is_a_stock_checkpoint_of_6_seconds(whisper_dir, smal
     assert plain.feature_extractor.chunk_length == 6
 
 
+def test_frozen_layers_of_whisper_stay_and_the_upper_ones_learn(whisper_dir, small, tmp_path, monkeypatch):
+    """What is saved is a stock checkpoint of all layers, which says what the trained half had said."""
+    from safetensors.torch import load_file
+
+    monkeypatch.setenv("SERLIB_MODELS", str(whisper_dir.parent))
+    recipe = dataclasses.replace(QUICK, epochs=1, learning_rate=1e-4, frozen=3)
+    run = fine_tune(backbone("whisper-tiny.en"), small, recipe, tmp_path)
+    after = load_file(run.folder / "checkpoint" / "model.safetensors")
+    before = {
+        name.removeprefix("model."): value for name, value in load_file(whisper_dir / "model.safetensors").items()
+    }
+    same = {name for name, value in after.items() if name in before and value.equal(before[name])}
+    layers = {name for name in after if name.startswith("encoder.layers.")}
+    upper = {name for name in layers if name.startswith("encoder.layers.3.")}
+    assert len(layers) == 4 * len(upper) and same >= layers - upper and not same & upper
+    written = run.predictions.set_index("clip").loc[small.test.index, [f"p_{label}" for label in small.labels]]
+    again = classify(run, list(small.test["path"][:3]))
+    assert written.to_numpy()[:3] == pytest.approx(again.to_numpy(), abs=1e-4)
+    assert run.info["trainable_parameters"] < 2.5e6 < run.info["parameters"]
+
+
+@pytest.mark.parametrize(("name", "layers"), [("hubert-base-mini", 3), ("whisper-tiny.en", 4)])
+def test_a_recipe_that_freezes_every_layer_is_refused(name, layers, whisper_dir, small, tmp_path, monkeypatch):
+    monkeypatch.setenv("SERLIB_MODELS", str(whisper_dir.parent))
+    with pytest.raises(SerlibError, match=rf"freezes {layers} layers of {layers}, .* ser.Probe"):
+        fine_tune(backbone(name), small, dataclasses.replace(QUICK, frozen=layers), tmp_path)
+
+
 def test_whisper_has_no_spec_augment(whisper_dir, split, tmp_path, monkeypatch):
     monkeypatch.setenv("SERLIB_MODELS", str(whisper_dir.parent))
     with pytest.raises(SerlibError, match="no SpecAugment"):
