@@ -108,7 +108,8 @@ def table() -> str:
     for name, words in FROM.items():
         right = [(int((one[name] == one["emotion"]).sum()), len(one)) for one in said]
         shares = [(count / clips, *ser.wilson_interval(count, clips)) for count, clips in right]
-        cells = [f"{100 * share:.1f} ({100 * low:.0f} to {100 * high:.0f})" for share, low, high in shares]
+        # no-break spaces, for an interval is read in one piece
+        cells = [f"{100 * share:.1f} ({100 * low:.0f}\xa0to\xa0{100 * high:.0f})" for share, low, high in shares]
         lines.append(f"| {words} | {' | '.join(cells)} |")
     return "\n".join(lines)
 

@@ -1,7 +1,9 @@
 """The one error that serlib raises for a reader's mistake, and the hint that goes with it."""
 
+import sys
 from collections.abc import Iterable
 from difflib import get_close_matches
+from numbers import Real
 from typing import Any
 
 
@@ -33,6 +35,22 @@ def demand(given: object, kind: Any, what: str, maker: str) -> None:
     if not isinstance(given, kind):
         name = type(given).__name__
         raise SerlibError(f"The {what} is a{'n' * (name[0] in 'aeiouAEIOU')} {name}; {maker}.")
+
+
+def is_number(given: Any) -> bool:
+    """Whether this is one finite number, of Python or of numpy; True and False are none.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from serlib.errors import is_number
+    >>> [is_number(given) for given in (2, np.float32(0.5), True, float("nan"), "2")]
+    [True, True, False, False, False]
+    """
+    if not isinstance(given, Real) or isinstance(given, bool):
+        return False
+    size: Any = abs(given)  # numbers.Real promises no order to type checkers
+    return bool(size <= sys.float_info.max)
 
 
 def nearest(name: str, names: Iterable[str]) -> str:

@@ -18,7 +18,7 @@ from scipy.signal import butter, fftconvolve, sosfiltfilt
 
 from serlib.data import audio
 from serlib.data.splits import Split
-from serlib.errors import SerlibError, demand, in_short, nearest
+from serlib.errors import SerlibError, demand, in_short, is_number, nearest
 from serlib.files import given_path
 
 KINDS = ("white", "babble")
@@ -654,7 +654,6 @@ def _clip_of(samples: np.ndarray) -> np.ndarray:
 
 def _number(given: float, what: str, unit: str, least: float, most: float) -> float:
     """Return a number within bounds. SerlibError that says what it should be, for anything else."""
-    real = isinstance(given, int | float | np.integer | np.floating) and not isinstance(given, bool)
-    if not real or not least <= given <= most:
+    if not is_number(given) or not least <= given <= most:
         raise SerlibError(f"The {what} is {in_short(given)}, and it can be {least:g} to {most:g} {unit}.")
     return float(given)

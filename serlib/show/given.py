@@ -1,15 +1,13 @@
 """What figures and tables of sound are given: looked at here, and what will not do is said in one sentence."""
 
-import sys
 from collections.abc import Hashable, Iterable
-from numbers import Real
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
-from serlib.errors import SerlibError, in_short
+from serlib.errors import SerlibError, in_short, is_number
 
 _HIGHEST_RATE = 10_000_000  # Hz: beyond any recorder of sound, below where seconds become too short to be drawn
 
@@ -114,18 +112,3 @@ def samples_of(given: Any, rate: Any, least: int = 1) -> np.ndarray:
     if samples.ndim != 1 or not len(samples) or not np.isfinite(samples).all():
         raise SerlibError(f"one clip has finite mono samples of shape (n,); these have shape {samples.shape}.")
     return samples
-
-
-def is_number(given: Any) -> bool:
-    """Return whether this is one finite number, which no truth value is.
-
-    Examples
-    --------
-    >>> from serlib.show.given import is_number
-    >>> [is_number(given) for given in (0.5, 3, True, "3", float("nan"))]
-    [True, True, False, False, False]
-    """
-    if not isinstance(given, Real) or isinstance(given, bool):
-        return False
-    size: Any = abs(given)  # numbers.Real promises no order to type checkers
-    return bool(size <= sys.float_info.max)

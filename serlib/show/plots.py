@@ -23,10 +23,10 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, Percent
 from pandas.api.types import is_numeric_dtype
 
 from serlib.data.ravdess import parse_name
-from serlib.errors import SerlibError, in_short, nearest
+from serlib.errors import SerlibError, in_short, is_number, nearest
 from serlib.judge import metrics, predictions, voting
 from serlib.judge.paper import N_TEST
-from serlib.show.given import is_number, names_of, samples_of, table_of
+from serlib.show.given import names_of, samples_of, table_of
 
 # Chosen so that any two stay apart under simulated protanopia and deuteranopia, and none fades on white
 # (tests/serlib/test_plots.py measures both). Color is never the only sign: every figure also names the emotion.

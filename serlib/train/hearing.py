@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from serlib.data import acoustics, audio
-from serlib.errors import SerlibError, demand
+from serlib.errors import SerlibError, demand, is_number
 from serlib.files import atomic_path, cache_dir, checksum, key_of
 from serlib.judge import predictions
 from serlib.train import rescue
@@ -256,12 +256,11 @@ def listen_through(
 
 def _check_pieces(window: Any, hop: Any, sure: Any) -> None:
     for name, seconds in {"window": window, "hop": hop}.items():
-        number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
-        if not number or not audio.SHORTEST <= seconds < np.inf:
+        if not is_number(seconds) or seconds < audio.SHORTEST:
             raise SerlibError(f"{name} is {seconds!r:.60}; it is a number of seconds, {audio.SHORTEST} or more.")
     if hop > window:
         raise SerlibError(f"a hop of {hop} s leaves gaps between windows of {window} s; make it no longer than those.")
-    if not isinstance(sure, int | float) or isinstance(sure, bool) or not 0 <= sure <= 1:
+    if not is_number(sure) or not 0 <= sure <= 1:
         raise SerlibError(f"sure is {sure!r:.60}; it is a probability, between 0 and 1.")
 
 

@@ -1,6 +1,5 @@
 """How a backbone is used: a Recipe fine-tunes it, a Probe fits a linear head on it as it is. Notebooks 02 to 08."""
 
-import math
 import numbers
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -9,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from serlib.data.splits import Split
-from serlib.errors import SerlibError, in_short, nearest
+from serlib.errors import SerlibError, in_short, is_number, nearest
 from serlib.train.heads import Fitted, Logistic
 
 # Settings that recipes got after runs had been made without them. A key leaves them out while they change nothing.
@@ -41,12 +40,12 @@ def _whole(value: Any, least: int, most: int | None = None) -> str:
 
 
 def _positive(value: Any, optional: bool = False) -> str:
-    right = _is_real(value) and value > 0 or (optional and value is None)
+    right = is_number(value) and value > 0 or (optional and value is None)
     return "" if right else "a number greater than 0" + ", or None" * optional
 
 
 def _share(value: Any, optional: bool = False) -> str:
-    right = _is_real(value) and 0 <= value < 1 or (optional and value is None)
+    right = is_number(value) and 0 <= value < 1 or (optional and value is None)
     return "" if right else "a share, from 0 to below 1" + ", or None" * optional
 
 
@@ -59,10 +58,6 @@ def _one_of(value: Any, choices: Sequence[str]) -> str:
 
 def _switch(value: Any) -> str:
     return "" if isinstance(value, bool) else "True or False"
-
-
-def _is_real(value: Any) -> bool:
-    return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
 _RULES: dict[str, Callable[..., str]] = {

@@ -303,7 +303,7 @@ def test_epsilon_is_exact_and_no_more_than_opacus_counts():
 @pytest.mark.parametrize("asked", OPACUS)
 @pytest.mark.filterwarnings("ignore")
 def test_what_opacus_counts_is_what_stands_above(asked):
-    accountants = pytest.importorskip("opacus.accountants", reason="pip install --no-deps opacus opt_einsum")
+    accountants = pytest.importorskip("opacus.accountants", reason="needs opacus, of the extra dev")
     counted = []
     for kind in (accountants.RDPAccountant, accountants.GaussianAccountant, accountants.PRVAccountant):
         counting = kind()

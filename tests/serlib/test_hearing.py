@@ -184,7 +184,7 @@ def test_each_piece_is_what_the_model_says_of_it_alone(runs, talk, tmp_path, key
 
 @pytest.mark.slow
 def test_silence_and_doubt_are_answers_too(runs, talk):
-    table = listen_through(runs["probe"], talk, window=0.5, hop=0.5, sure=1.0)
+    table = listen_through(runs["probe"], talk, window=np.float32(0.5), hop=np.float64(0.5), sure=1.0)
     shares = table.filter(regex="^p_")
     assert set(table["heard"]) <= {"not sure", "silence", *(name[2:] for name in shares)}
     silent = table["heard"] == "silence"
