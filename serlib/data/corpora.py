@@ -5,6 +5,7 @@ A corpus is a row of ``CORPORA``. Its labels become those of RAVDESS where it ha
 """
 
 import re
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,8 +16,9 @@ import pandas as pd
 
 from serlib.data import ravdess
 from serlib.data.corpus import NAMES, NUMBERS, as_corpus, from_folder
+from serlib.data.downloads import Record, dataverse, download, github, github_lfs, mendeley, pinned, zenodo
 from serlib.errors import SerlibError, demand, in_short, nearest
-from serlib.files import given_path, named_folder
+from serlib.files import cache_dir, given_path, named_folder
 
 Codes = Mapping[str, Mapping[str, str | None]]
 _GROUPS = (*NAMES, *NUMBERS)
@@ -37,16 +39,21 @@ class Source:
     terms
         Its license, or what its authors ask for.
     where
-        A sentence that says where to get it.
+        A sentence that says where a person gets it.
     pattern
         The names of its files as a regular expression, for ``ser.from_names``.
     codes
         What the codes in the names mean, a table for each column.
+    listing
+        What lists its files with their checksums, for a corpus that ``ser.load_corpus`` downloads from its official
+        record; None for one that its terms or its authors keep for those who ask.
 
     Examples
     --------
     >>> ser.CORPORA["emodb"].language, ser.CORPORA["emodb"].codes["emotion"]["F"]
     ('German', 'happy')
+    >>> [name for name, source in ser.CORPORA.items() if source.listing is None]
+    ['savee', 'urdu']
     """
 
     title: str
@@ -58,6 +65,7 @@ class Source:
     where: str
     pattern: str = ""
     codes: Codes = field(default_factory=dict)
+    listing: Callable[..., Any] | None = None
 
 
 def _sexes(women: str, men: str) -> dict[str, str]:
@@ -73,19 +81,20 @@ _WORDS = {
 _CREMA_WOMEN = """1002 1003 1004 1006 1007 1008 1009 1010 1012 1013 1018 1020 1021 1024 1025 1028 1029 1030 1037 1043
 1046 1047 1049 1052 1053 1054 1055 1056 1058 1060 1061 1063 1072 1073 1074 1075 1076 1078 1079 1082 1084 1089 1091"""
 _CREMA_MEN = " ".join(str(actor) for actor in range(1001, 1092) if str(actor) not in _CREMA_WOMEN.split())
-_RAVDESS = "CC BY-NC-SA 4.0"
 CORPORA = {
     "ravdess": Source(
-        "RAVDESS, speech", "English", 24, 1440, "actors", _RAVDESS,
-        "It is downloaded from Zenodo, https://doi.org/10.5281/zenodo.1188976, where RAVDESS_DIR names no copy.",
+        "RAVDESS, speech", "English", 24, 1440, "actors", ravdess.TERMS, ravdess.WHERE,
+        listing=pinned(ravdess.SPEECH_ZIP),
     ),
     "ravdess-song": Source(
-        "RAVDESS, song", "English", 23, 1012, "actors", _RAVDESS,
-        "It is downloaded from Zenodo, https://doi.org/10.5281/zenodo.1188976.",
+        "RAVDESS, song", "English", 23, 1012, "actors", ravdess.TERMS, ravdess.WHERE,
+        listing=pinned(ravdess.SONG_ZIP),
     ),
     "emodb": Source(
-        "EmoDB", "German", 10, 535, "actors", "CC BY 4.0 (edition of 2024)",
-        "Get it from https://doi.org/10.5281/zenodo.17651657 (Burkhardt et al. 2005).",
+        # Edition 1.3.0: the 535 clips that everybody reports. Edition 2.0, record 17651657, adds 281 of which fewer
+        # listeners said what they were meant to be.
+        "EmoDB", "German", 10, 535, "actors", "CC BY 4.0",
+        "Get its edition 1.3.0 from https://doi.org/10.5281/zenodo.7447302 (Burkhardt et al. 2005).",
         r"(?P<actor>\d\d)(?P<statement>[ab]\d\d)(?P<emotion>[WLEAFTN])(?P<repetition>[a-z])",
         {
             "emotion": {
@@ -93,6 +102,7 @@ CORPORA = {
             },
             "sex": _sexes("08 09 13 14 16", "03 10 11 12 15"),
         },
+        zenodo(7447302),
     ),
     "crema-d": Source(
         "CREMA-D", "English", 91, 7442, "actors", "Open Database License",
@@ -105,10 +115,15 @@ CORPORA = {
             "intensity": {"LO": "low", "MD": "medium", "HI": "high", "XX": "", "X": ""},
             "sex": _sexes(_CREMA_WOMEN, _CREMA_MEN),
         },
+        github_lfs(
+            "CheyneyComputerScience/CREMA-D", "1658cd342dff90010aa843eaeebd53610a08b1dc", "AudioWAV",
+            tree="387d831b6b63df157bef95de05ec61dbffc95da3",
+        ),
     ),
     "savee": Source(
         "SAVEE", "English", 4, 480, "actors", "for research, after registration",
-        "Register at http://kahlan.eps.surrey.ac.uk/savee, which then sends a link (Haq and Jackson 2009).",
+        "Register at http://kahlan.eps.surrey.ac.uk/savee, which then sends a link (Haq and Jackson 2009); no program "
+        "may do that for you.",
         r"(?P<actor>DC|JE|JK|KL)[_/](?P<emotion>sa|su|[adfhn])(?P<statement>\d\d)",
         {
             "emotion": {
@@ -124,17 +139,23 @@ CORPORA = {
         # One file of the record has lost a letter: OA_bite_neutral.
         r"(?P<actor>OAF?|YAF)_(?P<statement>[a-z]+)_(?P<emotion>angry|disgust|fear|happy|neutral|ps|sad)",
         {"emotion": _WORDS, "actor": {"OA": "OAF"}, "sex": _sexes("OAF YAF", "")},
+        dataverse("https://borealisdata.ca", "10.5683/SP2/E8H2MF", "1.0"),
     ),
     "nemo": Source(
         "nEMO", "Polish", 9, 4481, "actors", "CC BY-NC-SA 4.0",
         "Get its folder samples from https://github.com/amu-cai/nEMO (Christop 2024).",
         r"(?P<actor>[A-Z]{2}\d)_(?P<emotion>anger|fear|happiness|neutral|sadness|surprised)_(?P<statement>\d+)",
         {"emotion": _WORDS, "sex": _sexes("EB0 IC0 KD0 MK0", "KS0 MP0 SM0 TP0 WR0")},
+        github(
+            "amu-cai/nEMO", "66de9999a8f2f605eb5f64841790aa5cb0877782", "samples",
+            tree="30db65f71057bfbad740503c6cb2fc66e2e8ab16", size=456_000_000,
+        ),
     ),
     "urdu": Source(
         # The article counts 38 speakers (27 men); the names of the 400 files tell 29 apart.
-        "URDU", "Urdu", 29, 400, "people in talk shows", "for research",
-        "Get it from https://github.com/siddiquelatif/urdu-dataset (Latif et al. 2018).",
+        "URDU", "Urdu", 29, 400, "people in talk shows", "for research; no license is stated",
+        "Get it from https://github.com/siddiquelatif/urdu-dataset (Latif et al. 2018); its authors state no license, "
+        "so that no program does it for you.",
         r"(?P<actor>S(?P<sex>[MF])\d+)_F(?P<repetition>\d+)_(?P<emotion>[AHNS])\d+",
         {
             "emotion": {"A": "angry", "H": "happy", "N": "neutral", "S": "sad"},
@@ -150,31 +171,35 @@ CORPORA = {
             "emotion": {word.capitalize(): label for word, label in _WORDS.items()},
             "sex": {"F": "female", "M": "male", "C": "child"},
         },
+        mendeley("cy34mh68j9", 5),
     ),
 }  # fmt: skip
 
 
 def load_corpus(name: str, folder: Path | str | None = None) -> pd.DataFrame:
-    """Return a corpus that the book knows by its name, wherever it is on this machine (16).
+    """Return a corpus that the book knows by its name, wherever it is on this machine or may be had from (16).
 
     Parameters
     ----------
     name
         A key of ``ser.CORPORA``, such as "emodb".
     folder
-        Where its files are, however deep. None looks in the folder ``name`` below the one that the environment
-        variable ``CORPORA_DIR`` names; RAVDESS is also looked for as ``ser.ravdess`` does, and may be downloaded.
+        Where its files are, however deep; nothing is ever downloaded into it. None looks in the folder ``name`` below
+        the one that the environment variable ``CORPORA_DIR`` names, and for RAVDESS where ``RAVDESS_DIR`` points, else
+        in the cache. To that a corpus is downloaded from its official record, with every checksum looked at, where its
+        terms allow it; a line says first how large it is, and under which license.
 
     Returns
     -------
     DataFrame
         A row a clip, with the columns of a corpus; ``attrs`` say its ``language`` and ``terms`` too. Misnamed and
-        unreadable files are left out, with a warning.
+        unreadable files are left out, with a warning; so is told of more clips than the corpus has.
 
     Raises
     ------
     SerlibError
-        For a name that is not known, and for recordings that are not there: the sentence says where to get them.
+        For a name that is not known, for recordings that are not there, and for a download that does not succeed: the
+        sentence says where to get them.
 
     Examples
     --------
@@ -186,7 +211,7 @@ def load_corpus(name: str, folder: Path | str | None = None) -> pd.DataFrame:
 
     >>> ser.load_corpus("emodb", "notebooks")
     Traceback (most recent call last):
-    serlib.errors.SerlibError: ...notebooks holds no clips of EmoDB; give another folder. Get it from https://doi.org...
+    serlib.errors.SerlibError: ...notebooks holds no clips of EmoDB; give another folder. Get its edition 1.3.0 from ...
     """
     if not isinstance(name, str) or name not in CORPORA:
         raise SerlibError(f"there is no corpus named {in_short(name)}; {nearest(str(name), CORPORA)}")
@@ -196,21 +221,34 @@ def load_corpus(name: str, folder: Path | str | None = None) -> pd.DataFrame:
         corpus = ravdess.ravdess(path)
     elif name == "ravdess-song":
         corpus = ravdess.song(path)
-    elif path is None:
-        raise SerlibError(
-            f"{source.title} is not on this machine: there is no folder {name} where CORPORA_DIR points. {source.where}"
-        )
     else:
-        corpus = from_folder(
-            path, _reader(source.pattern, source.codes), f"clips of {source.title}", _elsewhere(source)
-        )
-        corpus = _numbered(corpus)
+        corpus = _from_names_of(source, path or _downloaded(name, source), path is None)
     corpus.attrs |= {"name": name, "synthetic": False, "language": source.language, "terms": source.terms}
     return corpus
 
 
-def _elsewhere(source: Source) -> str:
-    return f"give another folder. {source.where.removesuffix('.')}"
+def _downloaded(name: str, source: Source) -> Path:
+    """Return the folder of a corpus in the cache, to which it is downloaded where it may be."""
+    if source.listing is None:
+        raise SerlibError(
+            f"{source.title} is not on this machine: there is no folder {name} where CORPORA_DIR points. {source.where}"
+        )
+    by_hand = f"give ser.load_corpus the folder, or name it {name} below the one of CORPORA_DIR"
+    record = Record(source.title, source.terms, source.where, by_hand, source.listing)
+    return download(cache_dir() / name, record)
+
+
+def _from_names_of(source: Source, folder: Path, ours: bool) -> pd.DataFrame:
+    """Return the clips of a folder; ``ours`` is one in the cache, which should hold all of them."""
+    remedy = "remove it to download it again" if ours else f"give another folder. {source.where.removesuffix('.')}"
+    corpus = _numbered(from_folder(folder, _reader(source.pattern, source.codes), f"clips of {source.title}", remedy))
+    if len(corpus) > source.clips or (ours and len(corpus) < source.clips):
+        warnings.warn(
+            f"{folder} holds {len(corpus):,} clips, and {source.title} has {source.clips:,}: results of one are not "
+            "those of the other.",
+            stacklevel=3,
+        )
+    return corpus
 
 
 def _place_of(name: str) -> Path | None:

@@ -1,41 +1,38 @@
 """RAVDESS where it is or where it must come from, and the embedded corpus in its layout (notebooks 00 and 01)."""
 
-import errno
-import http.client
-import os
 import re
-import stat
-import time
-import urllib.error
-import urllib.request
 import warnings
-import zipfile
 from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any, TypedDict
-from urllib.parse import urlsplit
 
 import pandas as pd
-from filelock import FileLock
-from tqdm.auto import tqdm
 
 from serlib.data.corpus import from_folder
+from serlib.data.downloads import Piece, Record, download, pinned
 from serlib.errors import SerlibError, nearest
-from serlib.files import atomic_path, cache_dir, checksum, given_path, named_folder
+from serlib.files import cache_dir, given_path, named_folder
 
 CLIPS = 1_440  # of speech in all of RAVDESS
 EMOTIONS = ("angry", "calm", "disgust", "fearful", "happy", "neutral", "sad", "surprised")
 STATEMENTS = ("Kids are talking by the door", "Dogs are sitting by the door")
 
-# Livingstone and Russo 2018, doi 10.5281/zenodo.1188976; 208 MB, Creative Commons BY-NC-SA 4.0.
-RAVDESS_URL = "https://zenodo.org/records/1188976/files/Audio_Speech_Actors_01-24.zip?download=1"
-RAVDESS_MD5 = "bc696df654c87fed845eb13823edef8a"
-# Its songs, of 23 of the actors: 226 MB, of the same record under the same license.
-SONG_URL = "https://zenodo.org/records/1188976/files/Audio_Song_Actors_01-24.zip?download=1"
-SONG_MD5 = "5411230427d67a21e18aa4d466e6d1b9"
-RETRY_SECONDS = (1, 4, 15)
-"""Waits before a broken download goes on; after the last it gives up."""
+TERMS = "CC BY-NC-SA 4.0"
+WHERE = "Get it from https://doi.org/10.5281/zenodo.1188976 (Livingstone and Russo 2018)."
+_FILES = "https://zenodo.org/records/1188976/files"
+SPEECH_ZIP = Piece(
+    "Audio_Speech_Actors_01-24.zip",
+    f"{_FILES}/Audio_Speech_Actors_01-24.zip?download=1",
+    "md5:bc696df654c87fed845eb13823edef8a",
+    208_000_000,
+)
+SONG_ZIP = Piece(  # of 23 of the actors
+    "Audio_Song_Actors_01-24.zip",
+    f"{_FILES}/Audio_Song_Actors_01-24.zip?download=1",
+    "md5:5411230427d67a21e18aa4d466e6d1b9",
+    226_000_000,
+)
 
 # The third pair of digits of a RAVDESS file name.
 _CODES = {
@@ -143,7 +140,8 @@ def ravdess(folder: Path | str | None = None) -> pd.DataFrame:
         return _from_folder(given_path(folder), "ravdess", "give another folder")
     if named := named_folder("RAVDESS_DIR"):
         return _from_folder(named, "ravdess", "correct RAVDESS_DIR, or unset it to download RAVDESS")
-    return _from_folder(_download(cache_dir() / "ravdess"), "ravdess", "remove it to download RAVDESS again")
+    record = Record("RAVDESS, speech", TERMS, WHERE, "set RAVDESS_DIR to the folder", pinned(SPEECH_ZIP))
+    return _from_folder(download(cache_dir() / "ravdess", record), "ravdess", "remove it to download RAVDESS again")
 
 
 def song(folder: Path | None = None) -> pd.DataFrame:
@@ -153,7 +151,8 @@ def song(folder: Path | None = None) -> pd.DataFrame:
     """
     if folder is not None:
         return _from_folder(folder, "ravdess-song", "give another folder", kind=_SONG)
-    folder = _download(cache_dir() / "ravdess-song", song=True)
+    record = Record("RAVDESS, song", TERMS, WHERE, "give ser.load_corpus the folder", pinned(SONG_ZIP))
+    folder = download(cache_dir() / "ravdess-song", record)
     return _from_folder(folder, "ravdess-song", "remove it to download them again", kind=_SONG)
 
 
@@ -245,124 +244,3 @@ def _named(path: Path, kind: str) -> tuple[str, dict[str, Any]] | None:
     if not match:
         raise SerlibError(f"{path.stem} is not a RAVDESS name.")
     return (path.stem, dict(_fields(path.stem, match))) if match[1] == kind else None
-
-
-# Download
-
-
-def _download(folder: Path | str, song: bool = False) -> Path:
-    """Bring the speech of RAVDESS, or its songs, into ``folder`` and return it; nothing is done when it is there.
-
-    A broken download goes on where it stopped, now or at the next call; only an archive with the published
-    MD5 is unpacked, and the folder appears when all of it is there. Needs 800 MB of room for a moment. Raises
-    SerlibError for no network, a record that moved, a wrong checksum, a full disk.
-    """
-    folder = Path(folder)
-    url, md5 = (SONG_URL, SONG_MD5) if song else (RAVDESS_URL, RAVDESS_MD5)
-    archive = folder.parent / f"Audio_{'Song' if song else 'Speech'}_Actors_01-24.zip"
-    if any(folder.glob("Actor_*")):  # before the lock, which a cache that others may only read has no room for
-        return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.parent / f".{folder.name}.lock"):
-        if folder.is_dir() and any(folder.iterdir()):
-            if not any(folder.glob("Actor_*")):
-                raise SerlibError(f"{folder} holds other files; name a new or empty folder for RAVDESS.")
-            return folder
-        _fetch(url, archive, md5, "give ser.load_corpus the folder" if song else "set RAVDESS_DIR to the folder")
-        _unzip(archive, folder)
-        archive.unlink()
-    return folder
-
-
-def _fetch(url: str, target: Path, md5: str, by_hand: str) -> None:
-    """Download to ``target``, in pieces to ``target.partial`` first; whole and checked, or SerlibError.
-
-    ``by_hand`` says what to do with a copy that came another way.
-    """
-    if target.exists():  # a kill came before it was unpacked; what else lies there under its name is not believed
-        if checksum(target, "md5") == md5:
-            return
-        print(f"{target} is not the published archive, so it is downloaded anew.")
-        target.unlink()
-    part = target.with_name(target.name + ".partial")
-    place = urlsplit(url).netloc
-    waits = list(RETRY_SECONDS)
-    while True:
-        before = part.stat().st_size if part.exists() else 0
-        try:
-            _fetch_rest(url, part)
-            break
-        except urllib.error.HTTPError as error:
-            if error.code == 416:  # The piece is longer than the file: not ours.
-                part.unlink(missing_ok=True)
-            elif error.code < 500 and error.code not in (408, 429):
-                raise SerlibError(
-                    f"{place} answers {error.code} ({error.reason}) for {url}; get the archive from Zenodo "
-                    f"record 1188976 by hand, unpack it and {by_hand}."
-                ) from error
-            reason: object = f"{error.code} {error.reason}"
-        except (OSError, http.client.HTTPException) as error:
-            if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-                raise SerlibError(
-                    f"there is no room on the disk for {part}; free some space and run again: it goes on."
-                ) from error
-            reason = getattr(error, "reason", None) or error
-        if part.exists() and part.stat().st_size > before:
-            waits = list(RETRY_SECONDS)  # It moved: patience starts anew.
-        if not waits:
-            raise SerlibError(
-                f"no connection to {place} ({reason}); check the network and run again, what has arrived is "
-                f"kept; or {by_hand} of a copy of RAVDESS."
-            )
-        time.sleep(waits.pop(0))
-    found = checksum(part, "md5")
-    if found != md5:
-        part.unlink()
-        raise SerlibError(
-            f"what {place} sent is not the published archive (MD5 {found}, not {md5}); "
-            "it was removed: run again, or get it by hand."
-        )
-    os.replace(part, target)
-
-
-def _fetch_rest(url: str, part: Path) -> None:
-    """Append what is missing to ``part``; ConnectionError when the server stops in the middle."""
-    done = part.stat().st_size if part.exists() else 0
-    request = urllib.request.Request(url, headers={"User-Agent": "serlib"})
-    if done:
-        request.add_header("Range", f"bytes={done}-")
-    with urllib.request.urlopen(request, timeout=30) as response:
-        if response.status != 206:  # The server does not continue: from the start.
-            done = 0
-        length = response.headers.get("Content-Length")
-        total = done + int(length) if length else None
-        bar = tqdm(total=total, initial=done, unit="B", unit_scale=True, desc="RAVDESS", leave=False)
-        with bar, open(part, "ab" if done else "wb") as file:
-            # read1 hands over what is there; read would lose up to a piece when the line breaks.
-            while piece := response.read1(1 << 18):
-                file.write(piece)
-                bar.update(len(piece))
-    # http.client takes a connection that closes early for the end of the file.
-    if total is not None and part.stat().st_size < total:
-        raise ConnectionError("the connection broke")
-
-
-def _unzip(archive: Path | str, folder: Path | str) -> None:
-    """Unpack an archive to a new folder that appears when all of it is there.
-
-    Raises SerlibError for a damaged archive, and for a member that points out of the folder or is a link.
-    """
-    archive = Path(archive)
-    try:
-        with zipfile.ZipFile(archive) as file, atomic_path(folder, folder=True) as inside:
-            for member in file.infolist():
-                target = os.path.abspath(inside / member.filename.replace("\\", "/"))
-                if os.path.commonpath([inside.absolute(), target]) != str(inside.absolute()):
-                    raise SerlibError(
-                        f"{archive} wants to write {member.filename} outside its folder; do not trust it."
-                    )
-                if stat.S_ISLNK(member.external_attr >> 16):
-                    raise SerlibError(f"{archive} holds the link {member.filename}; do not trust it.")
-            file.extractall(inside)
-    except (zipfile.BadZipFile, EOFError) as error:
-        raise SerlibError(f"{archive} is no whole zip archive ({error}); remove it and download it again.") from error

@@ -9,7 +9,6 @@ import pytest
 import soundfile
 
 import serlib as ser
-from serlib.data import ravdess
 from serlib.data.corpora import CORPORA, from_names, join, load_corpus
 from serlib.data.corpus import COLUMNS
 from serlib.data.ravdess import EMOTIONS
@@ -98,21 +97,6 @@ def test_songs_are_no_speech_and_speech_is_no_song(tmp_path):
     write(tmp_path, "03-01-06-01-02-01-12", "03-02-06-01-02-01-12")
     assert list(load_corpus("ravdess", tmp_path).index) == ["03-01-06-01-02-01-12"]
     assert list(load_corpus("ravdess-song", tmp_path).index) == ["03-02-06-01-02-01-12"]
-
-
-def test_songs_come_from_the_record_of_the_speech(monkeypatch, tmp_path):
-    asked = []
-
-    def fetch(url, target, md5, by_hand):
-        asked.append((url, md5, by_hand))
-        raise SerlibError("nothing is downloaded here")
-
-    monkeypatch.delenv("CORPORA_DIR", raising=False)
-    monkeypatch.setattr(ravdess, "_fetch", fetch)
-    with pytest.raises(SerlibError, match="nothing is downloaded"):
-        load_corpus("ravdess-song")
-    assert asked == [(ravdess.SONG_URL, "5411230427d67a21e18aa4d466e6d1b9", "give ser.load_corpus the folder")]
-    assert "1188976" in ravdess.SONG_URL and "Audio_Song_Actors_01-24.zip" in ravdess.SONG_URL
 
 
 def test_what_is_misnamed_is_left_out_and_said(tmp_path):
