@@ -217,7 +217,7 @@ class _Spectral(nn.Module):
 class CompactGraph(nn.Module):
     """Frames as the nodes of a ring, each joined to the one before and after it, and two graph convolutions (15).
 
-    Shirian and Guha (2020, arXiv 2008.02063). On a ring the convolution is exact and cheap, since its frequencies are
+    Shirian and Guha (2021, arXiv 2008.02063). On a ring the convolution is exact and cheap, since its frequencies are
     known. With the article's 35 numbers a node and 64 a hidden node the two layers have 29,952 weights, its "about 30
     thousand"; what reads the sum of all nodes comes to them.
     """
@@ -380,7 +380,7 @@ NETWORKS = {
         {"kind": "level", "bands": 64, "window": 512, "hop": 160},
         "twelve convolutions, pre-trained to name the sounds of AudioSet (Kong et al. 2020)",
     ),
-    "cycle-graph": Row("cycle graph", CompactGraph, _RING, "frames as nodes of a ring (Shirian and Guha 2020)"),
+    "cycle-graph": Row("cycle graph", CompactGraph, _RING, "frames as nodes of a ring (Shirian and Guha 2021)"),
     "learned-graph": Row("learned graph", LearnedGraph, _RING, "frames whose edges are learned (Shirian et al. 2022)"),
     "mlp": Row("MLP", MLP, _ENCODER, "one hidden layer on a frozen encoder's average (Luna-Jiménez et al. 2022)"),
     "downstream": Row(
