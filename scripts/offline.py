@@ -17,11 +17,11 @@ EARLY_THEME = (
 # What scrolls sideways on a phone is reached by keyboard too, while it scrolls. The theme does so for code alone.
 REACHABLE = """
 addEventListener("DOMContentLoaded", () => {
-  const reach = () => document.querySelectorAll("figure, .pst-scrollable-table-container, [style*='overflow-x']")
-    .forEach((box) => {
-      if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
-      else box.removeAttribute("tabindex");
-    });
+  const boxes = "figure, .drawn, .pst-scrollable-table-container, [style*='overflow-x']";
+  const reach = () => document.querySelectorAll(boxes).forEach((box) => {
+    if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
+    else box.removeAttribute("tabindex");
+  });
   ["load", "resize"].forEach((when) => addEventListener(when, reach));
 });
 """
@@ -41,6 +41,13 @@ def local_badge(app: Sphinx, page: str, source: list[str]) -> None:
     """Point a page's Colab badge (the right one for Colab and GitHub) at the book's own picture of it."""
     up = "../" * page.count("/")
     source[0] = source[0].replace(COLAB_BADGE, f"{up}book/images/colab-badge.svg")
+
+
+def box_figures(app: Sphinx, doctree: nodes.document, page: str) -> None:
+    """Put each picture that a cell drew into a box of its own, which scrolls on a phone; see `_static/book.css`."""
+    for image in list(doctree.findall(nodes.image)):
+        if "cell_output" in image.parent.get("classes", []):
+            image.replace_self(nodes.container("", image.deepcopy(), classes=["drawn"]))
 
 
 def fit_scripts(app: Sphinx, page: str, template: str, context: dict, doctree: nodes.document | None) -> None:
@@ -84,6 +91,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_js_file(None, body=EARLY_THEME, priority=100)
     app.add_js_file(None, body=REACHABLE)
     app.connect("source-read", local_badge)
+    app.connect("doctree-resolved", box_figures)
     app.connect("html-page-context", fit_scripts, priority=900)
     app.connect("build-finished", finish)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -428,7 +428,7 @@ def telephone(samples: np.ndarray) -> np.ndarray:
 def opus_file(samples: np.ndarray, kbit_s: float) -> bytes:
     """Return a clip as an Ogg file of Opus, the codec of calls over the internet (14).
 
-    Its rate is variable: silence takes less than what was asked for, and the file brings some hundred bytes of its own.
+    Its rate is variable: silence takes less than what was asked for, and the file brings a thousand bytes of its own.
     What a clip really took is the length of what comes back.
 
     Parameters

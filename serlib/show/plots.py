@@ -1373,7 +1373,7 @@ def plot_distortions(table: pd.DataFrame) -> np.ndarray:
         for k, voter in enumerate(voters):
             rows = pd.concat([clean[clean["voter"] == voter], own[own["voter"] == voter]]).set_index("setting")
             rows = rows.reindex(settings)
-            place = np.arange(len(settings)) + 0.08 * (k - (len(voters) - 1) / 2)
+            place = np.arange(len(settings)) + 0.16 * (k - (len(voters) - 1) / 2)  # side by side
             bars = [(rows["accuracy"] - rows["low"]).clip(0), (rows["high"] - rows["accuracy"]).clip(0)]
             look = {"color": looks[k % len(looks)], "marker": MARKERS[k % len(MARKERS)], "markersize": 4.5}
             ax.errorbar(place, rows["accuracy"], bars, **look, linewidth=1.3, elinewidth=0.8)

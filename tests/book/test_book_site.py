@@ -236,6 +236,22 @@ def test_fits_a_phone(visit, settle):
     assert width <= PHONE["width"], f"{width} px wide: {wide}"
 
 
+def test_on_a_phone_the_figures_of_cells_keep_their_size_and_scroll_by_keyboard(visit, settle):
+    figures = visit.page.locator("div.cell_output .drawn")
+    assert figures.count() == visit.page.locator("div.cell_output img[src*='_images/']").count()
+    visit.page.set_viewport_size(PHONE)
+    settle(visit.page, 400)
+    for figure in figures.all():
+        picture = figure.locator("img")
+        assert picture.evaluate("img => img.width === Math.min(640, img.naturalWidth)")
+        if figure.evaluate("box => box.scrollWidth > box.clientWidth"):
+            figure.focus()
+            visit.page.keyboard.press("ArrowRight")
+            visit.page.wait_for_function("box => box.scrollLeft > 0", arg=figure.element_handle())
+            figure.evaluate("box => { box.scrollLeft = 0; }")
+    visit.page.set_viewport_size(DESKTOP)
+
+
 def test_page_weights_and_load_times(capsys):
     with capsys.disabled():
         print(f"\n{'page':52} {'MB':>6} {'load s':>7}")

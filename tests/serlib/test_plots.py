@@ -555,6 +555,18 @@ def test_distortions_draw_a_panel_a_family_and_every_line_begins_with_the_clean_
         plots.plot_distortions(table[table["family"] != "clean"])
 
 
+def test_the_markers_of_four_voters_stand_side_by_side():
+    """In the panels of notebook 14: three in a line, with the clean clips and three settings."""
+    places = [("clean", "clean"), *((family, setting) for family in ("noise", "babble", "room") for setting in "123")]
+    rows = [(voter, *place, 0.5, 0.4, 0.6) for place in places for voter in "abcd"]
+    table = pd.DataFrame(rows, columns=["voter", "family", "setting", "accuracy", "low", "high"])
+    ax = plots.plot_distortions(table)[0]
+    ax.figure.canvas.draw()
+    lines = [drawn.lines[0] for drawn in ax.containers]
+    first = [ax.transData.transform(line.get_xydata()[:1])[0, 0] for line in lines]
+    assert np.diff(first).min() > lines[0].get_markersize() * ax.figure.dpi / 72
+
+
 def test_a_long_recording_is_stacked_to_one_with_a_gap_in_silence_and_a_strip_of_what_was_said():
     rows = [(0, 2, "sad", 0.25, 0.75), (1, 3, "not sure", 0.5, 0.5), (2, 4, "silence", None, None)]
     table = pd.DataFrame(rows, columns=["start", "end", "heard", "p_happy", "p_sad"])
