@@ -109,13 +109,14 @@ def program(loaded, tmp_path_factory) -> Callable:
     """
 
     def run(
-        code: str, *arguments: Path | str, cwd: Path | None = None, **environment: str
+        code: str, *arguments: Path | str, cwd: Path | str = ".", **environment: str
     ) -> subprocess.CompletedProcess:
-        command, given, folder = [sys.executable, "-c", code, *map(str, arguments)], os.environ | environment, cwd or "."
+        command, given = [sys.executable, "-c", code, *map(str, arguments)], os.environ | environment
         if loaded is None:
-            return subprocess.run(command, env=given, cwd=folder, capture_output=True, text=True)
-        written = [tmp_path_factory.mktemp("program") / name for name in ("stdout", "stderr")]
-        told = {"code": code, "arguments": command[3:], "environment": given, "folder": os.path.abspath(folder)}
+            return subprocess.run(command, env=given, cwd=cwd, capture_output=True, text=True)
+        folder = tmp_path_factory.mktemp("program")
+        written = [folder / name for name in ("stdout", "stderr")]
+        told = {"code": code, "arguments": command[3:], "environment": given, "folder": os.path.abspath(cwd)}
         print(json.dumps(told | {"written": list(map(str, written))}), file=loaded.stdin, flush=True)
         ended = loaded.stdout.readline()
         return subprocess.CompletedProcess(command, int(ended), *(path.read_text() for path in written))
