@@ -24,7 +24,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 ROOT = Path(__file__).parents[1]
 # What these fixtures do takes seconds, and so does every test that asks for one of them.
-SLOW = {"browser", "half_dir", "ravdess_dir", "spoken_dir", "whisper_dir"}
+SLOW = {"browser", "half_dir", "loaded", "ravdess_dir", "spoken_dir", "whisper_dir"}
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest looks which marks are asked for
