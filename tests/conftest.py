@@ -1,5 +1,7 @@
 """Fixtures that several test files share: the real data where there are any, and a tiny corpus."""
 
+import gc
+import json
 import os
 import shutil
 import signal
@@ -22,7 +24,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 ROOT = Path(__file__).parents[1]
 # What these fixtures do takes seconds, and so does every test that asks for one of them.
-SLOW = {"browser", "ravdess_dir", "spoken_dir", "whisper_dir"}
+SLOW = {"browser", "half_dir", "loaded", "ravdess_dir", "spoken_dir", "whisper_dir"}
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest looks which marks are asked for
@@ -38,6 +40,88 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         slow[item.path] += item.get_closest_marker("slow") is not None
     if "PYTEST_XDIST_WORKER" in os.environ:
         items.sort(key=lambda item: -slow[item.path])  # tests of a file stay together and in their order
+
+
+def pytest_collection_finish() -> None:
+    """Let collections of garbage pass over what the imports made, for good: each of them took half a second."""
+    gc.collect()
+    gc.freeze()
+
+
+# Reads a program a line, and runs each in a fork of itself, which has loaded what takes seconds to load. What serlib
+# imports of its own, and whether it does, is as in a new process.
+LOADED = """
+import atexit, gc, json, os, sys, traceback
+import accelerate, datasets, librosa, matplotlib.pyplot, pandas, peft, scipy.io, scipy.stats, seaborn, soundfile, torch
+import sklearn.linear_model, sklearn.pipeline, transformers.pipelines, transformers.trainer
+from transformers.models.hubert import modeling_hubert
+from transformers.models.unispeech import modeling_unispeech
+from transformers.models.wav2vec2 import feature_extraction_wav2vec2, modeling_wav2vec2
+
+gc.collect()
+gc.freeze()
+for line in sys.stdin:
+    child = os.fork()
+    if child == 0:
+        break
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+else:
+    sys.exit()
+told = json.loads(line)
+os.chdir(told["folder"])
+os.environ.clear()
+os.environ.update(told["environment"])
+for number, name in enumerate((os.devnull, *told["written"])):
+    os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT if number else os.O_RDONLY, 0o600), number)
+sys.argv[1:], ended = told["arguments"], 0
+try:
+    exec(compile(told["code"], "<string>", "exec"), {"__name__": "__main__"})
+except SystemExit as leaving:
+    ended = leaving.code or 0
+    if not isinstance(ended, int):
+        print(ended, file=sys.stderr)
+        ended = 1
+except BaseException:
+    traceback.print_exc()
+    ended = 1
+atexit._run_exitfuncs()
+sys.stdout.flush()
+os._exit(ended)  # an end as usual takes half a second, for all that was loaded
+"""
+
+
+@pytest.fixture(scope="session")
+def loaded():
+    """The process that runs programs in forks of itself; None where a system has no forks."""
+    if not hasattr(os, "fork"):
+        yield None
+        return
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", LOADED], stdin=pipe, stdout=pipe, text=True) as process:
+        yield process
+
+
+@pytest.fixture
+def program(loaded, tmp_path_factory) -> Callable:
+    """Run some Python as a program of its own, which finds torch and its like loaded.
+
+    Not for what asks how packages are imported, or under which environment: they were before.
+    """
+
+    def run(
+        code: str, *arguments: Path | str, cwd: Path | str = ".", **environment: str
+    ) -> subprocess.CompletedProcess:
+        command, given = [sys.executable, "-c", code, *map(str, arguments)], os.environ | environment
+        if loaded is None:
+            return subprocess.run(command, env=given, cwd=cwd, capture_output=True, text=True)
+        folder = tmp_path_factory.mktemp("program")
+        written = [folder / name for name in ("stdout", "stderr")]
+        told = {"code": code, "arguments": command[3:], "environment": given, "folder": os.path.abspath(cwd)}
+        print(json.dumps(told | {"written": list(map(str, written))}), file=loaded.stdin, flush=True)
+        ended = loaded.stdout.readline()
+        return subprocess.CompletedProcess(command, int(ended), *(path.read_text() for path in written))
+
+    return run
 
 
 @pytest.fixture
@@ -212,6 +296,13 @@ def spoken_dir(tmp_path_factory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SERLIB_CACHE", str(home / "spoken"))
         return synth.corpus_folder({name: parse_name(name) for name in names}, STATEMENTS)
+
+
+@pytest.fixture(scope="session")
+def half_dir(spoken_dir, tmp_path_factory) -> Path:
+    """48 of the spoken clips, those of the first statement: enough for what is not about how well is learned."""
+    folder = tmp_path_factory.mktemp("half") / "recordings"
+    return Path(shutil.copytree(spoken_dir, folder, ignore=shutil.ignore_patterns("03-01-*-02-0?-??.wav")))
 
 
 @pytest.fixture

@@ -18,10 +18,6 @@ from serlib.train.federated import Client
 SCRIPT = Path(__file__).parents[2] / "scripts" / "federated_flower.py"
 
 
-def called(*arguments: object) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, SCRIPT, *map(str, arguments)], capture_output=True, text=True)
-
-
 @pytest.fixture
 def three() -> list[Client]:
     random = np.random.default_rng(0)
@@ -32,7 +28,8 @@ def three() -> list[Client]:
 
 
 @pytest.mark.slow
-def test_bad_input_gets_one_sentence(three, tmp_path):
+def test_bad_input_gets_one_sentence(program, three, tmp_path):
+    called = f"import runpy; runpy.run_path({str(SCRIPT)!r}, run_name='__main__')"
     good, empty = tmp_path / "good.npz", tmp_path / "empty.npz"
     federated.write_client(three[0], good)
     np.savez(empty, name="actor 07", x=three[0].x[:0], y=three[0].y[:0])
@@ -49,7 +46,7 @@ def test_bad_input_gets_one_sentence(three, tmp_path):
             f"{tmp_path / 'none.npz'} holds no clips of a client; write them with federated.write_client.",
         ),
     ):
-        done = called(*arguments)
+        done = program(called, *arguments)
         assert done.returncode == 1 and done.stderr == sentence + "\n", done.stderr
 
 

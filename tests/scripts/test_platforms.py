@@ -1,8 +1,6 @@
 """What a reader on Windows or a Mac runs: held by reading and by pretending, for no such machine runs these tests."""
 
 import ast
-import subprocess
-import sys
 from functools import cache
 from pathlib import Path
 
@@ -70,10 +68,9 @@ def tree(path: Path) -> ast.Module:
 
 
 @pytest.mark.slow
-def test_the_package_loads_and_starts_without_what_only_unix_has(tmp_path):
+def test_the_package_loads_and_starts_without_what_only_unix_has(program):
     """`ser.start` died on `import resource` on Windows."""
-    command = [sys.executable, "-c", WITHOUT_UNIX]
-    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, encoding="utf-8")
+    result = program(WITHOUT_UNIX, cwd=ROOT)
     assert result.returncode == 0, result.stderr
     assert "profile mini" in result.stdout and result.stdout.split()[-2:] == ["inf", "None"]
 

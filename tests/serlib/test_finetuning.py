@@ -4,8 +4,6 @@ import dataclasses
 import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +22,7 @@ from serlib.train.run import load_run, work_on
 
 QUICK = Recipe(epochs=2, batch_size=8, accumulation=2, learning_rate=1e-3, eval_every=4, precision="fp32")
 
-# What each of the runs below does in a process of its own; argv: the clips, the checkpoint, the folder of runs.
+# What each of the programs below begins with; argv: the clips, the checkpoint, the folder of runs.
 PROGRAM = """
 import resource, sys
 from serlib.data.ravdess import ravdess
@@ -58,8 +56,8 @@ def split_of(folder: Path):
 
 
 @pytest.fixture
-def split(spoken_dir):
-    return split_of(spoken_dir)
+def split(half_dir):
+    return split_of(half_dir)
 
 
 @pytest.fixture
@@ -74,22 +72,13 @@ def still(tmp_path) -> Path:
     return folder
 
 
-def program(text: str, *arguments: Path | str, **environment: str):
-    """Run a program with these arguments in a process of its own."""
-    file = Path(arguments[-1]) / "program.py"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(PROGRAM + text)
-    command = [sys.executable, str(file), *map(str, arguments)]
-    return subprocess.run(command, env=os.environ | environment, capture_output=True, text=True)
-
-
-def test_two_processes_train_as_one(spoken_dir, split, still, tmp_path):
+def test_two_processes_train_as_one(program, half_dir, split, still, tmp_path):
     """Steps of 16 clips: 8 x 2 on one process, 8 x 1 on each of two; the same losses, the same predictions."""
     if not hasattr(os, "fork"):
         pytest.skip("needs a system that forks")
     text = """
 import os, socket
-import serlib.train.batches, transformers.trainer
+import serlib.train.batches
 with socket.socket() as free:
     free.bind(("127.0.0.1", 0))
     port = free.getsockname()[1]
@@ -105,7 +94,7 @@ for rank in (0, 1):  # as torchrun starts them, but for loading everything twice
         os._exit(0)
 sys.exit(any([os.waitpid(child, 0)[1] for child in children]))
 """
-    done = program(text, spoken_dir, still, tmp_path / "two", OMP_NUM_THREADS="1")
+    done = program(PROGRAM + text, half_dir, still, tmp_path / "two")
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("test accuracy") == 1, "one of the two speaks"
     two = load_run(tmp_path / "two" / "stratified" / "still")
@@ -123,12 +112,12 @@ sys.exit(any([os.waitpid(child, 0)[1] for child in children]))
     assert not np.allclose(other.history[trained], one.history[trained], rtol=1e-4), "the tolerance can fail"
 
 
-# One process imports everything and then forks the trainings that are killed. argv: the clips, changes to the recipe,
+# One program forks the trainings that are killed. argv: the clips, changes to the recipe,
 # a folder. Prints how each ended. Moments are counted in changes of files, which are the same on an idle and a busy
 # machine; between two of them a training leaves the same folder whenever it is killed.
 KILLED = """
 import json, os, random, re, signal, traceback
-import serlib.train.batches, serlib.train.finetuning, transformers.trainer, peft
+import serlib.train.batches
 
 changes = json.loads(sys.argv[2])
 recipe = Recipe(epochs=3, batch_size=2, accumulation=1, learning_rate=1e-3, eval_every=2, precision="fp32", **changes)
@@ -216,12 +205,12 @@ LORA_MOMENTS = [
     ],
     ids=["all weights, buckets", "LoRA, random batches"],
 )
-def test_killed_at_any_moment_it_ends_as_undisturbed(tiny_dir, tmp_path, changes, moments, drawn):
+def test_killed_at_any_moment_it_ends_as_undisturbed(program, tiny_dir, tmp_path, changes, moments, drawn):
     """Kill -9 at chosen files and at others drawn by a seed, run again: the same folder, byte by byte, nothing left."""
     if not hasattr(os, "fork"):
         pytest.skip("needs a system that forks")
     text = KILLED.replace("MOMENTS", repr(moments)).replace("DRAWN", repr(drawn))
-    done = program(text, tiny_dir, json.dumps(changes), tmp_path, OMP_NUM_THREADS="1")
+    done = program(PROGRAM + text, tiny_dir, json.dumps(changes), tmp_path)
     assert done.returncode == 0, done.stderr[-2000:]
     ends = json.loads(done.stdout.splitlines()[-1])
     chosen = ["SIGKILL" if limit is None else "SIGXFSZ" for _, limit in moments]
@@ -250,18 +239,23 @@ def test_a_step_that_cannot_be_shared_is_refused():
 
 
 @pytest.mark.slow
-def test_one_command_says_what_is_wrong(tmp_path, monkeypatch):
+def test_one_command_says_what_is_wrong(program, tmp_path, monkeypatch):
     """``python -m serlib``, once as a program of its own."""
     monkeypatch.setenv("SERLIB_HOME", str(tmp_path))
-    wrong = subprocess.run([sys.executable, "-m", "serlib", "hubert-bass"], capture_output=True, text=True)
+    wrong = program("import runpy; runpy.run_module('serlib', run_name='__main__', alter_sys=True)", "hubert-bass")
     assert wrong.returncode == 1 and "hubert-bass" in wrong.stderr and "Traceback" not in wrong.stderr
     with pytest.raises(SystemExit, match="(?i)did you mean"):
         main(["hubert-base", "--profile", "minni"])
 
 
-def test_too_little_memory_halves_the_batch_and_says_so(spoken_dir, tmp_path):
+def test_too_little_memory_halves_the_batch_and_says_so(program, spoken_dir, tmp_path):
     """The process may take 420 MB more than it has after loading everything: 128 clips at once need more."""
     text = """
+import ctypes
+# Large blocks are mapped (-3: from which size), and so given back at once: the limit counts addresses, and a heap keeps
+# those of the first try, so that no later one had room. As little are there to be several heaps (-8).
+libc = ctypes.CDLL(None)
+assert libc.mallopt(-3, 1_000_000) and libc.mallopt(-8, 1)
 one = Recipe(epochs=1, batch_size=4, accumulation=1, learning_rate=1e-3, eval_every=8, precision="fp32")
 fine_tune(backbone(sys.argv[2]), split, one, sys.argv[3] + "/warm")
 pages = int(open("/proc/self/statm").read().split()[0])
@@ -279,10 +273,7 @@ fine_tune(backbone(sys.argv[2]), split, recipe, sys.argv[3])
     if not Path("/proc/self/statm").exists():
         pytest.skip("needs Linux, where a process's memory can be limited")
     own = {"SERLIB_CACHE": str(tmp_path / "cache")}  # it is to load what makes features, too, before the limit
-    # Large blocks are mapped, and so given back at once: the limit counts addresses, and a heap keeps those of the
-    # first try, so that no later one had room.
-    own |= {"MALLOC_MMAP_THRESHOLD_": "1000000", "MALLOC_ARENA_MAX": "1"}
-    done = program(text, spoken_dir, "hubert-base-mini", tmp_path, OMP_NUM_THREADS="1", **own)
+    done = program(PROGRAM + text, spoken_dir, "hubert-base-mini", tmp_path, **own)
     assert done.returncode == 0, done.stderr[-2000:]
     assert "the memory was not enough" in done.stdout and "in place of 128 x 1" in done.stdout
     run = load_run(tmp_path / "stratified" / "hubert-base-mini")
@@ -321,7 +312,7 @@ def test_a_full_disk_keeps_what_was_trained(split, tmp_path, monkeypatch, capsys
 
 
 @pytest.fixture(scope="module")
-def lost(spoken_dir, shared_cache, tmp_path_factory) -> Path:
+def lost(half_dir, shared_cache, tmp_path_factory) -> Path:
     """The runs of a session that was lost at step 15 of 16, with a checkpoint every second step; moved since."""
     from transformers import TrainerCallback
 
@@ -334,7 +325,7 @@ def lost(spoken_dir, shared_cache, tmp_path_factory) -> Path:
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setenv("SERLIB_CACHE", str(shared_cache))
         patch.setattr(callbacks, "Progress", lambda title: Stop())
-        fine_tune(backbone("hubert-base-mini"), split_of(spoken_dir), OFTEN, folder / "before")
+        fine_tune(backbone("hubert-base-mini"), split_of(half_dir), OFTEN, folder / "before")
     return (folder / "before").rename(folder / "after")
 
 
@@ -344,7 +335,7 @@ def cut_off(lost, tmp_path) -> Path:
     return Path(shutil.copytree(lost, tmp_path / "here")) / "stratified" / "hubert-base-mini"
 
 
-OFTEN = dataclasses.replace(QUICK, accumulation=1, eval_every=2)
+OFTEN = dataclasses.replace(QUICK, epochs=4, accumulation=1, eval_every=2)
 
 
 def steps_of(folder: Path) -> list[int]:
@@ -381,12 +372,14 @@ def test_without_the_best_checkpoint_training_goes_back_to_where_another_was_bes
     assert rescue.last_whole_checkpoint(folder) is None, "neither can end with the best weights"
 
 
-def test_a_run_whose_folder_was_moved_ends_as_undisturbed(cut_off, split, tmp_path):
+def test_a_run_whose_folder_was_moved_ends_as_undisturbed(cut_off, split, tmp_path, capsys):
     """The Trainer knows the best checkpoint by its old place, and without it ends with the last one, silently."""
     newest = rescue.last_whole_checkpoint(cut_off / "trainer")
     best = json.loads((Path(newest) / "trainer_state.json").read_text())["best_model_checkpoint"]
     assert Path(best).is_relative_to(cut_off) and Path(best).is_dir()
     run = fine_tune(backbone("hubert-base-mini"), split, OFTEN, tmp_path / "here")
+    assert "goes on from its last checkpoint" in capsys.readouterr().out
+    assert run.info["steps"] == 16
     whole = fine_tune(backbone("hubert-base-mini"), split, OFTEN, tmp_path / "whole")
     pd.testing.assert_frame_equal(run.predictions, whole.predictions)
 

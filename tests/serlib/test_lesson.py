@@ -29,10 +29,9 @@ def home(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_results_are_found_wherever_runs_are_kept():
+def test_results_are_found_wherever_runs_are_kept(program):
     """SERLIB_HOME moves runs/; in a clone, what others committed was lost with it."""
-    code = "import serlib as ser; print(len(ser.start('laptop').leaderboard()))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ)
+    done = program("import serlib as ser; print(len(ser.start('laptop').leaderboard()))")
     assert done.returncode == 0 and int(done.stdout.split()[-1]) > 10, done.stderr
 
 

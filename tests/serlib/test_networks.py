@@ -1,8 +1,5 @@
 """Networks of the related work: weights counted by hand, shapes, waves of a ring, and bad input in one sentence."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import torch
@@ -203,7 +200,7 @@ def test_a_damaged_file_gets_a_sentence(shelf, small):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["mel-cnn", "cycle-graph", "downstream"])
-def test_a_network_is_trained_found_again_and_hears_other_files(name, split, tiny_corpus, tmp_path, capsys):
+def test_a_network_is_trained_found_again_and_hears_other_files(name, split, tiny_corpus, tmp_path, capsys, program):
     one = network(name, on=backbone("hubert-base-mini") if name == "downstream" else None)
     run = fine_tune(one, split, QUICK, tmp_path)
     assert accuracy(run) == 1
@@ -227,8 +224,7 @@ def test_a_network_is_trained_found_again_and_hears_other_files(name, split, tin
         run.export_onnx(tmp_path / "model.onnx")
     # Also in a program that has met no network before.
     code = "import sys, serlib as ser; ser.load_run(sys.argv[1]).export_onnx(sys.argv[2])"
-    command = [sys.executable, "-c", code, run.folder, tmp_path / "model.onnx"]
-    assert "no ONNX form" in subprocess.run(command, capture_output=True, text=True).stderr
+    assert "no ONNX form" in program(code, run.folder, tmp_path / "model.onnx").stderr
 
 
 @pytest.mark.slow

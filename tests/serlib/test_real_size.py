@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from serlib.data import audio
+from serlib.data.ravdess import ravdess
 from serlib.data.splits import Split, stratified_split
 from serlib.train import batches, model
 from serlib.train.backbones import BACKBONES, SIX, TWINS, Backbone, backbone, extractor_of, weights_of
@@ -22,7 +23,7 @@ from serlib.train.probing import layer_averages, probe
 from serlib.train.recipes import Probe, Recipe
 from serlib.train.run import work_on
 
-PLAIN = Recipe(epochs=2, learning_rate=5e-4, eval_every=4, bucketing=False, precision="fp32")
+PLAIN = Recipe(epochs=2, learning_rate=5e-4, eval_every=2, bucketing=False, precision="fp32")
 
 
 def own_checkpoint(folder, key: str, change=None, binary=False, half=False):
@@ -117,8 +118,8 @@ def stepped(split, tmp_path, batch_size: int, accumulation: int) -> tuple[float,
     return trainer.state.log_history[0]["loss"], after - before
 
 
-def test_eight_by_one_is_two_by_four_in_loss_and_gradient(spoken, tmp_path):
-    split = stratified_split(spoken, test_size=0.25, validation_size=0.2)
+def test_eight_by_one_is_two_by_four_in_loss_and_gradient(half_dir, tmp_path):
+    split = stratified_split(ravdess(half_dir), test_size=0.25, validation_size=0.2)
     loss, change = stepped(split, tmp_path, 8, 1)
     cut_loss, cut_change = stepped(split, tmp_path, 2, 4)
     assert cut_loss == pytest.approx(loss, abs=2e-4)
@@ -286,7 +287,7 @@ def test_clips_are_normalized_alone_before_they_are_padded():
     np.testing.assert_allclose(both[0]["features"], both[1]["features"], atol=1e-3)
 
 
-def test_plain_transformers_follows_the_same_loss_curve(spoken, tmp_path):
+def test_plain_transformers_follows_the_same_loss_curve(half_dir, tmp_path):
     """Stock class, stock Trainer, waveforms padded by the stock extractor, no serlib: the same losses, step by step."""
     from transformers import (
         AutoFeatureExtractor,
@@ -296,7 +297,7 @@ def test_plain_transformers_follows_the_same_loss_curve(spoken, tmp_path):
         set_seed,
     )
 
-    split = stratified_split(spoken, test_size=0.25, validation_size=0.2)
+    split = stratified_split(ravdess(half_dir), test_size=0.25, validation_size=0.2)
     run = fine_tune(backbone("wav2vec2-large-mini"), split, PLAIN, tmp_path / "ours")
 
     set_seed(PLAIN.seed)

@@ -4,8 +4,6 @@ import dataclasses
 import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -212,10 +210,10 @@ def test_a_corpus_of_ones_own_takes_no_run_of_the_books(few, tmp_path, monkeypat
         lesson.run("frozen")
 
 
-# Forks two processes that have loaded what it takes, each with an output of its own.
+# Forks two processes, each with an output of its own.
 BOTH = """
 import os, sys
-import serlib.train.batches, transformers.trainer
+import serlib.train.batches
 from serlib.data.ravdess import ravdess
 from serlib.data.splits import stratified_split
 from serlib.train.backbones import backbone
@@ -238,11 +236,10 @@ print([os.waitpid(child, 0)[1] for child in children])
 
 
 @pytest.mark.slow
-def test_two_programs_that_want_the_same_run_train_it_once(tiny_dir, tmp_path):
+def test_two_programs_that_want_the_same_run_train_it_once(program, tiny_dir, tmp_path):
     if not hasattr(os, "fork"):
         pytest.skip("needs a system that forks")
-    command = [sys.executable, "-c", BOTH, str(tiny_dir), str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = program(BOTH, tiny_dir, tmp_path)
     assert done.stdout.splitlines()[-1] == "[0, 0]", done.stderr
     said = [(tmp_path / f"said{n}").read_text() for n in (1, 2)]
     assert sum("finished before" in text for text in said) == 1, said

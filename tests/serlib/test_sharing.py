@@ -6,11 +6,8 @@ import dataclasses
 import html
 import http.server
 import json
-import os
 import re
 import shutil
-import subprocess
-import sys
 import threading
 
 import numpy as np
@@ -168,11 +165,10 @@ def test_the_lines_hear_a_long_clip_as_classify_does(spoken, tmp_path, trim):
             assert answer_of(card, run, path) == pytest.approx(row.to_dict(), abs=1e-5)
 
 
-def test_the_lines_need_neither_serlib_nor_ffmpeg(run, recordings):
+def test_the_lines_need_neither_serlib_nor_ffmpeg(run, recordings, program):
     """In a Python of their own, where serlib cannot be imported and no other program found."""
-    code = "import sys; sys.modules['serlib'] = None\n" + lines_of(model_card(run), run, recordings[1])
-    alone = {**os.environ, "PATH": "", "HF_HUB_OFFLINE": "1"}
-    done = subprocess.run([sys.executable, "-c", code], env=alone, capture_output=True, text=True)
+    alone = "import sys, huggingface_hub.constants as hub; sys.modules['serlib'], hub.HF_HUB_OFFLINE = None, True\n"
+    done = program(alone + lines_of(model_card(run), run, recordings[1]), PATH="")
     assert done.returncode == 0, done.stderr
     expected = classify(run, recordings[1:2]).iloc[0].to_dict()
     assert ast.literal_eval(done.stdout.splitlines()[-1]) == pytest.approx(expected, abs=1e-5)

@@ -25,7 +25,7 @@ from serlib.judge import metrics, paper, predictions, voting
 from serlib.show import players, plots
 
 RATE = 16_000
-TONE = 0.3 * np.sin(2 * np.pi * 200 * np.arange(RATE // 2) / RATE)
+TONE = 0.3 * np.sin(2 * np.pi * 200 * np.arange(RATE // 10) / RATE)  # which is nine minutes at 3 Hz
 DOORS = [
     function
     for module in (plots, players)
