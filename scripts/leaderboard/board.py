@@ -52,7 +52,8 @@ OWN = (
     "whisper-base-upper",
 )
 QUICK = ("whisper-tiny.en-ridge", "whisper-tiny.en-loudness", "whisper-base-ridge")
-SLOW = ("whisper-tiny.en", "whisper-base-probe")  # minutes of a core each: on the paper's split only
+# Minutes of a core each: on the paper's split only
+SLOW = ("whisper-tiny.en", "whisper-base-probe", "whisper-base", "whisper-base-lora", "whisper-base-upper")
 VOTE = "vote, members chosen on validation"
 # protocol -> how its folders begin
 PROTOCOLS = {
