@@ -38,7 +38,6 @@ ENTRIES = {
     "whisper-base-probe": ("logistic regression, Whisper base", BASE, LOGISTIC),
     "whisper-base-ridge": ("kernel ridge, Whisper base", BASE, RidgeProbe()),
     "whisper-tiny.en": ("fine-tuned", TINY, TUNED),
-    "whisper-base": ("fine-tuned, Whisper base", BASE, TUNED),
     "whisper-base-lora": ("LoRA, Whisper base", BASE, replace(TUNED, lora=16, learning_rate=5e-4)),
     "whisper-base-upper": ("upper two layers fine-tuned, Whisper base", BASE, replace(TUNED, frozen=4)),
 }
@@ -53,7 +52,7 @@ OWN = (
 )
 QUICK = ("whisper-tiny.en-ridge", "whisper-tiny.en-loudness", "whisper-base-ridge")
 # Minutes of a core each: on the paper's split only
-SLOW = ("whisper-tiny.en", "whisper-base-probe", "whisper-base", "whisper-base-lora", "whisper-base-upper")
+SLOW = ("whisper-tiny.en", "whisper-base-probe", "whisper-base-lora", "whisper-base-upper")
 VOTE = "vote, members chosen on validation"
 # protocol -> how its folders begin
 PROTOCOLS = {
