@@ -41,15 +41,6 @@ ENTRIES = {
     "whisper-base-lora": ("LoRA, Whisper base", BASE, replace(TUNED, lora=16, learning_rate=5e-4)),
     "whisper-base-upper": ("upper two layers fine-tuned, Whisper base", BASE, replace(TUNED, frozen=4)),
 }
-# Their names are not those by default.
-OWN = (
-    "whisper-tiny.en-ridge",
-    "whisper-tiny.en-loudness",
-    "whisper-tiny.en-convolutions",
-    "whisper-base-ridge",
-    "whisper-base-lora",
-    "whisper-base-upper",
-)
 QUICK = ("whisper-tiny.en-ridge", "whisper-tiny.en-loudness", "whisper-base-ridge")
 # Minutes of a core each: on the paper's split only
 SLOW = ("whisper-tiny.en", "whisper-base-probe", "whisper-base-lora", "whisper-base-upper")
@@ -91,7 +82,8 @@ def train(corpus: pd.DataFrame, folder: Runs, results: Path) -> None:
     for split, name in work:
         _, encoder, recipe = ENTRIES[name]
         verb = ser.probe if isinstance(recipe, ser.Probe) else ser.fine_tune
-        run = verb(ser.backbone(encoder), split, recipe, folder, name=name if name in OWN else None)
+        own = None if name in (encoder, f"{encoder}-probe") else name  # else it is the one by default
+        run = verb(ser.backbone(encoder), split, recipe, folder, name=own)
         keep(run, folder.folder, results)
         if split.name != "stratified":  # 60 MB each, and a fold's model is of use to nobody
             shutil.rmtree(run.folder / "checkpoint", ignore_errors=True)

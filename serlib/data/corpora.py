@@ -16,7 +16,7 @@ import pandas as pd
 
 from serlib.data import ravdess
 from serlib.data.corpus import NAMES, NUMBERS, as_corpus, from_folder
-from serlib.data.downloads import Record, dataverse, download, github, github_lfs, mendeley, pinned, zenodo
+from serlib.data.downloads import Record, dataverse, download, github, github_lfs, mendeley, zenodo
 from serlib.errors import SerlibError, demand, in_short, nearest
 from serlib.files import cache_dir, given_path, named_folder
 
@@ -81,14 +81,13 @@ _WORDS = {
 _CREMA_WOMEN = """1002 1003 1004 1006 1007 1008 1009 1010 1012 1013 1018 1020 1021 1024 1025 1028 1029 1030 1037 1043
 1046 1047 1049 1052 1053 1054 1055 1056 1058 1060 1061 1063 1072 1073 1074 1075 1076 1078 1079 1082 1084 1089 1091"""
 _CREMA_MEN = " ".join(str(actor) for actor in range(1001, 1092) if str(actor) not in _CREMA_WOMEN.split())
+_SPEECH, _SONG = ravdess.SPEECH_RECORD, ravdess.SONG_RECORD
 CORPORA = {
     "ravdess": Source(
-        "RAVDESS, speech", "English", 24, 1440, "actors", ravdess.TERMS, ravdess.WHERE,
-        listing=pinned(ravdess.SPEECH_ZIP),
+        _SPEECH.title, "English", 24, 1440, "actors", _SPEECH.terms, _SPEECH.where, listing=_SPEECH.listing
     ),
     "ravdess-song": Source(
-        "RAVDESS, song", "English", 23, 1012, "actors", ravdess.TERMS, ravdess.WHERE,
-        listing=pinned(ravdess.SONG_ZIP),
+        _SONG.title, "English", 23, 1012, "actors", _SONG.terms, _SONG.where, listing=_SONG.listing
     ),
     "emodb": Source(
         # Edition 1.3.0: the 535 clips that everybody reports. Edition 2.0, record 17651657, adds 281 of which fewer

@@ -18,8 +18,8 @@ CLIPS = 1_440  # of speech in all of RAVDESS
 EMOTIONS = ("angry", "calm", "disgust", "fearful", "happy", "neutral", "sad", "surprised")
 STATEMENTS = ("Kids are talking by the door", "Dogs are sitting by the door")
 
-TERMS = "CC BY-NC-SA 4.0"
-WHERE = "Get it from https://doi.org/10.5281/zenodo.1188976 (Livingstone and Russo 2018)."
+_TERMS = "CC BY-NC-SA 4.0"
+_WHERE = "Get it from https://doi.org/10.5281/zenodo.1188976 (Livingstone and Russo 2018)."
 _FILES = "https://zenodo.org/records/1188976/files"
 SPEECH_ZIP = Piece(
     "Audio_Speech_Actors_01-24.zip",
@@ -33,6 +33,8 @@ SONG_ZIP = Piece(  # of 23 of the actors
     "md5:5411230427d67a21e18aa4d466e6d1b9",
     226_000_000,
 )
+SPEECH_RECORD = Record("RAVDESS, speech", _TERMS, _WHERE, "set RAVDESS_DIR to the folder", pinned(SPEECH_ZIP))
+SONG_RECORD = Record("RAVDESS, song", _TERMS, _WHERE, "give ser.load_corpus the folder", pinned(SONG_ZIP))
 
 # The third pair of digits of a RAVDESS file name.
 _CODES = {
@@ -140,8 +142,8 @@ def ravdess(folder: Path | str | None = None) -> pd.DataFrame:
         return _from_folder(given_path(folder), "ravdess", "give another folder")
     if named := named_folder("RAVDESS_DIR"):
         return _from_folder(named, "ravdess", "correct RAVDESS_DIR, or unset it to download RAVDESS")
-    record = Record("RAVDESS, speech", TERMS, WHERE, "set RAVDESS_DIR to the folder", pinned(SPEECH_ZIP))
-    return _from_folder(download(cache_dir() / "ravdess", record), "ravdess", "remove it to download RAVDESS again")
+    downloaded = download(cache_dir() / "ravdess", SPEECH_RECORD)
+    return _from_folder(downloaded, "ravdess", "remove it to download RAVDESS again")
 
 
 def song(folder: Path | None = None) -> pd.DataFrame:
@@ -151,8 +153,7 @@ def song(folder: Path | None = None) -> pd.DataFrame:
     """
     if folder is not None:
         return _from_folder(folder, "ravdess-song", "give another folder", kind=_SONG)
-    record = Record("RAVDESS, song", TERMS, WHERE, "give ser.load_corpus the folder", pinned(SONG_ZIP))
-    folder = download(cache_dir() / "ravdess-song", record)
+    folder = download(cache_dir() / "ravdess-song", SONG_RECORD)
     return _from_folder(folder, "ravdess-song", "remove it to download them again", kind=_SONG)
 
 

@@ -163,7 +163,7 @@ def archive_of(folder: Path) -> bytes:
 
 
 def ravdess_record(piece: Piece) -> Record:
-    return Record("RAVDESS, speech", "CC BY-NC-SA 4.0", ravdess_module.WHERE, "name its folder", pinned(piece))
+    return dataclasses.replace(ravdess_module.SPEECH_RECORD, by_hand="name its folder", listing=pinned(piece))
 
 
 @pytest.fixture
@@ -178,7 +178,8 @@ def serve(tiny_dir, start, monkeypatch):
             Piece("speech.zip", f"{server.url}{ZIP}?download=1", f"md5:{md5(data).hexdigest()}"),
         )
         server.record = ravdess_record(server.piece)
-        monkeypatch.setattr(ravdess_module, "SPEECH_ZIP", server.piece)
+        record = dataclasses.replace(ravdess_module.SPEECH_RECORD, listing=pinned(server.piece))
+        monkeypatch.setattr(ravdess_module, "SPEECH_RECORD", record)
         return server
 
     return serve
@@ -207,7 +208,8 @@ def test_songs_are_downloaded_as_well(start, own_cache, tmp_path, monkeypatch):
     data = archive_of(tmp_path)
     server = start({"/song.zip": data})
     piece = Piece("song.zip", f"{server.url}/song.zip", f"md5:{md5(data).hexdigest()}")
-    monkeypatch.setattr(ravdess_module, "SONG_ZIP", piece)
+    record = dataclasses.replace(ravdess_module.SONG_RECORD, listing=pinned(piece))
+    monkeypatch.setattr(ravdess_module, "SONG_RECORD", record)
     assert list(load_corpus("ravdess-song").index) == ["03-02-06-01-02-01-12"]
     server.plan["/song.zip"] = [404]
     shutil.rmtree(own_cache / "ravdess-song")
