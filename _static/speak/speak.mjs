@@ -158,7 +158,11 @@ function offered(clips, word, first, prefix) {
   clips.forEach((clip, i) => {
     const name = `clip ${first + i + 1}`, button = make("button", { type: "button" }, name);
     const get = async () => (await fetch(new URL(`live/${clip.file}`, import.meta.url))).arrayBuffer();
-    button.addEventListener("click", () => control.take(`${name} of the book`, get, { meant: clip.emotion }));
+    button.addEventListener("click", async () => {
+      const before = taken;
+      await control.take(`${name} of the book`, get, { meant: clip.emotion });
+      if (taken > before) takes.at(-1).card.querySelector("audio").play().catch(() => {});  // some browsers never do unasked
+    });
     group.append(button);
   });
   control.ways.append(group);

@@ -383,7 +383,7 @@ def explorable(name: str) -> HTML:
 
 
 def microphone(answer: Callable[[Path], object], folder: Path | str) -> None:
-    """Show a control that records three seconds or takes a sound file, and call ``answer`` with each (12).
+    """Show a control that records three seconds, or fewer, or takes a sound file, and call ``answer`` with each (12).
 
     It is that of the book's page "Speak to the book", for Jupyter and Colab: the browser records, decodes and brings
     the sound to 16 kHz, so that any file will do that a browser plays, and Python gets it by way of ipywidgets. A page

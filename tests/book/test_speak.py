@@ -328,6 +328,17 @@ def test_while_it_records_its_sentence_is_in_view_said_once_and_each_column_is_d
     assert columns * rectangles * 0.9 < talk.page.evaluate("painted") <= 2 * columns * rectangles
 
 
+def test_a_clip_of_the_book_plays_when_it_has_its_answer_and_a_file_does_not(talk):
+    talk.page.evaluate("""() => {
+        window.played = [];
+        document.addEventListener("play", (event) => played.push(event.target.ariaLabel), true);
+    }""")
+    talk.press("clip 2")
+    talk.page.wait_for_function("played.length")
+    talk.give(LIVE / FACTS["clips"][3]["file"])
+    assert talk.page.evaluate("played") == ["Take 1: clip 2 of the book"]
+
+
 def test_the_slider_and_its_number_stand_in_one_line_on_a_phone(talk):
     talk.page.set_viewport_size(PHONE)
     slider, number = (talk.box.locator(name).bounding_box() for name in ("[name=sure]", ".level"))

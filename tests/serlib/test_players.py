@@ -520,14 +520,19 @@ def mouth(browser, tmp_path):
     another.close()
 
 
-@pytest.mark.slow
-def test_the_browser_records_what_python_gets(monkeypatch, tmp_path, mouth):
-    """What a notebook puts into a page, with a box that stands for the widget's: recorded, and given as a file."""
-    takes = []
-    page, mail, _ = listened(monkeypatch, tmp_path, takes.append)
+def opened(mouth, page, mail):
+    """Put what a notebook shows into a page, with a box that stands for the widget's, and return the widget."""
     box = f'<div class="{mail._dom_classes[0]}"><textarea></textarea></div>'
     mouth.route("http://localhost/", lambda route: route.fulfill(body=page.data + box, content_type="text/html"))
     mouth.goto("http://localhost/")  # a secure context, as a notebook's page is
+    return mail
+
+
+@pytest.mark.slow
+def test_the_browser_records_what_python_gets(monkeypatch, tmp_path, mouth):
+    """Recorded, and given as a file."""
+    takes = []
+    mail = opened(mouth, *listened(monkeypatch, tmp_path, takes.append)[:2])
 
     def sent() -> str:
         mouth.wait_for_function("document.querySelector('textarea').value")
@@ -552,3 +557,27 @@ def test_the_browser_records_what_python_gets(monkeypatch, tmp_path, mouth):
     mouth.evaluate("document.querySelector('textarea').remove()")
     mouth.locator("input[type=file]").set_input_files(given)
     mouth.get_by_text("Python does not answer. Run the cell again.").wait_for()
+
+
+@pytest.mark.slow
+def test_a_recording_is_stopped_by_the_button_that_began_it(monkeypatch, tmp_path, mouth):
+    takes = []
+    mail = opened(mouth, *listened(monkeypatch, tmp_path, takes.append)[:2])
+    # Pressed by the page itself at the first moment that it can be: a slow machine must not be late.
+    mouth.evaluate("""() => {
+        const record = document.querySelector("[name=record]");
+        window.wide = [record.offsetWidth];
+        new MutationObserver(() => {
+            if (record.textContent !== "Stop") return;
+            wide.push(record.offsetWidth);
+            window.ready = document.activeElement === record && !record.disabled;
+            record.click();
+        }).observe(record, { childList: true });
+    }""")
+    mouth.get_by_role("button", name="Record 3 seconds").dblclick()  # the second press of it stops nothing
+    mouth.wait_for_function("document.querySelector('textarea').value")
+    mail.value = mouth.evaluate("document.querySelector('textarea').value")
+    assert len(audio.read(takes[0])) / audio.RATE == pytest.approx(0.5, abs=0.1)
+    assert mouth.evaluate("ready") and len(set(mouth.evaluate("wide"))) == 1
+    record = mouth.get_by_role("button", name="Record 3 seconds")
+    assert record.is_enabled() and record.evaluate("own => own === document.activeElement")

@@ -149,9 +149,10 @@ function fourier(real, imaginary) {
   }
 }
 
-// Record some seconds; `onPiece` gets the samples as they come. The microphone is let go in every case.
+// Record some seconds, fewer where the signal `until` is given first; `onPiece` gets the samples as they come. The
+// microphone is let go in every case.
 // `worklet` is the address of recorder.js.
-async function recorded(seconds, worklet, onPiece) {
+async function recorded(seconds, worklet, until, onPiece) {
   if (!isSecureContext) throw new DOMException("", "SecurityError");
   if (!navigator.mediaDevices?.getUserMedia) throw new DOMException("", "NotFoundError");
   const quiet = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
@@ -167,7 +168,7 @@ async function recorded(seconds, worklet, onPiece) {
         pieces.push(data);
         count += data.length;
         onPiece(data, context.sampleRate, count / wanted);
-        if (count < wanted) return;
+        if (count < wanted && !until.aborted) return;
         node.port.onmessage = null;
         done();
       };

@@ -1,6 +1,7 @@
 // The control that takes a sound: from the microphone, a file or what is dropped on it. It stands on hearing.js.
 // Whatever a file is called goes into the page as text, never as HTML.
 const SECONDS = 3, LONGEST = 30, HUSHED = 1e-3;  // of full scale: -60 dB
+const LEAST = 0.5;  // seconds before a recording can be stopped: the second press of a double click stops nothing
 
 const make = (tag, attributes = {}, ...children) => {
   const element = document.createElement(tag);
@@ -78,13 +79,14 @@ function taking(root, worklet, answer, begun = () => {}) {
 .ser-take .recorded{height:4px;width:0;background:#e90049}
 .ser-take canvas{display:block;width:100%;height:6em;margin:.6em 0 0;background:color-mix(in srgb,currentColor 4%,transparent);border-radius:.3em}
 `));
-  const record = make("button", { type: "button", name: "record" }, `Record ${SECONDS} seconds`);
+  const offer = `Record ${SECONDS} seconds`, record = make("button", { type: "button", name: "record" }, offer);
   const file = make("input", { type: "file", accept: "audio/*,.wav,.mp3,.ogg,.flac,.m4a" });
   const ways = make("div", { class: "ways" }, record, make("label", { class: "file" }, "Choose a sound file", file));
   const live = make("canvas", { class: "live", width: 600, height: 120, "aria-hidden": "true" });  // always there: nothing moves
   const bar = make("div", { class: "recorded" }), status = make("p", { role: "status" });
   const say = (text) => { status.textContent = text; };
   let seen = [[]];  // what the picture shows: the newest sound, and its places
+  let stop = null;  // what ends a recording early, while there is one
   const see = (columns, places = columns.length, from = 0) => { seen = [columns, places]; drawn(live, ...seen, from); };
   new MutationObserver(() => drawn(live, ...seen)).observe(document.documentElement, { attributeFilter: ["data-theme"] });
   root.replaceChildren(ways, live, bar, status);
@@ -116,10 +118,12 @@ function taking(root, worklet, answer, begun = () => {}) {
   async function spoken() {
     const columns = [];
     let left = new Float32Array(0);
+    stop = new AbortController();
     say("Asking for the microphone …");
     see([]);
+    record.style.minWidth = `${record.offsetWidth}px`;  // the shorter word moves nothing
     try {
-      return await recorded(SECONDS, worklet, (piece, rate, share) => {
+      return await recorded(SECONDS, worklet, stop.signal, (piece, rate, share) => {
         if (!left.length) say("Speak now.");  // once: it may be read aloud
         const all = new Float32Array(left.length + piece.length);
         all.set(left);
@@ -128,15 +132,23 @@ function taking(root, worklet, answer, begun = () => {}) {
         columns.push(...fresh);
         left = all.slice(fresh.length * Math.round(rate / 100));
         bar.style.width = `${100 * Math.min(1, share)}%`;
+        if (record.disabled && share * SECONDS >= LEAST) {
+          record.textContent = "Stop";
+          record.disabled = false;
+          record.focus({ preventScroll: true });
+        }
         see(columns, 100 * SECONDS, columns.length - fresh.length);  // the fresh ones only, or a slow machine falls behind
       });
     } finally {
+      stop = null;
+      record.textContent = offer;
+      record.disabled = true;  // until the answer is there
       bar.style.width = "0";
     }
   }
 
   const chosen = (one) => take(one.name, () => one.arrayBuffer());
-  record.addEventListener("click", () => take("your voice", spoken));
+  record.addEventListener("click", () => (stop ? stop.abort() : take("your voice", spoken)));
   file.addEventListener("change", () => { if (file.files[0]) chosen(file.files[0]); file.value = ""; });
   root.addEventListener("dragover", (event) => event.preventDefault());
   root.addEventListener("drop", (event) => {
