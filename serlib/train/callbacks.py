@@ -72,11 +72,29 @@ def chance(split: Split) -> float:
     return float(binom.ppf(0.95, len(split.validation), shares.max()) / len(split.validation))
 
 
+class Clock(TrainerCallback):
+    """Counts the seconds of a training. Checkpoints keep them, so those of an interrupted one count up to its last."""
+
+    def __init__(self) -> None:
+        self.start, self.before = time.time(), 0.0
+
+    @property
+    def seconds(self) -> float:
+        return self.before + time.time() - self.start
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.before = max((row.get("seconds", 0.0) for row in state.log_history), default=0.0)
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        state.log_history[-1]["seconds"] = self.seconds
+
+
 class Progress(TrainerCallback):
     """Shows one line, rewritten in place in a notebook and gone at the end."""
 
     def __init__(self, title: str) -> None:
-        self.title, self.start, self.shown = escape(title), time.time(), 0.0
+        self.title, self.shown = escape(title), 0.0
+        self.start, self.first = time.time(), 0  # the step that it goes on from
         self.handle: Any = None  # of what IPython shows
 
     def show(self, text: str) -> None:
@@ -90,11 +108,15 @@ class Progress(TrainerCallback):
         else:
             self.handle.update(HTML(text))
 
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.start, self.first = time.time(), state.global_step
+
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         now = time.time()
         if now - self.shown > 2:
             self.shown = now
-            left = (now - self.start) / max(state.global_step, 1) * (state.max_steps - state.global_step)
+            each = (now - self.start) / (state.global_step - self.first)
+            left = each * (state.max_steps - state.global_step)
             self.show(
                 f'<progress value="{state.global_step}" max="{state.max_steps}" aria-label="training"></progress> '
                 f"{self.title}: step {state.global_step} of {state.max_steps}, about {left / 60:.1f} minutes left"

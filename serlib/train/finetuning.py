@@ -146,8 +146,9 @@ def _train(work: Work[Recipe], batch: int, accumulation: int, evaluated: int, tr
     """Train from the last checkpoint or the beginning, and predict with the best step."""
     from transformers import set_seed
 
-    from serlib.train import batches, rescue
+    from serlib.train import batches, callbacks, rescue
 
+    clock = callbacks.Clock()
     recipe, split, together = work.recipe, work.split, processes()
     set_seed(recipe.seed)
     with together.local_main_process_first():  # one process of a machine downloads, the others find it
@@ -159,6 +160,7 @@ def _train(work: Work[Recipe], batch: int, accumulation: int, evaluated: int, tr
     half = half_precision() if recipe.precision == "auto" else None
     arguments = _arguments(work, batch, accumulation, evaluated, half, tracker)
     trainer = _trainer(work, learner, data, arguments)
+    trainer.add_callback(clock)
     with together.main_process_first():
         newest = rescue.last_whole_checkpoint(work.target / "trainer")
     trainer.train(resume_from_checkpoint=newest, ignore_keys_for_eval=UNWANTED)
@@ -173,6 +175,7 @@ def _train(work: Work[Recipe], batch: int, accumulation: int, evaluated: int, tr
         "processes": together.num_processes,
         "clips_at_once": batch,
         "half_precision": half,
+        "seconds": round(clock.seconds, 1),
     }
     return Result(pd.concat(table, ignore_index=True), history, info, learner.save)
 

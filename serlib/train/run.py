@@ -446,8 +446,8 @@ def _write_run(work: Work[R], depends: Mapping[str, Any], result: Result, start:
         "labels": list(split.labels),
         "recipe": asdict(work.recipe),
         "seed": work.recipe.seed,
+        "seconds": round(time.time() - start, 1),  # fine-tuning counts its own
         **result.info,
-        "seconds": round(time.time() - start, 1),
         "peak_memory_mb": _peak_memory(),
         "disk_mb": round(sum(f.stat().st_size for f in (target / "checkpoint").rglob("*")) / 1e6, 2),
         "hardware": _hardware(),

@@ -4,7 +4,9 @@ import dataclasses
 import json
 import os
 import shutil
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -370,6 +372,26 @@ def test_without_the_best_checkpoint_training_goes_back_to_where_another_was_bes
     assert rescue.last_whole_checkpoint(folder) == str(folder / f"checkpoint-{newer}")
     (folder / f"checkpoint-{older}" / "model.safetensors").unlink()
     assert rescue.last_whole_checkpoint(folder) is None, "neither can end with the best weights"
+
+
+def test_seconds_and_minutes_left_are_true_of_a_training_that_was_interrupted(cut_off, split, tmp_path, monkeypatch):
+    newest = Path(rescue.last_whole_checkpoint(cut_off / "trainer"))
+    state = json.loads((newest / "trainer_state.json").read_text())
+    spent = [row["seconds"] for row in state["log_history"] if "eval_loss" in row]
+    assert spent == sorted(spent) and 0 < spent[0] and len(spent) == 7
+    state["log_history"][-1]["seconds"] += 1000
+    (newest / "trainer_state.json").write_text(json.dumps(state))
+    begin = time.time()
+    run = fine_tune(backbone("hubert-base-mini"), split, OFTEN, tmp_path / "here")
+    assert spent[-1] + 1000 < run.info["seconds"] < spent[-1] + 1000.1 + time.time() - begin
+
+    shown: list[str] = []
+    progress = callbacks.Progress("one")
+    monkeypatch.setattr(progress, "show", shown.append)
+    monkeypatch.setattr(callbacks.time, "time", iter([5000, 5060]).__next__)
+    progress.on_train_begin(None, SimpleNamespace(global_step=14, max_steps=20), None)
+    progress.on_step_end(None, SimpleNamespace(global_step=15, max_steps=20), None)
+    assert "step 15 of 20, about 5.0 minutes left" in shown[0]
 
 
 def test_a_run_whose_folder_was_moved_ends_as_undisturbed(cut_off, split, tmp_path, capsys):
