@@ -105,7 +105,7 @@ _SYSTEMS = (
     ("04", "{split}/{wav2vec2-xlsr53}", "{wav2vec2-xlsr53}", KNOWN, "the same shape, pre-trained in many languages"),
     ("05", "{split}/{hubert-base}", "{hubert-base}", KNOWN, "smaller, and never told where a clip ends"),
     ("06", "{split}/{hubert-xlarge}", "{hubert-xlarge}", KNOWN, "the same idea, the largest of the six"),
-    ("07", "{split}/{unispeech-large}", "{unispeech-large}", KNOWN, "pre-trained with some labels of sounds"),
+    ("07", "{split}/{unispeech-large}", "{unispeech-large}", KNOWN, "pre-trained with labels of sounds"),
     ("08", "{split}/{unispeech-multilingual}", "{unispeech-multilingual}", KNOWN, "the same, in several languages"),
     ("18", "{split}/vote", "vote chosen on validation", KNOWN, "no new network: some of the six vote"),
     ("10", "{split}/vote-of-5", "vote of the paper's five", KNOWN, "the jury that the paper chose"),

@@ -475,8 +475,8 @@ def diversity(voters: Iterable[AnyVoter], part: str = "test") -> pd.DataFrame:
         Columns a, b (names); disagreement, the share of clips with different labels; kappa, Cohen's agreement of the
         labels beyond chance; and, of being right or wrong alone: q, Yule's Q (1 where one voter's hits lie within the
         other's, 0 where they are independent), correlation (of the two rows of 0 and 1), error_overlap (both wrong of
-        at least one wrong) and oracle (at least one right, the best that any vote of the two could reach). NaN where a
-        measure is not defined.
+        at least one wrong) and oracle (at least one right, the best that choosing between the two could reach). NaN
+        where a measure is not defined.
 
     Raises
     ------

@@ -158,7 +158,7 @@ BACKBONES = {
             "UniSpeech large",
             "microsoft/unispeech-large-1500h-cv",
             "unispeech",
-            about="pre-trained on 1,500 hours of Common Voice with phone labels and the contrastive task at once.",
+            about="pre-trained on English Common Voice with phone labels and the contrastive task at once.",
             paper_title="UniSpeech large",
             # "main", whose newest commit is 4e1a2ac: its full name could not be looked up where this was written
             license=_OF_UNISPEECH,

@@ -91,8 +91,8 @@ class Cost:
     --------
     >>> cost = ser.plan(ser.backbone("hubert-base"), ser.Recipe(), "T4")
     >>> print(cost)
-    HuBERT base on T4: 94.57 M weights, all of them trained, 2.9 of 15 GB of memory, 4 minutes, 4.9 GB of disk while it
-    runs, 0.4 GB afterwards (predicted).
+    HuBERT base on T4: 94.57 M weights, 90.37 M of them trained, 2.9 of 15 GB of memory, 4 minutes, 4.9 GB of disk
+    while it runs, 0.4 GB afterwards (predicted).
     """
 
     title: str
@@ -120,7 +120,7 @@ class Cost:
         return self.memory <= self.limit
 
     def __str__(self) -> str:
-        share = "all" if self.trainable > 0.9 * self.parameters else f"{self.trainable / 1e6:,.3g} M"
+        share = "all" if self.trainable == self.parameters else f"{self.trainable / 1e6:,.4g} M"
         text = (
             f"{self.title} on {self.device}: {self.parameters / 1e6:,.4g} M weights, {share} of them trained, "
             f"{self.memory:.1f} of {self.limit:.0f} GB of memory, {_minutes(self.minutes)}, {self.disk:.1f} GB of disk "

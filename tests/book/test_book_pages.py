@@ -78,6 +78,8 @@ def test_the_table_of_times_adds_up_the_heads_of_the_pages():
         assert f"| {part['caption']} | {' | '.join(map(str, [*own, *so_far]))} |" in page
     kit = (ROOT / "book" / "instructor.md").read_text(encoding="utf-8")
     assert [f"at most {m} for all nineteen" in kit for m in so_far[1:]] == [True, True]
+    assert f"computing on `mini` takes {so_far[1]} minutes in all" in page
+    assert f"| CPU, {so_far[2]} minutes |" in (ROOT / "book" / "how_to_use.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.slow
@@ -89,6 +91,11 @@ def test_the_gpu_minutes_of_the_sessions_are_the_planners():
     six = {profile: sum(found.values()) for profile, found in of.items()}
     page = (ROOT / "book" / "costs.md").read_text(encoding="utf-8")
     assert f"| {six['t4']:.0f} min | {six['paper']:.0f} min | {six['best']:.0f} min |" in page
+    evening, all_six = 360, round(six["t4"])  # of the exercise: by the table, and with half as much again
+    assert 2 * all_six < evening < 3 * all_six and 1.5 * all_six < evening < 2 * 1.5 * all_six
+    answer = f"fit, {2 * all_six} minutes, and three do not, {3 * all_six}."
+    cautious = f"one series takes {int(1.5 * all_six + 0.5)} and two take {3 * all_six}."
+    assert answer in page and cautious in page
     kit = (ROOT / "book" / "instructor.md").read_text(encoding="utf-8")
     base, most = of["t4"]["hubert-base"], max(of["t4"].values())
     for said in (
@@ -117,7 +124,17 @@ def test_opens_with_objectives_needs_and_minutes(chapter):
 def test_closes_with_what_we_learned_and_next(chapter):
     sections = [title for level, title in headings(chapter) if level == 2]
     assert sections[-2:] == ["What we learned", "Next"]
-    assert re.search(r"\]\([\w./]+\.(?:md|ipynb)\)", chapter[chapter.rindex("\n## Next") :])
+    closing = chapter[chapter.rindex("\n## Next") :]
+    assert re.search(r"\]\([\w./]+\.(?:md|ipynb)\)", closing)
+    assert closing.count("\n- ") == 0 and len(closing.splitlines()) < 12, "this stands below the end of the page"
+
+
+def test_the_table_of_variables_has_every_folder_that_serlib_asks_for():
+    source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "serlib").rglob("*.py"))
+    asked = set(re.findall(r'named_folder\("([A-Z_]+)"\)', source)) - {"NO_SUCH_VARIABLE"} | {"HF_HOME"}
+    page = (ROOT / "book" / "how_to_use.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| `([A-Z_]+)` \|", page, re.MULTILINE)) == asked
+    assert f"{['Four', 'Five', 'Six', 'Seven'][len(asked) - 4]} environment variables" in page
 
 
 def test_headings_step_down_one_level_at_a_time(chapter):
