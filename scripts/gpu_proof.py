@@ -186,7 +186,7 @@ def usual(key: str, half: str | None, smoke: bool) -> dict:
 def trick(name: str, smoke: bool) -> dict:
     """Train wav2vec 2.0 large with profile best and one trick, or by another profile and one."""
     os.environ["SERLIB_MODELS"] = str(shelf())
-    plain = finetuning._learner
+    plain = finetuning.learner_of
 
     def changed(work):
         learner = plain(work)
@@ -200,7 +200,7 @@ def trick(name: str, smoke: bool) -> dict:
                     module.forward = partial(in_full, module.forward)
         return learner
 
-    finetuning._learner = changed
+    finetuning.learner_of = changed
     if "any length" in name:
         batches.GRID = 1
     if "fused optimizer" in name:
@@ -414,7 +414,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--smoke", action="store_true", help="tiny networks and few clips, on a CPU: two minutes")
     parser.add_argument("--part", nargs="+", choices=PARTS, help="some of the parts; all without it")
-    parser.add_argument("--minutes", type=float, default=60, help="begin nothing after this time")
+    parser.add_argument("--minutes", type=float, default=8, help="begin nothing later; a new call goes on")
     parser.add_argument("--table", action="store_true", help="print the six of OUT/gpu_proof.json in Markdown")
     args = parser.parse_args()
     if args.table:

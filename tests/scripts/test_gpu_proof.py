@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 import threading
 import time
@@ -106,6 +107,13 @@ def test_rounded_lengths_take_as_much_more_memory_as_was_measured(proof, ravdess
         said.append(ser.plan(ser.backbone("wav2vec2-large"), proof.BEST, "H100", few).memory)
     measured = [FOUND[f"trick {name}"]["allocated_gb"] for name in ("nothing", "any length")]
     assert said[0] - said[1] == pytest.approx(measured[0] - measured[1], rel=0.3)
+
+
+def test_what_it_replaces_in_serlib_is_there(proof):
+    source = (ROOT / "scripts" / "gpu_proof.py").read_text(encoding="utf-8")
+    named = set(re.findall(r"\b(finetuning|batches)\.(\w+)", source))
+    assert named >= {("finetuning", "half_precision"), ("batches", "GRID")}
+    assert [name for module, name in named if not hasattr(getattr(proof, module), name)] == []
 
 
 def test_without_clips_it_says_what_it_needs(proof, tmp_path, monkeypatch):
