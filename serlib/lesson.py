@@ -429,7 +429,7 @@ class Lesson:
             raise SerlibError(f"{name!r:.60} is no name for a voter; give a split and a name, such as stratified/svm.")
         keep_voter(voter, self.runs.folder.joinpath(*map(safe_name, halves)), corpus, self.profile)
 
-    def scoreboard(self, split: Split, through: str) -> scoreboard.Scoreboard:
+    def scoreboard(self, split: Split | None, through: str) -> scoreboard.Scoreboard:
         """Return every system that the notebooks up to one have made, on one split (02 to 11).
 
         What neither runs/ nor results/ has is left out, and said; so is what heard other recordings than the split has.
@@ -438,7 +438,8 @@ class Lesson:
         Parameters
         ----------
         split
-            The split whose test part all known voices share.
+            The split whose test part all known voices share. None is the book's own split as results/ has it, for which
+            no recordings are needed.
         through
             The number of the notebook, "02" to "11".
 
@@ -464,16 +465,18 @@ class Lesson:
             raise SerlibError(
                 f"No notebook {through!r:.20} adds to the scoreboard; those that do are {', '.join(notebooks)}."
             )
-        demand(split, Split, "split", "make one with ser.stratified_split")
+        if split is not None:
+            demand(split, Split, "split", "make one with ser.stratified_split")
         used = {key: self.backbone(key) for key in (*SIX, "frozen")}
-        folders = {"split": safe_name(split.name)} | {key: safe_name(one.key) for key, one in used.items()}
+        folders = {"split": safe_name("stratified" if split is None else split.name)}
+        folders |= {key: safe_name(one.key) for key, one in used.items()}
         titles = {key: one.title for key, one in used.items()}
         found, missing, strange = [], list[str](), list[str]()
         read = set(notebooks[: notebooks.index(through) + 1])
         for notebook, folder, title, voices, changed in (row for row in _SYSTEMS if row[0] in read):
             name, known = title.format(**titles), voices == KNOWN
-            there = self._voters_in(folder.format(**folders))
-            fitting = [voter for voter in there if _heard_sounds_of(voter, split, whole=not known)]
+            there = self._voters_in(folder.format(**folders), own=split is not None)
+            fitting = [voter for voter in there if split is None or _heard_sounds_of(voter, split, whole=not known)]
             if fitting:
                 found.append(scoreboard.System(notebook, name, fitting[0], voices, known, changed))
             else:
@@ -481,7 +484,8 @@ class Lesson:
         notes = [f"Not yet, with the notebook that makes it: {', '.join(missing)}."] if missing else []
         if strange:
             notes.append(f"Left out, because it heard other clips or recordings: {', '.join(strange)}.")
-        last, real = through == notebooks[-1], self._settings.corpus == split.attrs["name"] == "ravdess"
+        last, corpus = through == notebooks[-1], self._settings.corpus
+        real = corpus == "ravdess" and (split is None or split.attrs["name"] == corpus)
         if last and not real:
             notes.append("These clips are not RAVDESS, so no published number stands here.")
         return scoreboard.scoreboard(found, last and real, notes)
@@ -580,11 +584,12 @@ class Lesson:
         """
         return listeners(self._in_results(f"listeners/{name}/listeners.csv"))
 
-    def _voters_in(self, place: str) -> list[AnyVoter]:
-        """Return the run or kept voter of a folder in runs/, then the one that results/ has in its place."""
+    def _voters_in(self, place: str, own: bool) -> list[AnyVoter]:
+        """Return the run or kept voter of a folder in runs/, if wanted, then the one that results/ has in its place."""
         found: list[AnyVoter] = []
         for record, load in (("run.json", load_run), (RECORD, load_voter)):
-            for path in (self.runs / place / record, self._in_results(f"{place}/{record}")):
+            mine = [self.runs / place / record] if own else []
+            for path in (*mine, self._in_results(f"{place}/{record}")):
                 if path.is_file():
                     found.append(load(path.parent))
         return found

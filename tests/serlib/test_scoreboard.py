@@ -280,6 +280,19 @@ def test_only_recorded_ravdess_stands_beside_the_paper(corpus, split):
         assert ("no published number" in str(board)) != there
 
 
+def test_without_a_split_the_committed_voters_of_the_profile_stand_there(home, corpus, split, monkeypatch):
+    """No recording is read, and nothing in runs/ counts."""
+    monkeypatch.delenv("RAVDESS_DIR", raising=False)
+    monkeypatch.setattr(lessons, "SHIPPED", ROOT / "results")
+    start("laptop").keep(voter(split, wrong=1), "stratified/svm", corpus)
+    board = start("laptop").scoreboard(None, "11")
+    committed = ROOT / "results" / "laptop" / "stratified"
+    for name, title in (("svm", "SVM on hand-made features"), ("whisper-tiny.en-probe", "Whisper tiny.en, frozen")):
+        sheet = pd.read_csv(committed / name / "predictions.csv").query("part == 'test'")
+        assert board.table.loc[title, "accuracy"] == (sheet["predicted"] == sheet["emotion"]).mean()
+    assert board.table.index.str.contains("paper").any() and not start("mini").scoreboard(None, "11").table.empty
+
+
 # --- committing it -----------------------------------------------------------------------------------------------
 
 
