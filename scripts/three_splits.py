@@ -83,6 +83,8 @@ def tables(table: pd.DataFrame) -> str:
     gain, low, high = mean_difference(test, "vote", pd.Series([row[best[row["seed"]]] for _, row in test.iterrows()]))
     ends = f"{100 * low:+.1f} to {100 * high:+.1f}"
     lines.append(f"\nThe vote minus its best voter: {100 * gain:+.1f} points ({ends}).")
+    gaps = shares[list(SHORT.values())].mean(axis=1).unstack(0).eval("100 * (validation - test)")
+    lines.append(f"Validation minus test, mean of the six twins: {', '.join(f'{gap:+.1f}' for gap in gaps)} points.")
     return "\n".join(lines)
 
 
