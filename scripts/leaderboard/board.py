@@ -54,8 +54,8 @@ PROTOCOLS = {
     "one statement out": "without-statement?",
     "actors and statement out": "luna-jimenez-fold?-without-statement?",
 }
-# Entries that take minutes of a core each, and the protocols that they were trained on.
 PAPER, FIVE = list(PROTOCOLS)[:2]
+# Entries that take minutes of a core each, and the protocols that they were trained on.
 SLOW = {
     "whisper-tiny.en": [PAPER],
     "whisper-base-probe": [PAPER],
