@@ -63,9 +63,8 @@ def trained(name: str, split: Split, lesson: Any, folder: Path) -> ser.predictio
     if name == "parallel-transformer":
         split = ser.with_copies(split, NOISES, folder)
     recipe = replace(RECIPE, epochs=EPOCHS[name], eval_every=65 if len(split.train) < 2000 else 195)
-    if (
-        name == "cnn14"
-    ):  # 80 million weights, none of them AudioSet's: half precision, and few looks, which save 1 GB each
+    # 80 million weights, none of them AudioSet's: half precision, and few looks, which save 1 GB each
+    if name == "cnn14":
         recipe = replace(recipe, precision="auto", pretrained=False, eval_every=72)
     return ser.fine_tune(ser.network(name, on=on), split, recipe, lesson.runs)
 
