@@ -363,15 +363,22 @@ def test_the_table_has_all_six_on_all_devices():
     assert np.isfinite(table.select_dtypes("number").to_numpy()).all()
 
 
+def measured_memory(row, profile):
+    """GB on an H100, as text; `t4` of a UniSpeech, which was not measured, has that of XLSR-53's equal shape."""
+    found = json.loads((Path(__file__).parents[2] / "results" / "gpu" / "gpu_proof.json").read_text())
+    key = "wav2vec2-xlsr53" if profile == "t4" and row.key.startswith("unispeech") else row.key
+    return f"{found[f'size {key} {profile}']['device_gb']:.1f}"
+
+
 @pytest.mark.slow
-def test_the_table_of_the_book_is_the_planners():
+def test_the_table_of_the_book_is_measured_memory_and_the_planners_minutes_and_disk():
     page = (Path(__file__).parents[2] / "book" / "costs.md").read_text()
     for row in map(backbone, SIX):
         cells = []
         for profile, device in (("t4", "T4"), ("paper", "A100-40"), ("best", "A100-40")):
             found = plan(row, start(profile).recipe_for(row), device)
             assert found.fits
-            cells.append(f"{found.memory:.0f} GB, {found.minutes:.0f} min, disk {found.disk:.0f} GB")
+            cells.append(f"{measured_memory(row, profile)} GB, {found.minutes:.0f} min, disk {found.disk:.0f} GB")
         assert f"| {row.title} | {' | '.join(cells)} |" in page
 
 
@@ -381,8 +388,8 @@ def test_the_whole_table_of_the_book_is_the_planners():
     for row, profile in itertools.product(map(backbone, SIX), ("t4", "paper", "best")):
         found = [plan(row, start(profile).recipe_for(row), device) for device in DEVICES]
         one = found[0]
-        numbers = (one.parameters / 1e6, one.trainable / 1e6, one.step_operations / 1e12, one.disk, one.memory)
-        cells = [f"{n:.{int(i == 2)}f}" for i, n in enumerate(numbers)]
+        numbers = (one.parameters / 1e6, one.trainable / 1e6, one.step_operations / 1e12, one.disk)
+        cells = [f"{n:.{int(i == 2)}f}" for i, n in enumerate(numbers)] + [measured_memory(row, profile)]
         cells += [f"{cost.minutes:.0f}" if cost.fits else "no" for cost in found]
         large = "wav2vec 2.0 large, XLSR-53, both UniSpeech"  # the same shape, so one row for all four
         title = row.title if row.key.startswith("hubert") else large
