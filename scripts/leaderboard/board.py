@@ -60,7 +60,7 @@ SLOW = {
     "whisper-tiny.en": [PAPER],
     "whisper-base-probe": [PAPER],
     "whisper-base": [PAPER],
-    "whisper-base-lora": [PAPER],
+    "whisper-base-lora": [PAPER, FIVE],
     "whisper-base-upper": [PAPER, FIVE],
 }
 # What is told apart there: how many clips of the voice are enrolled, then the same with features that know nothing.
