@@ -73,10 +73,14 @@ def _sexes(women: str, men: str) -> dict[str, str]:
     return dict.fromkeys(women.split(), "female") | dict.fromkeys(men.split(), "male")
 
 
-_WORDS = {
-    "anger": "angry", "angry": "angry", "disgust": "disgust", "fear": "fearful", "happiness": "happy", "happy": "happy",
-    "neutral": "neutral", "sadness": "sad", "sad": "sad", "surprised": "surprised", "ps": "surprised",
-}  # fmt: skip
+_OURS = {"anger": "angry", "fear": "fearful", "happiness": "happy", "sadness": "sad", "ps": "surprised"}
+
+
+def _words(theirs: str) -> dict[str, str]:
+    """Return a corpus's words for its emotions -> ours; of the words that stand in no table, both have the same."""
+    return {word: _OURS.get(word.lower(), word.lower()) for word in theirs.split("|")}
+
+
 # VideoDemographics.csv of the corpus.
 _CREMA_WOMEN = """1002 1003 1004 1006 1007 1008 1009 1010 1012 1013 1018 1020 1021 1024 1025 1028 1029 1030 1037 1043
 1046 1047 1049 1052 1053 1054 1055 1056 1058 1060 1061 1063 1072 1073 1074 1075 1076 1078 1079 1082 1084 1089 1091"""
@@ -137,14 +141,21 @@ CORPORA = {
         "Get it from https://doi.org/10.5683/SP2/E8H2MF (Pichora-Fuller and Dupuis 2020).",
         # One file of the record has lost a letter: OA_bite_neutral.
         r"(?P<actor>OAF?|YAF)_(?P<statement>[a-z]+)_(?P<emotion>angry|disgust|fear|happy|neutral|ps|sad)",
-        {"emotion": _WORDS, "actor": {"OA": "OAF"}, "sex": _sexes("OAF YAF", "")},
+        {
+            "emotion": _words("angry|disgust|fear|happy|neutral|ps|sad"),
+            "actor": {"OA": "OAF"},
+            "sex": _sexes("OAF YAF", ""),
+        },
         dataverse("https://borealisdata.ca", "10.5683/SP2/E8H2MF", "1.0"),
     ),
     "nemo": Source(
         "nEMO", "Polish", 9, 4481, "actors", "CC BY-NC-SA 4.0",
         "Get its folder samples from https://github.com/amu-cai/nEMO (Christop 2024).",
         r"(?P<actor>[A-Z]{2}\d)_(?P<emotion>anger|fear|happiness|neutral|sadness|surprised)_(?P<statement>\d+)",
-        {"emotion": _WORDS, "sex": _sexes("EB0 IC0 KD0 MK0", "KS0 MP0 SM0 TP0 WR0")},
+        {
+            "emotion": _words("anger|fear|happiness|neutral|sadness|surprised"),
+            "sex": _sexes("EB0 IC0 KD0 MK0", "KS0 MP0 SM0 TP0 WR0"),
+        },
         github(
             "amu-cai/nEMO", "66de9999a8f2f605eb5f64841790aa5cb0877782", "samples",
             tree="30db65f71057bfbad740503c6cb2fc66e2e8ab16", size=456_000_000,
@@ -167,7 +178,7 @@ CORPORA = {
         # Its names say whether a woman, a man or a child speaks, and not which: there is no split by speaker.
         r"(?P<emotion>Anger|Disgust|Fear|Happiness|Neutral|Sadness)_(?P<sex>[FMC])_[AB]_(?P<statement>.+)",
         {
-            "emotion": {word.capitalize(): label for word, label in _WORDS.items()},
+            "emotion": _words("Anger|Disgust|Fear|Happiness|Neutral|Sadness"),
             "sex": {"F": "female", "M": "male", "C": "child"},
         },
         mendeley("cy34mh68j9", 5),

@@ -1,6 +1,7 @@
 """Other people's corpora: their real names on small files, the real recordings where they are, and several as one."""
 
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +66,14 @@ def test_a_real_name_says_what_its_authors_say(name, tmp_path):
 def test_every_code_has_a_word_of_the_book(name):
     words = {word for word in CORPORA[name].codes["emotion"].values()}
     assert words <= {*EMOTIONS, "bored"} and CORPORA[name].where.startswith(("Get", "Register"))
+
+
+@pytest.mark.parametrize("name", [name for name in CORPORA if CORPORA[name].pattern])
+def test_a_corpus_has_the_emotions_of_its_names_and_no_others(name):
+    """Notebook 16 shows the codes as what each corpus has: nEMO has no disgust, and MESD no surprise."""
+    [group] = re.findall(r"\(\?P<emotion>([^)]*)\)", CORPORA[name].pattern)
+    codes = CORPORA[name].codes["emotion"]
+    assert set(codes) == set(re.sub(r"\[(\w+)\]", lambda letters: "|".join(letters[1]), group).split("|"))
 
 
 @pytest.mark.parametrize(
