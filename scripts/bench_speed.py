@@ -33,7 +33,7 @@ TRICKS = {
 }
 # (backbone, line): clips a second and memory, as multiples of the usual recipe, at least and at most
 TARGETS = {
-    ("hubert-base", "+ bucketing"): (1.4, None),  # the same mathematics on the same clips
+    ("hubert-base", "+ bucketing"): (1.4, None),  # the same clips in the same precision
     ("hubert-base", "+ bfloat16"): (3.8, 0.85),
     ("hubert-base", "profile t4"): (None, 0.6),
     ("whisper-tiny.en", "frozen, features only"): (6.8, None),

@@ -77,7 +77,7 @@ _OURS = {"anger": "angry", "fear": "fearful", "happiness": "happy", "sadness": "
 
 
 def _words(theirs: str) -> dict[str, str]:
-    """Return a corpus's words for its emotions -> ours; of the words that stand in no table, both have the same."""
+    """Return a corpus's words for its emotions, separated by |, -> ours; what _OURS lacks is ours, in lower case."""
     return {word: _OURS.get(word.lower(), word.lower()) for word in theirs.split("|")}
 
 

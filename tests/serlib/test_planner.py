@@ -383,7 +383,7 @@ def test_the_table_of_the_book_is_measured_memory_and_the_planners_minutes_and_d
 
 
 @pytest.mark.slow
-def test_the_whole_table_of_the_book_is_the_planners():
+def test_the_whole_table_of_the_book_is_the_planners_but_for_the_measured_memory():
     page = (Path(__file__).parents[2] / "book" / "costs.md").read_text()
     for row, profile in itertools.product(map(backbone, SIX), ("t4", "paper", "best")):
         found = [plan(row, start(profile).recipe_for(row), device) for device in DEVICES]
