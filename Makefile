@@ -62,8 +62,8 @@ endif
 	@$(PYTHON) -m venv --clear .venv
 	@$(VENV) -m pip install -qq --disable-pip-version-check --no-deps -r requirements.lock
 	@# librosa compiles and keeps some functions when it is first used; two notebooks doing so at once spoil them for
-	@# good, and kernels die (numba issue 10128). So they are made here, by one process.
-	@EAGER_IMPORT=1 $(VENV) -c "import librosa"
+	@# good, and kernels die (numba issue 10128). So they are made here, by one process that imports all of it.
+	@$(VENV) -c "import importlib, pkgutil, librosa; [importlib.import_module(module.name) for module in pkgutil.walk_packages(librosa.__path__, 'librosa.')]"
 	@touch $@
 
 # The mark holds the folder, because an editable install in a clone that was moved or copied points to the old one.
