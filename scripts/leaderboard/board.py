@@ -59,7 +59,7 @@ PAPER, FIVE = list(PROTOCOLS)[:2]
 SLOW = {
     "whisper-tiny.en": [PAPER],
     "whisper-base-probe": [PAPER],
-    "whisper-base": [PAPER],
+    "whisper-base": [PAPER, FIVE],
     "whisper-base-lora": [PAPER, FIVE],
     "whisper-base-upper": [PAPER, FIVE],
 }
